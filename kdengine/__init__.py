@@ -1,0 +1,286 @@
+"""kdengine: knowledge distillation, exact and fast. This is its public face: plain data in, plain data out.
+
+    import kdengine
+
+    runs = kdengine.start([kdengine.Configuration(method="kd", teacher="digits-teacher", epochs=10)])
+    kdengine.watch(runs[0])["state"]
+
+Networks and data sets are handles: get one from `open_network` or `open_data`, hand it back to the functions here.
+Nothing heavy is imported before a function needs it. Errors a person can mend are `KDError`s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdengine.errors import DataMissing, KDError
+from kdengine.records import Configuration
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from kdengine.data import DataSet
+    from kdengine.models.network import Network
+
+
+def list_data() -> list[dict[str, Any]]:
+    """Data sets in display order: name, title, summary, classes, present, download_bytes, ..."""
+    from kdengine import data
+
+    return data.describe()
+
+
+def download(name: str) -> None:
+    """Fetch a public data set into the data root. Raises KDError where it cannot be had."""
+    from kdengine import data
+
+    data.download(name)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Architectures in display order: name, title, family, input_size, stages, pretrained, ..."""
+    from kdengine import models
+
+    return models.describe()
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """Methods in display order: name, title, summary, formula (LaTeX), source, what they match, and their fields.
+
+    A field holds name, default, low, high, step, choices, help, symbol: enough to build a form.
+    """
+    from kdengine import methods
+
+    return [methods.describe(method) for method in methods.METHODS.values()]
+
+
+def list_checkpoints() -> dict[str, dict[str, Any]]:
+    """Shipped checkpoints by name, each with its identity: architecture, classes, method, data, scores, ..."""
+    from kdengine import checkpoints
+
+    return checkpoints.shipped()
+
+
+def list_runs() -> list[dict[str, Any]]:
+    """Runs, newest first: record as plain data, with `state` as it is now."""
+    from kdengine import runs
+
+    return [dataclasses.asdict(record) | {"state": runs.state(record.id)} for record in runs.all_runs()]
+
+
+def results_table() -> list[dict[str, Any]]:
+    """The results table: one row a shipped checkpoint or finished run, keys as in `kdengine.results.COLUMNS`."""
+    from kdengine import results
+
+    return results.rows()
+
+
+def default_teacher(data: str) -> str | None:
+    """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy."""
+    best = {
+        name: about["scores"]["validation"]["top1"] for name, about in list_checkpoints().items()
+        if about["data"]["name"] == data and about["data"]["labels_per_class"] is None
+        and "validation" in about["scores"]  # imported weights were never measured here
+    }
+    return max(best, key=best.get, default=None)
+
+
+def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
+    """What a group of students will take on this machine: seconds, images_per_second. Checked as by `start`."""
+    from kdengine import runs
+
+    return runs.estimate(configurations)
+
+
+def start(configurations: Sequence[Configuration]) -> list[str]:
+    """Train a group of students side by side in a process of its own; returns the runs' ids at once."""
+    from kdengine import runs
+
+    return runs.submit(configurations)
+
+
+def stop(run: str) -> None:
+    """Ask a run to stop at its last complete epoch."""
+    from kdengine import runs
+
+    runs.stop(run)
+
+
+def resume(ids: Sequence[str]) -> None:
+    """Continue stopped, failed or interrupted runs where they were."""
+    from kdengine import runs
+
+    runs.resume(ids)
+
+
+def remove(run: str) -> None:
+    """Delete a run that is not active, and its files."""
+    from kdengine import runs
+
+    runs.remove(run)
+
+
+def watch(run: str) -> dict[str, Any]:
+    """A run as it is now: its record as plain data, with state, history (a row an epoch), progress and log."""
+    from kdengine import runs
+
+    state = runs.state(run)
+    return dataclasses.asdict(runs.read(run)) | {
+        "state": state, "history": runs.history(run), "progress": runs.progress(run), "log": runs.log(run),
+    }
+
+
+def read_picture(source: bytes | Path) -> Image:
+    """A picture a person gave, upright and in RGB. Raises KDError that says why it cannot be used."""
+    from kdengine.data import pictures
+
+    return pictures.read_picture(source)
+
+
+def sample_photographs() -> list[dict[str, Any]]:
+    """Photographs that are on every machine: title, credit (to be shown beside it), path."""
+    from kdengine.data import photographs
+
+    return photographs.photographs()
+
+
+def open_data(name: str) -> DataSet:
+    """A data set with all its labels: `classes`, and example pictures through `example`."""
+    from kdengine import data
+
+    return data.load(name)
+
+
+def example(data: DataSet, index: int) -> tuple[Image, int]:
+    """A test picture and its class number; index from 0 to `len(data.test) - 1`."""
+    from kdengine.data import pictures
+
+    return pictures.picture(data.test.images[index]), int(data.test.target[index])
+
+
+def open_network(reference: str) -> Network:
+    """A shipped checkpoint by name, a run's student by id, a checkpoint file by path, or an ImageNet network."""
+    from kdengine import checkpoints
+
+    return checkpoints.open_reference(reference)
+
+
+def predict(network: Network, picture: Image) -> dict[str, list]:
+    """What a network says of a picture, resized and cropped to its input: logits and probabilities, by class number."""
+    import torch
+
+    from kdengine.data import pictures
+
+    with torch.inference_mode():
+        logits = network(_as_images(pictures.picture_tensor(picture, network.input_size)))[0]
+    return {"logits": logits.tolist(), "probabilities": logits.softmax(dim=0).tolist()}
+
+
+def heat_map(
+    network: Network, picture: Image, target: int, *, method: str = "gradcam", stage: str | None = None
+) -> dict[str, Any]:
+    """Where a network looks for a class: `heat` [h][w] in [0, 1] at the map's own size, `stage`, `size` (h, w).
+
+    `input` is the picture as the network saw it; the map lies over that.
+    """
+    from kdengine import explain
+    from kdengine.data import pictures
+
+    pixels = pictures.picture_tensor(picture, network.input_size)
+    stage = stage or explain.default_stage(network).name
+    heat = explain.heat_map(network, _as_images(pixels), [target], method=method, stage=stage)[0]
+    return {"heat": heat.tolist(), "stage": stage, "size": tuple(heat.shape), "input": pictures.picture(pixels)}
+
+
+def list_heat_maps() -> list[dict[str, Any]]:
+    """Heat-map methods in display order: name, title, summary, source, and uses_target.
+
+    uses_target is False where the map is the same whichever class is asked for.
+    """
+    from kdengine import explain
+
+    shown = ("name", "title", "summary", "source", "uses_target")
+    return [{key: getattr(each, key) for key in shown} for each in explain.HEAT_MAPS.values()]
+
+
+def overlay(picture: Image, heat: Sequence[Sequence[float]], opacity: float) -> Image:
+    """A picture with a heat map [h][w] in [0, 1] over it, enlarged smoothly; opacity in [0, 1], 1 is the map alone."""
+    import torch
+
+    from kdengine import explain
+
+    return explain.overlay(picture, torch.tensor(heat), opacity)
+
+
+def compare_heat_maps(student: Sequence[Sequence[float]], teacher: Sequence[Sequence[float]]) -> dict[str, float]:
+    """How alike two heat maps [h][w] are: rank correlation (NaN for a constant map), cosine, overlap of the top 20%."""
+    import torch
+
+    from kdengine import explain
+
+    return explain.compare_maps(torch.tensor(student), torch.tensor(teacher))
+
+
+def kl_to_teacher(student: dict[str, list], teacher: dict[str, list]) -> float:
+    """KL(teacher || student) at T = 1, in nats, of what two networks `predict` of one picture."""
+    import torch
+
+    from kdengine import metrics
+
+    return metrics.kl_to_teacher(*(torch.tensor([each["logits"]], dtype=torch.float64) for each in (student, teacher)))
+
+
+def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
+    """Test pictures, by index, of which not all the networks name the same class."""
+    from kdengine import evaluation
+    from kdengine.data import pictures
+    from kdengine.views import Split
+
+    named = [
+        evaluation.predict(
+            network, Split(pictures.resized(data.test.images, network.input_size), data.test.target)
+        ).argmax(dim=1)
+        for network in networks
+    ]
+    return sorted({int(index) for each in named[1:] for index in (each != named[0]).nonzero()})
+
+
+def _as_images(pixels: Tensor) -> Tensor:
+    return pixels[None].float() / 255
+
+
+__all__ = [
+    "Configuration",
+    "DataMissing",
+    "KDError",
+    "compare_heat_maps",
+    "default_teacher",
+    "disagreements",
+    "download",
+    "estimate",
+    "example",
+    "heat_map",
+    "kl_to_teacher",
+    "list_checkpoints",
+    "list_data",
+    "list_heat_maps",
+    "list_methods",
+    "list_models",
+    "list_runs",
+    "open_data",
+    "open_network",
+    "overlay",
+    "predict",
+    "read_picture",
+    "remove",
+    "results_table",
+    "resume",
+    "sample_photographs",
+    "start",
+    "stop",
+    "watch",
+]

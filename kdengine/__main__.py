@@ -1,0 +1,489 @@
+"""The command line: `python -m kdengine COMMAND`. Each command has its own `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdengine import places, records
+from kdengine.errors import KDError
+
+_POLL_S = 0.3
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(records.Configuration)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 after Ctrl-C."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    _set_places(given)
+    try:
+        return given.command(given) or 0
+    except KDError as error:
+        print(f"kdengine: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `kdengine runs | head`
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"kdengine: {error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m kdengine", description="Knowledge distillation, exact and fast.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable, help: str, **more: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help, **more)
+        added.add_argument("--runs", metavar="DIR", help="where runs are written (default: runs/ in the project)")
+        added.add_argument("--data-root", metavar="DIR", help="where data sets lie (default: data/ in the project)")
+        added.set_defaults(command=run)
+        return added
+
+    train = command("train", _train, "Train a network on the labels alone, for instance to be a teacher.")
+    train.add_argument("--model", default="resnet20", help="architecture, or package.module:function (%(default)s)")
+    train.add_argument("--label-smoothing", type=float, metavar="E", help="share of each label spread over all classes")
+    _add_training_options(train)
+
+    distill = command(
+        "distill", _distill, "Distil a teacher into students, one a method, trained side by side.",
+        epilog="example: python -m kdengine distill --data digits --method kd temperature=4 alpha=0.9 --method none",
+    )
+    distill.add_argument("--teacher", help="shipped checkpoint, run, file or ImageNet network (the data set's best)")
+    distill.add_argument("--student", default=_DEFAULTS["student"],
+                         help="architecture, or package.module:function (%(default)s)")
+    distill.add_argument("--method", action="append", nargs="+", metavar=("NAME", "FIELD=VALUE"), default=None,
+                         help="a method and its hyperparameters; may be given several times (kd and none)")
+    _add_training_options(distill)
+
+    evaluate = command("evaluate", _evaluate, "Measure a checkpoint on a data set's test split.")
+    evaluate.add_argument("checkpoint", help="shipped checkpoint, run, file or ImageNet network")
+    evaluate.add_argument("--data", help="data set (the one it was trained on)")
+    evaluate.add_argument("--teacher", help="also measure KL to and agreement with this checkpoint")
+    evaluate.add_argument("--device", choices=records.DEVICES, default="auto")
+    _add_json(evaluate)
+
+    listed = command("runs", _runs, "List runs, show one, or stop, resume, remove, keep it.")
+    listed.add_argument("run", nargs="*", help="a run's id; --stop, --resume and --remove take several")
+    action = listed.add_mutually_exclusive_group()
+    action.add_argument("--stop", action="store_true", help="stop it at its last complete epoch")
+    action.add_argument("--resume", action="store_true", help="continue it from its last complete epoch")
+    action.add_argument("--remove", action="store_true", help="delete it and its files")
+    action.add_argument("--log", action="store_true", help="print what its worker printed")
+    action.add_argument("--keep", metavar="NAME", help="make it a checkpoint of that name, beside the shipped ones")
+    _add_json(listed)
+
+    data = command("data", _data, "List data sets, or look at one.")
+    data.add_argument("name", nargs="?", help="a data set, or folder:PATH")
+    data.add_argument("--download", action="store_true", help="fetch it into the data root")
+    data.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the images after decoding")
+    _add_json(data)
+
+    models = command("models", _models, "List architectures.")
+    _add_json(models)
+
+    methods = command("methods", _methods, "List distillation methods, or show one.")
+    methods.add_argument("name", nargs="?", help="a method")
+    _add_json(methods)
+
+    foreign = command("import", _import, "Turn another program's weights into a checkpoint.")
+    foreign.add_argument("file", type=Path, help=".pth, .pt, .th or .safetensors with a state dict")
+    foreign.add_argument("output", type=Path, help="the checkpoint to write, NAME.safetensors")
+    foreign.add_argument("--model", required=True, help="architecture, or package.module:function")
+    foreign.add_argument("--data", required=True, help="the data set whose classes it knows")
+    foreign.add_argument("--mean", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
+                         help="mean its input was normalised with, on [0, 1]")
+    foreign.add_argument("--std", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
+                         help="standard deviation its input was normalised with")
+
+    export = command("export", _export, "Write a checkpoint for other programs, and print how to load it.")
+    export.add_argument("checkpoint", help="shipped checkpoint, run or file")
+    export.add_argument("output", type=Path, help="the file to write")
+    export.add_argument("--format", choices=("torchscript", "onnx"), default="onnx", help="(%(default)s)")
+
+    worker = command("worker", _worker, "Train queued runs of one group (started by the other commands).")
+    worker.add_argument("run", nargs="+", help="the runs' ids")
+    return parser
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    def add(flag: str, kind: type | None = None, **more: Any) -> None:
+        name = flag.removeprefix("--").replace("-", "_")
+        parser.add_argument(flag, type=kind, default=_DEFAULTS[name], **more)
+
+    add("--data", help="data set, or folder:PATH (%(default)s)")
+    add("--labels-per-class", int, metavar="N", help="labels a class that are read; the other images stay unlabelled")
+    add("--share", float, metavar="S", help="part of the training images used, in (0, 1] (%(default)s)")
+    add("--image-size", int, metavar="PIXELS", help="side of the images after decoding (the data set's own)")
+    add("--views", help="augmentation: none, flip, crop, crop+flip (the data set's own)")
+    add("--epochs", int, help="(%(default)s)")
+    add("--batch-size", int, help="(%(default)s)")
+    add("--optimizer", choices=tuple(records.LEARNING_RATES), help="(%(default)s)")
+    add("--learning-rate", float, help="(0.05 for sgd, 0.001 for adam and adamw)")
+    add("--momentum", float, help="momentum, or Adam's first beta (%(default)s)")
+    add("--weight-decay", float, help="(%(default)s)")
+    add("--schedule", choices=records.SCHEDULES, help="of the learning rate (%(default)s)")
+    add("--warmup-epochs", float, help="of the learning rate, linear (%(default)s)")
+    add("--seed", int, help="drives initialisation and views (%(default)s)")
+    add("--device", choices=records.DEVICES, help="(%(default)s: a GPU where there is one)")
+    add("--precision", choices=records.PRECISIONS, help="(%(default)s: the faster one, measured)")
+    add("--threads", int, help="CPU threads (torch's choice)")
+    parser.add_argument("--detach", action="store_true", help="return at once; follow with `kdengine runs`")
+    parser.add_argument("--keep", metavar="NAME",
+                        help="make the result a checkpoint of that name; several students add their method's name")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _set_places(given: argparse.Namespace) -> None:
+    import os
+
+    for option, variable in (("runs", "KDENGINE_RUNS"), ("data_root", "KDENGINE_DATA")):
+        if getattr(given, option):
+            os.environ[variable] = str(Path(getattr(given, option)).expanduser().resolve())
+
+
+def _train(given: argparse.Namespace) -> int:
+    method = ("none", {})
+    if given.label_smoothing is not None:
+        method = ("label_smoothing", {"smoothing": given.label_smoothing})
+    return _run(given, [_configuration(given, given.model, method, teacher=None)])
+
+
+def _distill(given: argparse.Namespace) -> int:
+    import kdengine
+    from kdengine import data
+
+    asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
+    data.require(given.data)
+    teacher = given.teacher or kdengine.default_teacher(given.data)
+    if teacher is None:
+        raise KDError(f"No checkpoint is shipped for {given.data}. Train a teacher first "
+                      f"(python -m kdengine train --data {given.data} --keep my-teacher), then name it with --teacher.")
+    return _run(given, [_configuration(given, given.student, method, teacher) for method in asked])
+
+
+def _method(words: list[str]) -> tuple[str, dict[str, str]]:
+    name, *fields = words
+    for field in fields:
+        if "=" not in field:
+            raise KDError(f"{field!r} after --method {name} is not FIELD=VALUE, for instance temperature=4.")
+    return name, dict(field.split("=", 1) for field in fields)
+
+
+def _configuration(
+    given: argparse.Namespace, student: str, method: tuple[str, dict[str, Any]], teacher: str | None
+) -> records.Configuration:
+    from kdengine import methods
+
+    checked = methods.method(method[0], **method[1])
+    own = {"student", "method", "hyperparameters", "teacher", "initial"}
+    shared = {name: getattr(given, name) for name in _DEFAULTS if name not in own}
+    return records.Configuration(student=student, method=method[0], hyperparameters=dataclasses.asdict(checked),
+                                 teacher=teacher, **shared)
+
+
+def _run(given: argparse.Namespace, configurations: list[records.Configuration]) -> int:
+    """Start a group and, unless detached, follow it to its end; Ctrl-C stops it."""
+    from kdengine import results, runs
+
+    ids = runs.submit(configurations)
+    if given.detach:
+        print(json.dumps(ids) if given.json else "\n".join(ids))
+        return 0
+    finished = _see_through(given, ids)
+    if given.keep:
+        for run in finished:
+            name = given.keep if len(ids) == 1 else f"{given.keep}-{runs.read(run).configuration.method}"
+            print(f"Kept as {results.keep(run, name)}")
+    return 0 if len(finished) == len(ids) else 1
+
+
+def _see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
+    """Follow runs to their end, Ctrl-C stops them; tells their results and returns those that finished."""
+    from kdengine import results, runs
+
+    try:
+        _follow(ids, quiet=given.json)
+    except KeyboardInterrupt:
+        for run in ids:
+            if runs.state(run) in records.ACTIVE:
+                runs.stop(run)
+        print("\nStopping at the last complete epoch. Continue with: "
+              f"python -m kdengine runs {' '.join(ids)} --resume", file=sys.stderr)
+        raise
+    ended = {run: runs.read(run) for run in ids}
+    finished = [run for run, record in ended.items() if record.state == records.FINISHED]
+    if given.json:
+        print(json.dumps({run: dataclasses.asdict(record) for run, record in ended.items()}, indent=1))
+    elif finished:
+        table = {row["name"]: row for row in results.rows()}
+        _print_results([table[run] for run in finished])
+    for run, record in ended.items():
+        if record.state != records.FINISHED:
+            print(f"{run}: {runs.state(run)}. {record.status['reason'] or ''}", file=sys.stderr)
+    return finished
+
+
+def _follow(ids: list[str], *, quiet: bool) -> None:
+    """Wait until a group has ended: the teacher's own score, then a progress bar (in a pipe, a line an epoch)."""
+    from kdengine import runs
+
+    told_teacher, told_epoch = False, 0
+    bar = sys.stderr.isatty() and not quiet
+    while True:
+        states = [runs.state(run) for run in ids]
+        first = runs.read(ids[0])
+        if first.teacher and not told_teacher:
+            told_teacher = True
+            if not quiet:
+                print(_teacher_line(first), flush=True)
+        active = [run for run, state in zip(ids, states, strict=True) if state in records.ACTIVE]
+        progress = runs.progress(active[0] if active else ids[0])
+        if bar:
+            line = _progress_line(progress, states) if active else ""
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        elif not quiet and progress.get("epoch", 0) > told_epoch:
+            told_epoch = progress["epoch"]
+            print(_progress_line(progress, states), file=sys.stderr, flush=True)
+        if not active:
+            return
+        time.sleep(_POLL_S)
+
+
+def _teacher_line(record: records.Record) -> str:
+    test = record.teacher["test"]
+    return (f"Teacher {record.teacher['reference']} ({record.teacher['architecture']}): "
+            f"{100 * test['top1']:.2f}% of {test['n']} test images right.")
+
+
+def _progress_line(progress: dict[str, Any], states: list[str]) -> str:
+    if not progress or progress["phase"] != "Training":
+        return f"{progress['phase']} ..." if progress else f"{states[0]} ..."
+    done = progress["epoch"] * progress["of"] + progress["images"]
+    share = done / (progress["epochs"] * progress["of"])
+    bar = "█" * round(24 * share) + "░" * (24 - round(24 * share))
+    line = f"{bar} epoch {min(progress['epoch'] + 1, progress['epochs'])}/{progress['epochs']}"
+    if progress["images_per_second"]:
+        minutes, seconds = divmod(round(progress["seconds_left"]), 60)
+        line += f"  {progress['images_per_second']:,.0f} images/s  {minutes}:{seconds:02d} left"
+    return line
+
+
+def _print_results(table: list[dict[str, Any]]) -> None:
+    from kdengine.results import COLUMNS, as_text
+
+    shown = [column for column in COLUMNS
+             if column not in ("name", "data") and any(row[column] is not None for row in table)]
+    _print_table([COLUMNS[column] for column in shown],
+                 [[as_text(row[column], column) for column in shown] for row in table])
+
+
+def _print_table(titles: list[str], cells: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+    for line in (titles, ["-" * width for width in widths], *cells):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints, data, evaluation
+    from kdengine.devices import choose_device
+
+    path = checkpoints.require(given.checkpoint)
+    name = given.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
+    if name is None:
+        raise KDError(f"{given.checkpoint} does not say what it was trained on; name a data set with --data.")
+    device = choose_device(given.device)
+    network = checkpoints.open_reference(given.checkpoint).to(device)
+    held = data.load(name, image_size=network.input_size)
+    _same_classes(network, held)
+    test = held.test.to(device)
+    teacher_logits = None
+    if given.teacher:
+        teacher = checkpoints.open_reference(given.teacher).to(device)
+        _same_classes(teacher, held)
+        teacher_logits = evaluation.predict(teacher, test)
+    measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
+    measured |= evaluation.cost(network)
+    latency = measured.pop("latency")
+    measured |= {f"latency_{key}": value for key, value in latency.items()}
+    if given.json:
+        print(json.dumps(measured, indent=1))
+    else:
+        _print_table(["measure", "value"],
+                     [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
+                      for key, value in measured.items() if value is not None])
+    return 0
+
+
+def _same_classes(network: Any, held: Any) -> None:
+    if network.classes != held.classes:
+        raise KDError(f"{network.architecture} knows {len(network.classes)} classes, among them "
+                      f"{', '.join(network.classes[:3])}; {held.name} has {', '.join(held.classes[:3])}, ... "
+                      "Name the data set it was trained on.")
+
+
+def _runs(given: argparse.Namespace) -> int:
+    from kdengine import results, runs
+
+    if not given.run:
+        found = runs.all_runs()
+        if given.json:
+            print(json.dumps([dataclasses.asdict(each) | {"state": runs.state(each.id)} for each in found], indent=1))
+        elif found:
+            _print_table(["run", "state", "data", "student", "method", "epoch", "test accuracy"],
+                         [_run_cells(each, runs.state(each.id)) for each in found])
+        else:
+            print(f"No runs in {places.runs_root()} yet. Start one: python -m kdengine distill --method kd")
+    elif given.resume:
+        runs.resume(given.run)
+        return 0 if len(_see_through(given, given.run)) == len(given.run) else 1
+    elif given.stop or given.remove:
+        for run in given.run:
+            (runs.stop if given.stop else runs.remove)(run)
+    elif len(given.run) > 1:
+        raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
+    elif given.log:
+        print(runs.log(given.run[0]), end="")
+    elif given.keep:
+        print(f"Kept as {results.keep(given.run[0], given.keep)}")
+    else:
+        print(json.dumps(dataclasses.asdict(runs.read(given.run[0])) | {"state": runs.state(given.run[0])}, indent=1))
+    return 0
+
+
+def _run_cells(record: records.Record, state: str) -> list[str]:
+    asked = record.configuration
+    test = record.result.get("test")
+    return [record.id, state, asked.data, asked.student, asked.method, f"{record.status['epoch']}/{asked.epochs}",
+            f"{100 * test['top1']:.2f}%" if test else "–"]
+
+
+def _data(given: argparse.Namespace) -> int:
+    from kdengine import data
+
+    if given.name is None:
+        found = data.describe()
+        if given.json:
+            print(json.dumps(found, indent=1))
+        else:
+            _print_table(["name", "classes", "here", "download", "what it is"],
+                         [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
+                           _megabytes(each["download_bytes"]), each["summary"]] for each in found])
+        return 0
+    if given.download:
+        data.download(given.name)
+    held = data.load(given.name, image_size=given.image_size)
+    facts = {"name": held.name, "title": held.title, "classes": list(held.classes), "size": held.size,
+             "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
+             "views": held.views, "digest": held.digest}
+    if given.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        _print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
+                                         for key, value in facts.items()])
+    return 0
+
+
+def _megabytes(count: int | None) -> str:
+    return f"{count / 1e6:,.0f} MB" if count else "–"
+
+
+def _models(given: argparse.Namespace) -> int:
+    import kdengine
+
+    found = kdengine.list_models()
+    if given.json:
+        print(json.dumps(found, indent=1))
+    else:
+        _print_table(["name", "family", "input", "pretrained", "what it is"],
+                     [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
+                       each["title"]] for each in found])
+    return 0
+
+
+def _methods(given: argparse.Namespace) -> int:
+    import kdengine
+    from kdengine.errors import unknown_name
+    from kdengine.methods import METHODS, loss_code
+
+    found = {each["name"]: each for each in kdengine.list_methods()}
+    if given.name is None:
+        if given.json:
+            print(json.dumps(list(found.values()), indent=1))
+        else:
+            _print_table(["name", "matches", "hyperparameters", "what it does"],
+                         [[each["name"], each["matches"],
+                           " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
+                           each["summary"]] for each in found.values()])
+        return 0
+    if given.name not in found:
+        raise unknown_name("method", given.name, found)
+    method = found[given.name]
+    if given.json:
+        print(json.dumps(method, indent=1))
+        return 0
+    print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
+          f"Matches: {method['matches']}. Source: {method['source']}.")
+    if method["fields"]:
+        print()
+        _print_table(["field", "default", "allowed", "what it is"],
+                     [[field["name"], str(field["default"]), _allowed(field), field["help"]]
+                      for field in method["fields"]])
+    chosen = METHODS[given.name]
+    for stage in filter(None, (chosen.first_stage, chosen)):
+        print(f"\n# {stage.title}\n\n{loss_code(stage)}")
+    return 0
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    return " | ".join(field["choices"]) if field["choices"] else f"{field['low']:g} to {field['high']:g}"
+
+
+def _import(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints, data
+
+    held = data.load(given.data)
+    network = checkpoints.import_foreign(given.file, given.model, held.classes, input_size=held.size,
+                                         mean=given.mean, std=given.std)
+    about = {"name": held.name, "digest": held.digest, "labels_per_class": None, "share": 1.0}
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    digest = checkpoints.save(network, given.output, method=None, data=about, source=given.file.name, scores={})
+    print(f"Wrote {given.output} ({network.architecture}, digest {digest}). "
+          f"Measure it: python -m kdengine evaluate {given.output}")
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints
+
+    network = checkpoints.open_reference(given.checkpoint)
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    snippet = checkpoints.export(network, given.output, given.format)
+    print(f"Wrote {given.output}. Load it with:\n\n{snippet}")
+    return 0
+
+
+def _worker(given: argparse.Namespace) -> int:
+    from kdengine.worker import work
+
+    work(given.run)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""Trained weights that know what they are: one `.safetensors` file whose header carries the identity as JSON.
+
+Listable without torch, loadable without pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdengine.errors import KDError, unknown_name
+from kdengine.places import checkpoints_root, runs_root
+from kdengine.records import STUDENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from kdengine.models.network import Network
+
+_IDENTITY = "kdengine"
+"""The header's key; its value is the identity as one JSON string."""
+
+_NEEDED = ("architecture", "classes", "input_size", "mean", "std", "digest")
+"""What an identity must hold for its network to be built and checked."""
+
+
+def save(network: Network, path: Path, **about: Any) -> str:
+    """Write a network's weights and identity; returns the digest of the weights.
+
+    `about` is plain data: method, hyperparameters, data, teacher digest, scores. Written to a neighbouring file,
+    then renamed.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.net.state_dict().items()}
+    identity = {
+        "architecture": network.architecture,
+        "task": network.task,
+        "classes": list(network.classes),
+        "input_size": network.input_size,
+        "mean": list(network.mean),
+        "std": list(network.std),
+        "digest": digest(state),
+        **about,
+    }
+    save_tensors(path, state, {_IDENTITY: json.dumps(identity)})
+    return identity["digest"]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a `.safetensors` file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{path.name}.partial")
+    save_file(dict(tensors), temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A checkpoint's identity, from its header alone and without torch. Raises KDError where there is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            header = json.loads(file.read(length))
+        identity = json.loads(header["__metadata__"][_IDENTITY])
+        missing = [key for key in _NEEDED if key not in identity]
+        if missing:
+            raise ValueError(f"its header lacks {', '.join(missing)}")
+    except OSError as error:
+        raise KDError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise KDError(f"{path.name} is not one of this project's checkpoints, or is damaged ({error}). "
+                      "Other programs' weights come in with `python -m kdengine import`.") from error
+    return identity
+
+
+def load(path: Path) -> Network:
+    """The network in a checkpoint, in evaluation mode on the CPU. Raises KDError where it is damaged.
+
+    The weights must be all there, finite and of the recorded digest.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from kdengine import models
+
+    identity = describe(path)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise KDError(f"{path.name} is damaged: {error}. Train it again, or copy it from where it came.") from error
+    if digest(state) != identity["digest"]:
+        raise KDError(f"{path.name} is damaged: its weights do not have the digest {identity['digest']} it states.")
+    network = models.build(
+        identity["architecture"], identity["classes"],
+        input_size=identity["input_size"], mean=identity["mean"], std=identity["std"],
+    )
+    fill(network, state, path.name)
+    return network.eval()
+
+
+def fill(network: Network, state: Mapping[str, Tensor], source: str) -> None:
+    """Put weights into a network. Raises KDError that names what is missing, unexpected or of another shape."""
+    own = network.net.state_dict()
+    # Old checkpoints have no counters of batches seen; nothing but the momentum-free batch norm reads them.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in own]
+    reshaped = [
+        f"{name} is {list(state[name].shape)}, not {list(own[name].shape)}"
+        for name in own if name in state and state[name].shape != own[name].shape
+    ]
+    if missing or unexpected or reshaped:
+        told = [f"{word} {_some(names)}" for word, names in
+                (("missing:", missing), ("unexpected:", unexpected), ("of another shape:", reshaped)) if names]
+        raise KDError(f"{source} does not hold the weights of a {network.architecture} with "
+                      f"{len(network.classes)} classes; {'; '.join(told)}.")
+    infinite = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if infinite:
+        raise KDError(f"{source} holds weights that are not finite numbers: {_some(infinite)}.")
+    network.net.load_state_dict(state, strict=False)
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits over names, types, shapes and values of the tensors alone."""
+    import torch
+
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def network_digest(network: Network) -> str:
+    """The digest of a network's weights, as its checkpoint states it."""
+    return digest(network.net.state_dict())
+
+
+def shipped() -> dict[str, dict[str, Any]]:
+    """Name and identity of every readable checkpoint in the folder that says what it was trained on, by name."""
+    found = {}
+    for path in sorted(checkpoints_root().glob("*.safetensors")):
+        try:
+            about = describe(path)
+        except KDError:
+            continue  # a stranger's file; `load` says what is wrong with it when it is asked for by name
+        if "data" in about:
+            found[path.stem] = about
+    return found
+
+
+def locate(reference: str) -> Path | None:
+    """The file a reference means: a shipped checkpoint's name, a run's id, or a path; None where there is none."""
+    shipped_file = checkpoints_root() / f"{reference}.safetensors"
+    run_file = runs_root() / reference / STUDENT
+    for path in (shipped_file, run_file, Path(reference).expanduser()):
+        if path.is_file():
+            return path
+    return None
+
+
+def require(reference: str) -> Path | None:
+    """As `locate`, None for an ImageNet network's name. Raises KDError for a reference that means nothing."""
+    from kdengine import models
+
+    path = locate(reference)
+    pretrained = [name for name, architecture in models.MODELS.items() if architecture.pretrained]
+    if path is None and reference not in pretrained:
+        raise unknown_name("checkpoint", reference, [*shipped(), *pretrained])
+    return path
+
+
+def open_reference(reference: str) -> Network:
+    """The network a reference means, in evaluation mode. Raises KDError as `require` and `load` do."""
+    from kdengine import models
+
+    path = require(reference)
+    return load(path) if path else models.pretrained(reference).eval()
+
+
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """The weights in another program's `.pth`, `.pt`, `.th` or `.safetensors`, names without a `module.` prefix.
+
+    Read with `weights_only=True` alone: a file that would run code when unpickled is refused, and nothing runs.
+    A state dict under `state_dict`, `model`, `net` or `weights` is found.
+    """
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise KDError(f"There is no file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            held = load_file(path)
+        else:
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise KDError(f"{path.name} holds more than weights, or is no torch file; nothing in it was run. "
+                      "Save the model's state_dict() alone and import that.") from error
+    except Exception as error:  # on damaged bytes the readers raise almost anything
+        raise KDError(f"{path.name} cannot be read as weights; it may be cut short: {error}") from error
+    for key in ("state_dict", "model", "net", "weights"):
+        if isinstance(held, dict) and isinstance(held.get(key), dict):
+            held = held[key]
+    if not isinstance(held, dict) or not held or not all(isinstance(each, torch.Tensor) for each in held.values()):
+        raise KDError(f"{path.name} holds no state dict: names with tensors are expected.")
+    return {name.removeprefix("module."): tensor for name, tensor in held.items()}
+
+
+def import_foreign(
+    path: Path, architecture: str, classes: Sequence[str], *, input_size: int | None = None,
+    mean: Sequence[float], std: Sequence[float],
+) -> Network:
+    """A network of this project with another program's weights. Raises KDError where they do not fit."""
+    from kdengine import models
+
+    state = read_foreign(path)
+    network = models.build(architecture, classes, input_size=input_size, mean=mean, std=std)
+    fill(network, state, path.name)
+    return network.eval()
+
+
+def export(network: Network, path: Path, form: str) -> str:
+    """Write a network for other programs; returns a snippet that loads it. Raises KDError for an unknown form.
+
+    form: `torchscript` or `onnx`. Input: images [B, 3, H, W] in [0, 1], any B; output: logits [B, classes].
+    Normalisation is inside.
+    """
+    import torch
+
+    size = network.input_size
+    network = network.eval()
+    example = torch.zeros(2, 3, size, size)
+    if form == "torchscript":
+        with torch.no_grad():
+            torch.jit.trace(network, example).save(str(path))
+        return (f"import torch\n\nmodel = torch.jit.load({path.name!r})\n"
+                f"logits = model(torch.rand(1, 3, {size}, {size}))  # images in [0, 1]")
+    if form == "onnx":
+        _export_onnx(network, example, path)
+        return (f"import numpy, onnxruntime\n\nsession = onnxruntime.InferenceSession({path.name!r})\n"
+                f"images = numpy.random.rand(1, 3, {size}, {size}).astype('float32')  # in [0, 1]\n"
+                "logits, = session.run(None, {'images': images})")
+    raise unknown_name("export format", form, ("torchscript", "onnx"))
+
+
+def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
+    import torch
+
+    try:
+        import onnxscript  # noqa: F401  torch's exporter needs it and names it only deep in a traceback
+    except ImportError:
+        raise KDError("ONNX export needs two more packages: pip install onnx onnxscript.") from None
+    torch.onnx.export(
+        network, (example,), path, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,111 @@
+"""Every data set, in display order. Adding one: a file, a line here, a test that it loads as it should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kdengine.data.cifar import CIFAR10, CIFAR100
+from kdengine.data.content import thin, withhold_labels
+from kdengine.data.dataset import DataSet
+from kdengine.data.digits import Digits
+from kdengine.data.fashion_mnist import FASHION_MNIST
+from kdengine.data.folder import Folder, image_folders
+from kdengine.data.imagenette import IMAGENETTE
+from kdengine.data.pictures import picture_tensor, read_picture
+from kdengine.data.source import Source
+from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.places import data_root
+
+DIGITS = Digits(
+    name="digits",
+    title="Handwritten digits",
+    summary="1,797 digits of 8 x 8 pixels, shown at 32 x 32. Always there.",
+    views="crop",
+    classes=10,
+)
+FOLDER = Folder(
+    name="folder",
+    title="Image folder",
+    summary="Your own images: train/<class>/<image>, and the same under test, val or both.",
+    views="crop+flip",
+)
+SOURCES: dict[str, Source] = {
+    each.name: each for each in (DIGITS, CIFAR10, CIFAR100, FASHION_MNIST, IMAGENETTE, FOLDER)
+}
+
+
+def load(
+    spec: str,
+    *,
+    root: Path | None = None,
+    labels_per_class: int | None = None,
+    share: float = 1.0,
+    image_size: int | None = None,
+) -> DataSet:
+    """The data set of that name, or `folder:PATH`; the same arguments and files always give the same pixels.
+
+    root: None is the data root. share: part of the training images kept, in (0, 1], of every class alike.
+    labels_per_class: labels kept of each class of what is left; the other images stay, their target IGNORE. None
+    keeps all. image_size: 8 to 1,024 pixels; None is the data set's own. Raises DataMissing where it is not on this
+    machine, KDError for an argument out of range or unreadable files.
+    """
+    source, path = _source(spec)
+    if not 0 < share <= 1:
+        raise KDError(f"share is {share!r}; allowed is a number above 0 and up to 1.")
+    if image_size is not None and not 8 <= image_size <= 1024:
+        raise out_of_range("image_size", image_size, 8, 1024)
+    content = source.read(root or data_root(), path, image_size)
+    train = content.train if share == 1 else thin(content.train, share)
+    if labels_per_class is not None:
+        train = withhold_labels(train, labels_per_class, content.classes)
+    return DataSet(
+        name=spec,
+        title=Path(path).name or source.title,
+        task="classification",
+        classes=content.classes,
+        train=train,
+        validation=content.validation,
+        test=content.test,
+        views=source.views,
+        digest=content.digest,
+        labels_per_class=labels_per_class,
+        share=share,
+    )
+
+
+def require(spec: str) -> None:
+    """Raise KDError unless the spec names a data set, on this machine or not."""
+    _source(spec)
+
+
+def download(name: str, root: Path | None = None) -> None:
+    """Bring a data set under the data root. Raises KDError where that fails, or there is nothing to download."""
+    source, _ = _source(name)
+    source.download(root or data_root())
+
+
+def describe(root: Path | None = None) -> list[dict[str, Any]]:
+    """Every data set as plain data, in display order, then the image folders that lie in the data root.
+
+    name (as `load` takes it), title, summary, classes (how many, or None), views, present, found (where, for people,
+    or None), download_bytes (or None). Opens no file.
+    """
+    root = root or data_root()
+    rows = [source.describe(root) for source in SOURCES.values()]
+    listed = {row["found"] for row in rows}  # a public data set in its image-folder form is not listed twice
+    return rows + [FOLDER.describe_one(place) for place in image_folders(root) if str(place) not in listed]
+
+
+def _source(spec: str) -> tuple[Source, str]:
+    """The source a spec names, and the path that follows it (empty where none does)."""
+    name, _, path = spec.partition(":")
+    if name not in SOURCES:
+        raise unknown_name("data set", name, SOURCES)
+    if path and not SOURCES[name].takes_path:
+        raise KDError(f"{spec!r} gives {name} a path; write {name} alone. Only a folder takes one: folder:PATH.")
+    return SOURCES[name], path
+
+
+__all__ = ["SOURCES", "DataSet", "Source", "describe", "download", "load", "picture_tensor", "read_picture",
+           "require"]

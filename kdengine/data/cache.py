@@ -1,0 +1,92 @@
+"""Decoded data sets on disk, each under a key of what it was decoded from. A cache: deleting it loses only time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import PIL
+
+from kdengine.data.content import Content, digest
+from kdengine.errors import KDError
+from kdengine.views import Split
+
+FOLDER = ".decoded"
+"""Inside the data root."""
+_VERSION = 1
+"""Counted up when decoding or splitting changes, so that nothing decoded the old way is found."""
+_HEADER = "content"
+"""The key in the file's header; its value is one JSON string, classes and digest."""
+_SPLITS = ("train", "validation", "test")
+
+
+def key(facts: object, files: Iterable[tuple[str, Path]]) -> str:
+    """32 hexadecimal digits of the SHA-256 over `facts`, and the name and bytes of every file.
+
+    Also over the version of Pillow: another decoder may give other pixels. Raises KDError for an unreadable file.
+    """
+    total = hashlib.sha256(repr((_VERSION, PIL.__version__, facts)).encode())
+    for name, path in files:
+        try:
+            with path.open("rb") as file:
+                total.update(repr((name, hashlib.file_digest(file, "sha256").digest())).encode())
+        except OSError as error:
+            raise KDError(f"{path} cannot be read: {error.strerror}.") from error
+    return total.hexdigest()[:32]
+
+
+def cached(root: Path, key: str, decode: Callable[[], Content]) -> Content:
+    """The content under `key`; where there is none, or a damaged one, it is decoded and kept.
+
+    A data root that cannot be written to only means that it is decoded again the next time.
+    """
+    path = root / FOLDER / f"{key}.safetensors"
+    found = _read(path)
+    if found is None:
+        found = decode()
+        _write(path, found)
+    return found
+
+
+def _read(path: Path) -> Content | None:
+    """What is there, whole: its pixels have the digest that its header states. None otherwise."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()[_HEADER])
+            # Copied, since the file is mapped: were it cut short later, reading a mapped page would kill the process.
+            splits = [
+                Split(*(file.get_tensor(f"{name}.{part}").clone() for part in ("images", "target")))
+                for name in _SPLITS
+            ]
+        classes, stated = tuple(header["classes"]), header["digest"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    if digest(classes, *splits) != stated:
+        return None
+    return Content(classes, *splits, digest=stated)
+
+
+def _write(path: Path, content: Content) -> None:
+    """Under a name of its own, then renamed: of two processes at once, the later leaves the same file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {
+        f"{name}.{part}": getattr(getattr(content, name), part).contiguous()
+        for name in _SPLITS for part in ("images", "target")
+    }
+    header = {_HEADER: json.dumps({"classes": content.classes, "digest": content.digest})}
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=header)
+        temporary.replace(path)
+    except (OSError, SafetensorError):  # read-only or full: see `cached`
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

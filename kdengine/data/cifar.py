@@ -1,0 +1,83 @@
+"""CIFAR-10 and CIFAR-100: photos of 32 x 32 pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from kdengine.data import cache
+from kdengine.data.content import Content, content
+from kdengine.data.pictures import resized
+from kdengine.data.public import Public
+from kdengine.errors import KDError
+from kdengine.views import Split
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10 as Published
+
+
+@dataclass(frozen=True)
+class Cifar(Public):
+    """50,000 training and 10,000 test images. A. Krizhevsky, Learning Multiple Layers of Features (2009).
+
+    files: the published files, in order.
+    """
+
+    files: tuple[str, ...] = field(kw_only=True)
+
+    def published(self, root: Path) -> Path | None:
+        """See Public.published."""
+        place = root / self.layout
+        return place if all((place / name).is_file() for name in self.files) else None
+
+    def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
+        """See Public.decode. The files are pickles: torchvision opens them only after it has checked their MD5."""
+        size = image_size or 32
+        key = cache.key((self.name, size), ((name, place / name) for name in self.files))
+        return cache.cached(root, key, lambda: self._decode(place, size))
+
+    def fetch(self, into: Path) -> None:
+        """See Public.fetch."""
+        self._published_class()(into, download=True)
+
+    def _decode(self, place: Path, size: int) -> Content:
+        try:
+            train, test = (self._published_class()(place.parent, train=train) for train in (True, False))
+        except RuntimeError as error:
+            raise KDError(f"{place} is damaged: its files are not those that were published. Delete it, then "
+                          f"`python -m kdengine data {self.name} --download`.") from error
+        return content(tuple(train.classes), *(
+            Split(resized(torch.from_numpy(each.data).permute(0, 3, 1, 2).contiguous(), size),
+                  torch.tensor(each.targets))
+            for each in (train, test)
+        ))
+
+    def _published_class(self) -> type[Published]:
+        from torchvision import datasets
+
+        return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[self.name]
+
+
+CIFAR10 = Cifar(
+    name="cifar10",
+    title="CIFAR-10",
+    summary="60,000 photos of 32 x 32 pixels: animals and vehicles.",
+    views="crop+flip",
+    classes=10,
+    download_bytes=170_498_071,
+    layout="cifar-10-batches-py",
+    files=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+)
+CIFAR100 = Cifar(
+    name="cifar100",
+    title="CIFAR-100",
+    summary="60,000 photos of 32 x 32 pixels, 600 of each class.",
+    views="crop+flip",
+    classes=100,
+    download_bytes=169_001_437,
+    layout="cifar-100-python",
+    files=("train", "test", "meta"),
+)

@@ -1,0 +1,108 @@
+"""What a data set holds once decoded: its classes and three splits, whole, before any label is withheld."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdengine.errors import KDError
+from kdengine.signals import IGNORE
+from kdengine.views import Split, seed_from
+
+
+@dataclass(frozen=True)
+class Content:
+    """Classes and decoded splits, on the CPU, every image labelled.
+
+    digest: 16 hexadecimal digits over the classes and every split's images and targets.
+    """
+
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+
+
+def content(classes: tuple[str, ...], train: Split, test: Split, validation: Split | None = None) -> Content:
+    """The content of these splits; without a validation split, a tenth of each class of train is held out for it.
+
+    Raises KDError where no class has two training images, so that there is nothing to hold out.
+    """
+    if validation is None:
+        kept, held = hold_out(train.target, 0.1, "validation")
+        if not len(held):
+            raise KDError("No class has more than one training image, too few to hold a validation split out of. "
+                          "Add images, or a validation split.")
+        train, validation = select(train, kept), select(train, held)
+    return Content(classes, train, validation, test, digest(classes, train, validation, test))
+
+
+def digest(classes: tuple[str, ...], *splits: Split) -> str:
+    """16 hexadecimal digits of the SHA-256 over class names, and images and targets with their shapes, in order."""
+    total = hashlib.sha256(repr(classes).encode())
+    for split in splits:
+        for tensor in (split.images, split.target):
+            total.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
+            total.update(tensor.contiguous().numpy())
+    return total.hexdigest()[:16]
+
+
+def select(split: Split, index: Tensor) -> Split:
+    """The images at `index`, long [n], in that order."""
+    return Split(split.images[index], split.target[index])
+
+
+def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor]:
+    """Indices kept and indices held out, both ascending: `share` of each class, the same ones every time.
+
+    A class of two or more gives at least one image and keeps at least one; a class of one keeps it.
+    """
+    held = [
+        index[: min(max(_rounded(share * len(index)), 1), len(index) - 1)] for index in _by_class(target, purpose)
+    ]
+    taken = torch.zeros(len(target), dtype=torch.bool)
+    taken[torch.cat(held)] = True
+    return (~taken).nonzero().flatten(), taken.nonzero().flatten()
+
+
+def thin(split: Split, share: float) -> Split:
+    """`share` in (0, 1] of each class, at least one image, in the split's order; a smaller share lies in a larger."""
+    index = torch.cat([index[: max(_rounded(share * len(index)), 1)] for index in _by_class(split.target, "share")])
+    return select(split, index.sort().values)
+
+
+def withhold_labels(split: Split, labels_per_class: int, classes: tuple[str, ...]) -> Split:
+    """The same images with `labels_per_class` labels of each class and IGNORE for the others.
+
+    Fewer labels are among more. Raises KDError below 1 and above what the smallest class has.
+    """
+    by_class = _by_class(split.target, "labels")
+    smallest = min(by_class, key=len)
+    if not 1 <= labels_per_class <= len(smallest):
+        name = classes[int(split.target[smallest[0]])]
+        raise KDError(f"labels_per_class is {labels_per_class!r}; allowed is from 1 to {len(smallest)}, all that the "
+                      f"smallest class, {name!r}, has in this training split.")
+    target = torch.full_like(split.target, IGNORE)
+    for index in by_class:
+        target[index[:labels_per_class]] = split.target[index[:labels_per_class]]
+    return Split(split.images, target)
+
+
+def _by_class(target: Tensor, purpose: str) -> list[Tensor]:
+    """Each class's indices, shuffled by a hash: unlike a generator's, that order is the same in every version."""
+    shuffled = []
+    for label in target.unique().tolist():
+        index = (target == label).nonzero().flatten().tolist()
+        place = {each: seed_from(purpose, label, number) for number, each in enumerate(index)}
+        shuffled.append(torch.tensor(sorted(index, key=place.__getitem__)))
+    return shuffled
+
+
+def _rounded(count: float) -> int:
+    """Half goes up, so that the count never falls while the share grows."""
+    return math.floor(count + 0.5)

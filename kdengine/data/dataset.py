@@ -1,0 +1,67 @@
+"""A data set as the engine uses it: three splits in memory, and what a network must know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from kdengine.signals import Facts
+from kdengine.views import Split
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images with one class each, split in three, on the CPU.
+
+    name: what it was loaded by, `digits` or `folder:flowers`. task: `classification`. train, validation, test:
+    uint8 [N, 3, H, H] and long [N]; only train can hold IGNORE. views: the default view policy's name. digest: 16
+    hexadecimal digits over the classes and all splits, before `share` and `labels_per_class` took anything away.
+    labels_per_class: labels left of each class of train, None for all. share: part of the training images left.
+    """
+
+    name: str
+    title: str
+    task: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    views: str
+    digest: str
+    labels_per_class: int | None = None
+    share: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Height and width of every image, in pixels."""
+        return self.train.images.shape[-1]
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel of train, in [0, 1]."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel of train (over all pixels), in (0, 0.5]; 1 for a constant channel."""
+        return self._moments[1]
+
+    def facts(self) -> Facts:
+        """What an adapter may know of train."""
+        return Facts(count=len(self.train), classes=len(self.classes), targets=self.train.target)
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """From the counts of the 256 values: exact, and without a copy of the images as floats."""
+        values = torch.arange(256, dtype=torch.float64) / 255
+        means, deviations = [], []
+        for channel in range(self.train.images.shape[1]):
+            counts = torch.bincount(self.train.images[:, channel].reshape(-1), minlength=256).double()
+            share = counts / counts.sum()
+            mean = (share * values).sum()
+            deviation = (share * (values - mean) ** 2).sum().sqrt()
+            means.append(float(mean))
+            deviations.append(float(deviation) if counts.count_nonzero() > 1 else 1.0)
+        return tuple(means), tuple(deviations)

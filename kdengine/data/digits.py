@@ -1,0 +1,56 @@
+"""Handwritten digits that come with scikit-learn: real images that need no download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from kdengine.data import cache
+from kdengine.data.content import Content, content, hold_out, select
+from kdengine.data.pictures import resized
+from kdengine.data.source import Source
+from kdengine.errors import KDError
+from kdengine.views import Split
+
+
+@dataclass(frozen=True)
+class Digits(Source):
+    """1,797 digits of 8 x 8 pixels and 17 grey values, as 32 x 32 RGB; 70% train, 10% validation, 20% test.
+
+    E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998); the
+    test set of it, in scikit-learn's copy.
+    """
+
+    def found(self, root: Path) -> str:
+        """See Source.found."""
+        del root
+        return "inside scikit-learn"
+
+    def read(self, root: Path, path: str, image_size: int | None) -> Content:
+        """See Source.read."""
+        del path
+        key = cache.key((self.name, version("scikit-learn"), image_size), ())
+        # Decoding is quick; importing scikit-learn is not (3 s), and every run would wait for it.
+        return cache.cached(root, key, lambda: self._decode(image_size or 32))
+
+    def download(self, root: Path) -> None:
+        """See Source.download."""
+        raise KDError("The digits come with scikit-learn; there is nothing to download.")
+
+    def _decode(self, size: int) -> Content:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        grey = torch.from_numpy(digits.images).to(torch.int64)
+        images = ((grey * 255 + 8) // 16).to(torch.uint8)  # 0..16 to 0..255, to the nearest
+        images = resized(images[:, None].expand(-1, 3, -1, -1), size)
+        whole = Split(images, torch.from_numpy(digits.target).long())
+        rest, test = hold_out(whole.target, 0.2, "test")
+        kept, validation = hold_out(whole.target[rest], 0.1 / 0.8, "validation")
+        return content(
+            tuple(str(name) for name in digits.target_names),
+            train=select(whole, rest[kept]), validation=select(whole, rest[validation]), test=select(whole, test),
+        )

@@ -1,0 +1,178 @@
+"""Image folders: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdengine.data import cache
+from kdengine.data.content import Content, content
+from kdengine.data.pictures import picture_shape, picture_tensor, read_picture
+from kdengine.data.source import Source
+from kdengine.errors import KDError
+from kdengine.views import Split
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""What counts as an image, in either case."""
+DEFAULT_SIZE = 64
+"""Height and width of images that do not all share one small square size of their own."""
+_VALIDATION = ("val", "validation")
+
+
+@dataclass(frozen=True)
+class Folder(Source):
+    """Any image folder, by its path: absolute, or relative to the data root."""
+
+    takes_path = True
+
+    def found(self, root: Path) -> str | None:
+        """See Source.found: the data root, where an image folder lies in it."""
+        return str(root) if image_folders(root) else None
+
+    def read(self, root: Path, path: str, image_size: int | None) -> Content:
+        """See Source.read. Raises KDError that names the file or folder at fault."""
+        if not path:
+            raise KDError("A folder needs its path: write folder:PATH, for instance folder:flowers for the folder "
+                          f"{root / 'flowers'}, or folder:/home/me/flowers.")
+        try:
+            place = root / Path(path).expanduser()
+            place.stat()
+        except (OSError, RuntimeError, ValueError) as error:  # none there; no such user's home; not a path at all
+            raise KDError(f"There is no folder {path!r} in {root} or, as an absolute path, on this machine.") from error
+        return read_image_folder(place, root, image_size)
+
+    def download(self, root: Path) -> None:
+        """See Source.download."""
+        raise KDError(f"An image folder is your own; there is nothing to download. Put it into {root}, or name it by "
+                      "its path.")
+
+    def describe_one(self, place: Path) -> dict[str, Any]:
+        """See Source.describe: the image folder of that name in the data root."""
+        return self.describe(place.parent) | {
+            "name": f"{self.name}:{place.name}",
+            "title": place.name,
+            "classes": len(_subfolders(place / "train")),
+            "found": str(place),
+        }
+
+
+def is_image_folder(place: Path) -> bool:
+    """Whether it has a `train` and one more split. Opens no file."""
+    return (place / "train").is_dir() and any((place / name).is_dir() for name in (*_VALIDATION, "test"))
+
+
+def image_folders(root: Path) -> list[Path]:
+    """The image folders directly in the data root, by name."""
+    return [place for place in _subfolders(root) if is_image_folder(place)] if root.is_dir() else []
+
+
+def read_image_folder(
+    place: Path, root: Path, image_size: int | None, names: Mapping[str, str] | None = None
+) -> Content:
+    """The content of an image folder, decoded or from the cache in the data root.
+
+    names: what to call the classes of some folders; the others are called as their folder. `val` (or `validation`)
+    selects and `test` reports; where only one is there, it is test, and a tenth of train is held out to select.
+    image_size: None is the images' own size where all are square, equal and at most 64, else 64. Raises KDError.
+    """
+    folders = _split_folders(place)
+    labels = [each.name for each in _subfolders(folders["train"])]
+    if len(labels) < 2:
+        raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
+                      "each class into a folder of its own: train/<class>/<image>.")
+    splits = {split: _pictures(folder, labels) for split, folder in folders.items()}
+    names = names or {}
+    classes = tuple(names.get(label, label) for label in labels)
+    paths = [path for pictures in splits.values() for path, _ in pictures]
+    key = cache.key(
+        (classes, {split: len(pictures) for split, pictures in splits.items()}, image_size),
+        ((path.relative_to(place).as_posix(), path) for path in paths),
+    )
+
+    def decode() -> Content:
+        size = image_size or _own_size(paths)
+        return content(classes, **{
+            split: Split(_pixels([path for path, _ in pictures], size), torch.tensor([label for _, label in pictures]))
+            for split, pictures in splits.items()
+        })
+
+    return cache.cached(root, key, decode)
+
+
+def _split_folders(place: Path) -> dict[str, Path]:
+    """The folder of each split by its role: train, test, and validation where there is one."""
+    if not place.is_dir():
+        raise KDError(f"{place} is a file; an image folder is needed.")
+    if not (place / "train").is_dir():
+        raise KDError(f"{place} has no folder train. An image folder holds train/<class>/<image>, and the same under "
+                      "test, val or both.")
+    given = [place / name for name in _VALIDATION if (place / name).is_dir()]
+    if len(given) == 2:
+        raise KDError(f"{place} has both val and validation, which mean the same; keep one.")
+    folders = {"train": place / "train"}
+    if (place / "test").is_dir():
+        folders["test"] = place / "test"
+        if given:
+            folders["validation"] = given[0]
+    elif given:
+        folders["test"] = given[0]
+    else:
+        raise KDError(f"{place} has no folder test and no folder val; at least one is needed, to measure on.")
+    return folders
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name. Hidden entries (`.ipynb_checkpoints`, `._photo.jpg`) are nobody's data."""
+    try:
+        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    except OSError as error:
+        raise KDError(f"{folder} cannot be read: {error.strerror}.") from error
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [each for each in _entries(folder) if each.is_dir()]
+
+
+def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
+    """Every image of a split with its class, in order. Raises KDError for an unknown or an empty class folder."""
+    found = []
+    for each in _subfolders(folder):
+        if each.name not in labels:
+            raise KDError(f"{each} is a class that train does not have; a network could never name it. Add it to "
+                          "train, or take it away.")
+        images = [path for path in _entries(each) if path.suffix.lower() in EXTENSIONS]
+        if not images:
+            raise KDError(f"{each} has no images. Images are files ending in {', '.join(EXTENSIONS)}; add some, or "
+                          "take the folder away.")
+        found += [(path, labels.index(each.name)) for path in images]
+    if not found:
+        raise KDError(f"{folder} has no class folders. Put the images of each class into a folder of its own: "
+                      f"{folder.name}/<class>/<image>.")
+    return found
+
+
+def _own_size(paths: list[Path]) -> int:
+    """The one square size of all images, if there is one of at most 64; else 64. Reads headers alone."""
+    first, _ = picture_shape(paths[0])
+    same = first <= DEFAULT_SIZE and all(picture_shape(path) == (first, first) for path in paths)
+    return first if same else DEFAULT_SIZE
+
+
+def _pixels(paths: list[Path], size: int) -> Tensor:
+    """uint8 [N, 3, size, size]. In threads, since Pillow decodes outside the interpreter's lock."""
+    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+
+    def decode(number: int) -> None:
+        images[number] = picture_tensor(read_picture(paths[number]), size)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(decode, range(len(paths))):
+            pass
+    return images

@@ -1,0 +1,58 @@
+"""Where a data set comes from: what every source can answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kdengine.data.content import Content
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """A data set, or a kind of them, by name.
+
+    views: the default view policy's name. classes: how many, None where that depends. download_bytes: the size of
+    the download that brings it, None where there is none.
+    """
+
+    name: str
+    title: str
+    summary: str
+    views: str
+    classes: int | None = None
+    download_bytes: int | None = None
+
+    takes_path: ClassVar[bool] = False
+    """Whether it is written `name:PATH`."""
+
+    @abstractmethod
+    def found(self, root: Path) -> str | None:
+        """Where it lies on this machine, for people; None where it does not. Opens no file."""
+
+    @abstractmethod
+    def read(self, root: Path, path: str, image_size: int | None) -> Content:
+        """Its content at `image_size` (None: its own size). Raises DataMissing or KDError.
+
+        path: what follows the name and a colon, empty where nothing does.
+        """
+
+    @abstractmethod
+    def download(self, root: Path) -> None:
+        """Bring it under the data root. Raises KDError where that fails, or where there is nothing to download."""
+
+    def describe(self, root: Path) -> dict[str, Any]:
+        """What it is and whether it is there, as plain data, see `kdengine.data.describe`."""
+        found = self.found(root)
+        return {
+            "name": self.name,
+            "title": self.title,
+            "summary": self.summary,
+            "classes": self.classes,
+            "views": self.views,
+            "present": found is not None,
+            "found": found,
+            "download_bytes": self.download_bytes,
+        }

@@ -1,0 +1,50 @@
+"""The devices a network can run on, and what each does best."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from kdengine.errors import KDError
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device asked for; `auto` takes an NVIDIA GPU, else Apple's, else the CPU. Raises KDError if it is absent."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        asked = next(name for name, present in there.items() if present)
+    if not there[asked]:
+        raise KDError(f"This machine has no {asked} device. It has: {', '.join(n for n, ok in there.items() if ok)}.")
+    return torch.device(asked)
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        # Linux's platform.processor() is empty or just "x86_64".
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last, which convolutions on CPUs and NVIDIA GPUs run fastest in; plain on other devices."""
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network runs at a precision: `float32` or `bfloat16`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

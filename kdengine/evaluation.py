@@ -1,0 +1,129 @@
+"""Evaluation: what a network predicts, how good that is, and what it costs."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdengine import metrics
+from kdengine.devices import synchronise
+from kdengine.models.network import Network
+from kdengine.views import Split
+
+
+def predict(network: Network, split: Split, batch_size: int = 256) -> Tensor:
+    """Logits of a whole split, in its order: float32 [N, C] on the CPU. The network's mode is left as it was."""
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(images.float() / 255).float().cpu() for images in split.images.split(batch_size)]
+    network.train(was_training)
+    return torch.cat(parts)
+
+
+def scores(logits: Tensor, target: Tensor, teacher_logits: Tensor | None = None) -> dict[str, Any]:
+    """The measures of a results table, from logits [N, C] and labels [N].
+
+    n, loss (cross-entropy, nats), top1, top5, calibration_error; with a teacher also kl_to_teacher (nats, T = 1) and
+    agreement. top5 is None where there are no more than five classes: it would always be 1.
+    """
+    target = target.cpu()
+    measured: dict[str, Any] = {
+        "n": len(target),
+        "loss": F.cross_entropy(logits, target).item(),
+        "top1": metrics.top_k(logits, target, 1),
+        "top5": metrics.top_k(logits, target, 5) if logits.shape[1] > 5 else None,
+        "calibration_error": metrics.calibration_error(logits, target),
+    }
+    if teacher_logits is not None:
+        measured["kl_to_teacher"] = metrics.kl_to_teacher(logits, teacher_logits)
+        measured["agreement"] = metrics.agreement(logits, teacher_logits)
+    return measured
+
+
+def cost(network: Network) -> dict[str, Any]:
+    """Size and speed of one forward of one image at the network's input size, in float32, on its device.
+
+    parameters, megabytes (10^6 bytes of all weights and statistics), flops (2 x multiply-adds), and `latency` as
+    `latency` returns it.
+    """
+    tensors = network.net.state_dict().values()
+    return {
+        "parameters": parameters(network),
+        "megabytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+        "flops": flops(network),
+        "latency": latency(network),
+    }
+
+
+def parameters(network: Network) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def flops(network: Network) -> int:
+    """2 x the multiply-adds of one forward of one image, counted over convolutions and matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), counter:
+        network(_one_image(network))
+    network.train(was_training)
+    return counter.get_total_flops()
+
+
+def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
+    """Milliseconds a forward of one image takes: median_ms, mean_ms, std_ms, over `repeats` after 5 to warm up.
+
+    Synchronised on a GPU. `threads` are the CPU threads in use, `device` where it ran.
+    """
+    image = _one_image(network)
+    device = image.device
+    was_training = network.training
+    network.eval()
+    times = []
+    with torch.inference_mode():
+        for _ in range(5 + repeats):
+            start = time.perf_counter()
+            network(image)
+            synchronise(device)
+            times.append((time.perf_counter() - start) * 1e3)
+    network.train(was_training)
+    times = times[5:]
+    return {
+        "median_ms": statistics.median(times),
+        "mean_ms": statistics.fmean(times),
+        "std_ms": statistics.stdev(times),
+        "repeats": repeats,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+    }
+
+
+def peak_memory(device: torch.device) -> dict[str, Any] | None:
+    """The most memory used so far, in 10^6 bytes: of the GPU where one is used, else of the whole process.
+
+    None on Windows, which keeps no such count for a process to read.
+    """
+    if device.type == "cuda":
+        return {"megabytes": torch.cuda.max_memory_allocated(device) / 1e6, "of": "GPU"}
+    try:
+        import resource
+    except ImportError:
+        return None
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, "of": "process"}
+
+
+def _one_image(network: Network) -> Tensor:
+    device = next(network.parameters()).device
+    return torch.rand(1, 3, network.input_size, network.input_size, device=device)

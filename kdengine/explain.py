@@ -1,0 +1,318 @@
+"""Where a network looks: class activation maps, their comparison, and their picture.
+
+pytorch-grad-cam has most formulas; activations and gradients are taken here. By itself it is not thread-safe, fails
+where gradients are off or every parameter is frozen, leaves gradients and the evaluation mode behind, answers too few
+targets with zero maps, and enlarges the maps to the image. Here a network is left exactly as it was found, and a map
+has the size of the stage it was taken from.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdengine import metrics
+from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.models.network import Network
+from kdengine.signals import Stage, Wanted, observing
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SMALLEST_MAP = 4
+"""Fewest cells along a side for a map to say where something is: a 2x2 map only names a quarter of the image."""
+
+COLOURS = "viridis"
+"""matplotlib's name of the colour map: evenly spaced to the eye, safe for the colour-blind, and neither end is black
+or white, so a map stays visible on a dark page and on a light one."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A way to make a heat map of a stage's activations and of the gradients of the target's logit there."""
+
+    name: str
+    title: str
+    summary: str
+    source: str
+    uses_target: bool
+    """False where the map is the same whichever class is asked for."""
+    formula: Callable[[Tensor, Tensor], Tensor]
+    """From activations and gradients [B, C, h, w] to maps [B, h, w] that are neither cut at 0 nor scaled yet."""
+
+
+def _library(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The formula of a class of pytorch-grad-cam."""
+
+    def formula(activations: Tensor, gradients: Tensor) -> Tensor:
+        import pytorch_grad_cam
+
+        # It wants a model with a parameter; without target layers it neither runs nor hooks it.
+        cam = getattr(pytorch_grad_cam, name)(nn.PReLU(), target_layers=[])
+        return torch.from_numpy(cam.get_cam_image(None, None, None, activations.numpy(), gradients.numpy(), False))
+
+    return formula
+
+
+def _grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by sum over positions of relu(G) / (2 + G sum(A)): equation 19 with G^2 cancelled.
+
+    Known disagreement: pytorch-grad-cam adds 1e-6 to the uncancelled denominator. The square of a real network's
+    gradient is about 1e-7, so there its weights tend to relu(G)^3 (maps of EfficientNet-lite0 differ by up to 0.2 at
+    the last convolution, and often have little in common at a stage without a ReLU).
+    """
+    denominators = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
+    alphas = 1 / torch.where(denominators == 0, 1, denominators)
+    weights = (alphas * gradients.clamp(min=0)).sum(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1)
+
+
+def _strongest_pattern(activations: Tensor, _gradients: Tensor) -> Tensor:
+    """The channels projected on their first principal component over an image's positions.
+
+    The sign of a principal component is arbitrary; here the side with the larger excursion is positive. Known
+    disagreement: pytorch-grad-cam keeps the sign that comes. It also decomposes in full: 9 s and 2.6 GB for one
+    112x112 map on two CPU cores, against 13 ms for the part that is used.
+    """
+    # In double a constant channel minus its mean is exactly 0; in float the residue would be scaled up to a map.
+    positions = activations.double().flatten(2).transpose(1, 2)
+    left, sizes, _ = torch.linalg.svd(positions - positions.mean(dim=1, keepdim=True), full_matrices=False)
+    pattern = (left[:, :, 0] * sizes[:, :1]).unflatten(1, activations.shape[2:])
+    flipped = -pattern.amin(dim=(1, 2), keepdim=True) > pattern.amax(dim=(1, 2), keepdim=True)
+    return torch.where(flipped, -pattern, pattern)
+
+
+HEAT_MAPS: dict[str, HeatMap] = {
+    each.name: each
+    for each in (
+        HeatMap(
+            "gradcam",
+            "Grad-CAM",
+            "Adds the channels up, each weighted by its mean gradient: what speaks for the class, coarsely.",
+            "Selvaraju et al. 2017, arXiv 1610.02391",
+            uses_target=True,
+            formula=_library("GradCAM"),
+        ),
+        HeatMap(
+            "gradcam++",
+            "Grad-CAM++",
+            "Weights by positive gradients, corrected position by position: better with several objects of the class.",
+            "Chattopadhay et al. 2018, arXiv 1710.11063",
+            uses_target=True,
+            formula=_grad_cam_plus_plus,
+        ),
+        HeatMap(
+            "hirescam",
+            "HiResCAM",
+            "Multiplies gradient and activation cell by cell: shows only cells that this very score was computed from.",
+            "Draelos and Carin 2020, arXiv 2011.08891",
+            uses_target=True,
+            formula=_library("HiResCAM"),
+        ),
+        HeatMap(
+            "layercam",
+            "LayerCAM",
+            "Multiplies positive gradient and activation cell by cell: stays sharp at shallow stages.",
+            "Jiang et al. 2021, IEEE Transactions on Image Processing 30, doi 10.1109/TIP.2021.3089943",
+            uses_target=True,
+            formula=_library("LayerCAM"),
+        ),
+        HeatMap(
+            "xgradcam",
+            "XGrad-CAM",
+            "Weights a channel by its gradient averaged over where the channel is active.",
+            "Fu et al. 2020, arXiv 2008.02312",
+            uses_target=True,
+            formula=_library("XGradCAM"),
+        ),
+        HeatMap(
+            "eigencam",
+            "Eigen-CAM",
+            "The strongest pattern among the channels of this image. It ignores the class that is asked for.",
+            "Muhammad and Yeasin 2020, arXiv 2008.00299",
+            uses_target=False,
+            formula=_strongest_pattern,
+        ),
+    )
+}
+
+
+def default_stage(network: Network, size: int | None = None) -> Stage:
+    """The deepest stage whose map is at least 4x4 for images of `size` pixels a side (None: the network's own size).
+
+    Where no stage has so large a map, the one with the largest.
+    """
+    size = network.input_size if size is None else size
+    large = [stage for stage in network.stages if -(-size // stage.stride) >= SMALLEST_MAP]
+    return large[-1] if large else min(network.stages, key=lambda stage: stage.stride)
+
+
+def heat_map(
+    network: Network,
+    images: Tensor,
+    targets: Tensor | Sequence[int],
+    *,
+    method: str = "gradcam",
+    stage: str | None = None,
+) -> Tensor:
+    """Where the network looks for one class an image: float32 [B, h, w] in [0, 1] on the CPU, h x w the stage's map.
+
+    images: float [B, 3, H, W] in [0, 1]. targets: B class numbers. method: a name of HEAT_MAPS. stage: a stage's name;
+    None is `default_stage` for these images. The score explained is the target's logit, in evaluation mode; for
+    segmentation, its sum over all pixels.
+
+    Negative values are cut off, then each map is divided by its own maximum, so two maps can be compared in shape,
+    never in size; a map without a positive value is all 0. An image's map does not depend on the rest of its batch.
+
+    The network's modes, gradients, flags and hooks are as before, also after an error, and the gradient mode of the
+    caller does not matter. Calls on one network wait for each other, so threads may share it.
+
+    Raises KDError for an unknown method or stage, images or targets of another shape, a class that the network does
+    not have, and values that are not finite.
+
+    Known disagreement: pytorch-grad-cam also subtracts a map's minimum, so its weakest cell always reads 0.
+    """
+    if method not in HEAT_MAPS:
+        raise unknown_name("heat map", method, HEAT_MAPS)
+    _check_images(images)
+    classes = _checked_targets(targets, len(images), len(network.classes))
+    place = default_stage(network, min(images.shape[2:])) if stage is None else _stage(network, stage)
+
+    with _lock(network), _evaluating(network):
+        activations, gradients = _activations_and_gradients(network, images, classes, place)
+    if not (activations.isfinite().all() and gradients.isfinite().all()):
+        raise KDError(
+            f"{place.name} of {network.architecture} has values that are not finite numbers on these images, so there "
+            "is nothing to map. Check the images, or choose a checkpoint whose training did not diverge."
+        )
+    maps = HEAT_MAPS[method].formula(activations, gradients)
+    maps = maps.clamp(min=0)
+    peaks = maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(peaks > 0, maps / peaks, 0).float()
+
+
+def compare_maps(student: Tensor, teacher: Tensor) -> dict[str, float]:
+    """How alike two heat maps [h, w] are: rank `correlation`, `cosine`, and `overlap` of their hottest fifths.
+
+    Maps of different sizes are both brought to the larger height and width (bilinear) first. Each map is scaled by
+    its own maximum, so none of the three looks at absolute heat; see the functions `map_*` of `kdengine.metrics`.
+    Raises KDError where one is not a single map.
+    """
+    for name, heat in (("student", student), ("teacher", teacher)):
+        if heat.dim() != 2:
+            raise KDError(f"The {name}'s heat map is {list(heat.shape)}; must be one map [h, w].")
+    size = tuple(max(pair) for pair in zip(student.shape, teacher.shape, strict=True))
+    first, second = (_resized(heat, size) for heat in (student, teacher))
+    return {
+        "correlation": metrics.map_correlation(first, second),
+        "cosine": metrics.map_cosine(first, second),
+        "overlap": metrics.map_overlap(first, second),
+    }
+
+
+def overlay(picture: Image.Image, heat: Tensor, opacity: float) -> Image.Image:
+    """A picture with its heat map on top: RGB, of the picture's size; dark violet is cold, yellow is hot.
+
+    heat: [h, w] in [0, 1], enlarged to the picture (bilinear). opacity: in [0, 1]; 0 is the picture alone, 1 the map
+    alone. Raises KDError for a heat map or an opacity outside that.
+    """
+    import matplotlib
+    from PIL import Image
+
+    if heat.dim() != 2 or not ((heat >= 0) & (heat <= 1)).all():
+        raise KDError(f"The heat map {list(heat.shape)} must be one map [h, w] of numbers from 0 to 1.")
+    if not 0 <= opacity <= 1:
+        raise out_of_range("opacity", opacity, 0, 1)
+    enlarged = _resized(heat.detach().float().cpu(), (picture.height, picture.width))
+    coloured = matplotlib.colormaps[COLOURS](enlarged.numpy(), bytes=True)[..., :3]
+    return Image.blend(picture.convert("RGB"), Image.fromarray(coloured), opacity)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise KDError(f"images are {list(images.shape)} of {images.dtype}; must be float [B, 3, H, W] in [0, 1].")
+
+
+def _checked_targets(targets: Tensor | Sequence[int], count: int, classes: int) -> list[int]:
+    targets = torch.as_tensor(targets, device="cpu")
+    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+        raise KDError(f"targets are {list(targets.shape)} of {targets.dtype}; must be class numbers [B], one an image.")
+    if len(targets) != count:
+        raise KDError(f"{len(targets)} targets for {count} images; must be one class number for each image.")
+    # Numbers, not a tensor: one made under inference mode could not index inside a graph.
+    numbers = targets.tolist()
+    for target in numbers:
+        if not 0 <= target < classes:
+            raise out_of_range("target", target, 0, classes - 1)
+    return numbers
+
+
+def _stage(network: Network, name: str) -> Stage:
+    stages = {stage.name: stage for stage in network.stages}
+    if name not in stages:
+        raise unknown_name("stage", name, stages)
+    return stages[name]
+
+
+# Hooks and modes belong to the modules, which threads share. The keys are weak: no lock keeps a network alive.
+_LOCKS: WeakKeyDictionary[Network, threading.Lock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+
+def _lock(network: Network) -> threading.Lock:
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(network, threading.Lock())
+
+
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """The network in evaluation mode. Modes are put back module by module: a part may be frozen in eval by intent."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _activations_and_gradients(
+    network: Network, images: Tensor, targets: Sequence[int], stage: Stage
+) -> tuple[Tensor, Tensor]:
+    """A stage's output on the images and the gradient of the targets' logits there: both [B, C, h, w], on the CPU.
+
+    The graph starts at the images, so frozen parameters do not matter, and the gradient is asked for at the stage
+    alone, so none reaches a parameter.
+    """
+    weights = [*network.parameters(), *network.buffers()]
+    if any(weight.is_inference() for weight in weights):
+        raise KDError(
+            f"{network.architecture} was built or loaded under torch.inference_mode, whose tensors have no gradients. "
+            "Build it outside of that block; calling heat_map inside one is fine."
+        )
+    example = weights[0]
+    with (
+        torch.inference_mode(False),  # turns gradients on, under no_grad too
+        torch.autocast(example.device.type, enabled=False),
+        observing(network, network.stages, Wanted(features=(stage.name,))) as look,
+    ):
+        # A copy: a tensor made under inference mode cannot enter a graph, and the caller's images keep no gradient.
+        signals = look(images.detach().to(example, copy=True).requires_grad_())
+        features = signals.features[stage.name]
+        score = sum(logits[target].sum() for logits, target in zip(signals.logits, targets, strict=True))
+        (gradients,) = torch.autograd.grad(score, features)
+    return features.detach().cpu(), gradients.cpu()
+
+
+def _resized(heat: Tensor, size: tuple[int, ...]) -> Tensor:
+    if tuple(heat.shape) == size:
+        return heat
+    return F.interpolate(heat[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]

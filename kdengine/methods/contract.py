@@ -1,0 +1,139 @@
+"""The one contract of a distillation method.
+
+A method is a frozen dataclass of hyperparameters that says which signals it wants, builds what it must train besides
+the student, and turns signals into weighted, named terms whose sum is the loss. It never calls a model, never holds
+one, never sees the optimiser. Its fields are declared once, with `hyperparameter`; forms, validation, flags, records
+and documentation all read that declaration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
+
+
+def hyperparameter(
+    default: float | str,
+    *,
+    help: str,
+    symbol: str,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field of a method: its default, its closed range [low, high] or its choices, a slider's step, its meaning."""
+    declared = {"low": low, "high": high, "step": step, "choices": tuple(choices), "help": help, "symbol": symbol}
+    return dataclasses.field(default=default, metadata=declared)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of every method. A subclass declares the class attributes and its fields, and answers three questions."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    formula: ClassVar[str]
+    """LaTeX, without delimiters."""
+    source: ClassVar[str]
+    matches: ClassVar[str]
+    """Which of the six kinds it matches: logits, weights, features, gradients, sparsity, relations; or nothing."""
+    needs_teacher: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
+    first_stage: ClassVar[type[Method] | None] = None
+    """What is trained before it, in a run of its own whose student (and adapter) this one starts from."""
+    trains_student: ClassVar[bool] = True
+    """False for a first stage that only prepares an adapter."""
+
+    def __post_init__(self) -> None:
+        for declared in dataclasses.fields(self):
+            checked = _checked(declared, getattr(self, declared.name), self.name)
+            object.__setattr__(self, declared.name, checked)
+
+    def wants(self, student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:
+        """What to look at in the student and in the teacher, besides their logits."""
+        del student, teacher
+        return Wanted(), Wanted()
+
+    def adapter(
+        self, student: Signals, teacher: Signals | None, facts: Facts, generator: torch.Generator
+    ) -> nn.Module | None:
+        """What must be trained besides the student, built once from example signals; None where nothing is."""
+        del student, teacher, facts, generator
+        return None
+
+    def terms(
+        self, student: Signals, teacher: Signals | None, batch: Batch, adapter: nn.Module | None
+    ) -> dict[str, Tensor]:
+        """Weighted, named scalars whose sum is the loss. `teacher` is None only where `needs_teacher` is false."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its loss is.")
+
+
+def every_stage(student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:
+    """The features of all stages that both have, aligned at the deep end and in the same order."""
+    pairs = pair_stages(student, teacher)
+    return Wanted(tuple(ours.name for ours, _ in pairs)), Wanted(tuple(theirs.name for _, theirs in pairs))
+
+
+def deepest_stage(student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:
+    """The features of each network's last stage."""
+    return Wanted((student[-1].name,)), Wanted((teacher[-1].name,))
+
+
+def describe(method: type[Method]) -> dict[str, Any]:
+    """A method as plain data: name, title, summary, formula, source, what it matches, tasks, fields, first stage."""
+    fields = [
+        {"name": each.name, "default": each.default, **each.metadata} for each in dataclasses.fields(method)
+    ]
+    described = ("name", "title", "summary", "formula", "source", "matches", "needs_teacher", "tasks")
+    first = method.first_stage.name if method.first_stage else None
+    return {key: getattr(method, key) for key in described} | {"first_stage": first, "fields": fields}
+
+
+def loss_code(method: type[Method]) -> str:
+    """The source of the method's terms and of every loss they call, as text."""
+    called = (method.terms.__globals__.get(name) for name in method.terms.__code__.co_names)
+    losses = [each for each in called if getattr(each, "__module__", "").startswith("kdengine.losses")]
+    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, losses)])
+
+
+def build(methods: dict[str, type[Method]], name: str, fields: dict[str, Any]) -> Method:
+    """The method of that name with these fields, checked. Raises KDError for an unknown name, field or value."""
+    if name not in methods:
+        raise unknown_name("method", name, methods)
+    declared = [each.name for each in dataclasses.fields(methods[name])]
+    for given in fields:
+        if given not in declared:
+            if not declared:
+                raise KDError(f"Method {name!r} has no hyperparameters; {given!r} was given.")
+            raise unknown_name(f"hyperparameter of {name}", given, declared)
+    return methods[name](**fields)
+
+
+def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:
+    """The value in its declared type and range; text from a command line is read as a number where one is meant."""
+    given, name = value, f"{method}'s {declared.name}"
+    if declared.metadata["choices"]:
+        if value not in declared.metadata["choices"]:
+            raise unknown_name(name, str(value), declared.metadata["choices"])
+        return value
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        raise KDError(f"{name} is {given!r}; allowed is a number.") from None
+    low, high = declared.metadata["low"], declared.metadata["high"]
+    if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        raise out_of_range(name, given, low, high)
+    return value

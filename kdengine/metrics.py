@@ -1,0 +1,77 @@
+"""What is measured of predictions and heat maps: plain functions of plain tensors. Accuracies are in [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdengine.errors import KDError
+from kdengine.losses import kl_divergence
+
+CALIBRATION_BINS = 15
+
+
+def soften(logits: Tensor, temperature: float) -> Tensor:
+    """softmax(logits / T) over the last dimension; temperature > 0."""
+    if temperature <= 0:
+        raise KDError(f"temperature is {temperature!r}; allowed is a number above 0.")
+    return F.softmax(logits / temperature, dim=-1)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """-sum p ln p over the last dimension, in nats, with 0 ln 0 = 0."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+
+
+def top_k(logits: Tensor, target: Tensor, k: int) -> float:
+    """Share of items [N, C] whose target [N] is among the k largest logits. With C <= k it is 1."""
+    k = min(k, logits.shape[1])
+    return (logits.topk(k, dim=1).indices == target[:, None]).any(dim=1).float().mean().item()
+
+
+def agreement(student: Tensor, teacher: Tensor) -> float:
+    """Share of items on which two sets of logits [N, C] have the same top class."""
+    return (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean().item()
+
+
+def kl_to_teacher(student: Tensor, teacher: Tensor) -> float:
+    """Mean over items of KL(teacher || student) at T = 1, in nats; logits [N, C]."""
+    return kl_divergence(student, teacher).item()
+
+
+def calibration_error(logits: Tensor, target: Tensor) -> float:
+    """Expected calibration error with 15 equal-width bins of the top probability (Guo et al., arXiv 1706.04599).
+
+    sum over bins of (share of items in the bin) * |accuracy - mean confidence|, in [0, 1]. A bin is (low, high].
+    """
+    confidence, predicted = F.softmax(logits.double(), dim=1).max(dim=1)
+    correct = (predicted == target).double()
+    bins = (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
+    gap = torch.zeros(CALIBRATION_BINS, dtype=torch.double, device=logits.device)
+    gap.index_add_(0, bins, correct - confidence)
+    return (gap.abs().sum() / len(target)).item()
+
+
+def map_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's rank correlation of two heat maps of one size, in [-1, 1]; ties share their mean rank.
+
+    NaN where a map is constant and so has no ranking.
+    """
+    from scipy.stats import rankdata
+
+    ranks = torch.stack([torch.from_numpy(rankdata(each.flatten().double().cpu().numpy())) for each in (first, second)])
+    return torch.corrcoef(ranks)[0, 1].item()
+
+
+def map_cosine(first: Tensor, second: Tensor) -> float:
+    """Cosine of the angle between two heat maps of one size taken as vectors; 0 where one is all zero."""
+    return F.cosine_similarity(first.flatten().double(), second.flatten().double(), dim=0).item()
+
+
+def map_overlap(first: Tensor, second: Tensor, share: float = 0.2) -> float:
+    """Intersection over union of the hottest `share` of each map's pixels, in [0, 1]."""
+    count = max(1, round(share * first.numel()))
+    hottest = [torch.zeros(first.numel(), dtype=torch.bool).scatter_(0, each.flatten().cpu().topk(count).indices, True)
+               for each in (first, second)]
+    return ((hottest[0] & hottest[1]).sum() / (hottest[0] | hottest[1]).sum()).item()

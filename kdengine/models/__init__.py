@@ -1,0 +1,110 @@
+"""Every network, in display order. Adding one: a line in its family's file; a family: a file, and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.models import cifar_resnet, custom, efficientnet_lite, imagenet, resnet, vgg, wide_resnet
+from kdengine.models.architecture import Architecture
+from kdengine.models.network import Network, check
+
+MODELS: dict[str, Architecture] = {
+    each.name: each
+    for family in (cifar_resnet, wide_resnet, resnet, vgg, efficientnet_lite)
+    for each in family.ARCHITECTURES
+}
+
+
+def build(
+    name: str, classes: Sequence[str], *, seed: int = 0, input_size: int | None = None,
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+) -> Network:
+    """A new network, its weights drawn from `seed` alone; torch's global generators are left as they were.
+
+    name: one of MODELS, or a model of the user's own as `package.module:function`. input_size, mean, std: None takes
+    the architecture's own. Raises KDError for an unknown name, or a model that is not what it must be.
+    """
+    if input_size is not None and input_size < 1:
+        raise out_of_range("input_size", input_size, 1, None)
+    with _seeded(seed):
+        require(name)
+        if name not in MODELS:
+            return custom.network(name, classes, input_size=input_size, mean=mean, std=std)
+        architecture = MODELS[name]
+        return Network(
+            architecture.build(len(classes)),
+            architecture=name,
+            classes=classes,
+            stages=architecture.stages,
+            input_size=input_size or architecture.input_size,
+            mean=mean or architecture.mean,
+            std=std or architecture.std,
+        )
+
+
+def pretrained(name: str) -> Network:
+    """The network of that name with published weights of the 1000 ImageNet classes, at its own input size.
+
+    Raises KDError for a name that has none, and where they must be downloaded and cannot be.
+    """
+    published = {each: found.pretrained for each, found in MODELS.items() if found.pretrained}
+    if name not in published:
+        raise unknown_name("network with ImageNet weights", name, published)
+    weights = published[name].load()
+    network = build(name, imagenet.class_names())
+    network.net.load_state_dict(weights)
+    return network
+
+
+def require(name: str) -> None:
+    """Raise KDError unless `build` knows the name: one of MODELS, or a function that can be imported."""
+    if name in MODELS:
+        return
+    if ":" not in name:
+        raise KDError(f"{unknown_name('network', name, MODELS)} One of your own is written package.module:function.")
+    custom.function(name)
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every network of MODELS as plain data, without building any.
+
+    name, title, family, input_size, stages (name, channels, stride), pretrained (`packaged`, `download` or None) and
+    download_mb (10^6 bytes; None where nothing needs to be downloaded).
+    """
+    described = []
+    for each in MODELS.values():
+        weights = each.pretrained
+        described.append({
+            "name": each.name,
+            "title": each.title,
+            "family": each.family,
+            "input_size": each.input_size,
+            "stages": [{"name": at.name, "channels": at.channels, "stride": at.stride} for at in each.stages],
+            "pretrained": weights.kind if weights else None,
+            "download_mb": weights.megabytes if weights and weights.kind == "download" else None,
+        })
+    return described
+
+
+def parameters(name: str, classes: int = 10) -> int:
+    """How many numbers a network of MODELS trains, counted without memory or time for any of them."""
+    if name not in MODELS:
+        raise unknown_name("network", name, MODELS)
+    with torch.device("meta"):
+        return sum(each.numel() for each in MODELS[name].build(classes).parameters())
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would seed the GPUs too, and they are not restored here.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+__all__ = ["MODELS", "Architecture", "Network", "build", "check", "describe", "parameters", "pretrained", "require"]

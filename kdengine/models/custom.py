@@ -1,0 +1,161 @@
+"""A model of the user's own, named as `package.module:function`.
+
+The function takes the number of classes and returns a module from images [B, 3, H, W] to logits [B, classes]. The
+module may say more of itself in plain attributes, all optional:
+
+stages      list or tuple of (path, channels, stride) or Stage, shallow to deep, paths inside the module
+input_size  pixels of a side; 32 where it says nothing
+mean, std   three plain numbers each, for images in [0, 1]; ImageNet's where it says nothing
+
+Attributes of these names that are something else (a submodule called `stages`, a tensor called `mean`) are the
+module's own affair.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdengine.errors import KDError, out_of_range
+from kdengine.models.architecture import numbered
+from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check
+from kdengine.signals import Stage
+
+INPUT_SIZE = 32
+
+
+def function(reference: str) -> Callable[[int], Any]:
+    """What `package.module:function` refers to; the current folder is searched too. Raises KDError."""
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name.isidentifier():
+        raise KDError(f"{reference!r} names no model. Write package.module:function, as in my_networks:small.")
+    here = os.getcwd()  # noqa: PTH109  sys.path holds text
+    if here not in sys.path:
+        sys.path.append(here)  # at the end, so that no file there can stand in for an installed module
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # importing runs a stranger's code: anything can come out
+        raise KDError(
+            f"The module {module_name} of {reference} cannot be imported ({type(error).__name__}: {error}). "
+            f"It must be installed, or lie in {here}."
+        ) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise KDError(f"The module {module_name} ({getattr(module, '__file__', None)}) has no function {name!r}.")
+    return found
+
+
+def network(
+    reference: str, classes: Sequence[str], *, input_size: int | None = None,
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+) -> Network:
+    """The user's network, held to what it promises by `check`. What is None, the module says itself.
+
+    Raises KDError where the reference, the function or the module is not what is described above.
+    """
+    make = function(reference)
+    try:
+        net = make(len(classes))
+    except Exception as error:  # a stranger's code: anything can come out
+        raise KDError(f"{reference}({len(classes)}) raised {type(error).__name__}: {error}") from error
+    if not isinstance(net, nn.Module):
+        raise KDError(f"{reference} returned a {type(net).__name__}; it must return a torch.nn.Module.")
+    size = input_size or _input_size(net, reference)
+    declared = _plain(net, "stages")
+    built = Network(
+        net,
+        architecture=reference,
+        classes=classes,
+        stages=find_stages(net, size) if declared is None else _as_stages(declared, reference),
+        input_size=size,
+        mean=mean or _channel_numbers(net, "mean", reference) or IMAGENET_MEAN,
+        std=std or _channel_numbers(net, "std", reference) or IMAGENET_STD,
+    )
+    check(built)
+    return built
+
+
+def find_stages(net: nn.Module, size: int) -> tuple[Stage, ...]:
+    """The stages of a module that declares none, from one forward of images of `size`; empty where it has no maps.
+
+    For each resolution, among the submodules that put out square maps [B, C, h, h] of it: the last of those nested
+    least deeply, so whole blocks rather than the convolutions within. Left out are maps larger than one already seen
+    (a decoder's, or a pooling that enlarges), 1x1 maps (pooled vectors), resolutions that are no whole fraction of
+    the input's, and submodules that run more than once in a forward (a shared ReLU).
+    """
+    maps: list[tuple[str, Tensor]] = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, path=path: maps.append((path, output)))
+        for path, module in net.named_modules() if path
+    ]
+    was_training = net.training
+    try:
+        with torch.no_grad():
+            net.eval()(torch.rand(2, 3, size, size))
+    except Exception:
+        return ()  # `check` runs the same images and says what is wrong
+    finally:
+        net.train(was_training)
+        for handle in handles:
+            handle.remove()
+
+    runs = Counter(path for path, _ in maps)
+    best: dict[int, tuple[str, int]] = {}
+    smallest = size
+    for path, output in maps:
+        if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[2] != output.shape[3]:
+            continue
+        side = output.shape[2]
+        if not 1 < side <= smallest or -(-size // _stride(size, side)) != side:
+            continue
+        smallest = side
+        if runs[path] == 1 and (side not in best or path.count(".") <= best[side][0].count(".")):
+            best[side] = (path, output.shape[1])
+    return numbered([(path, channels, _stride(size, side)) for side, (path, channels) in best.items()])
+
+
+def _stride(size: int, side: int) -> int:
+    return round(size / side)
+
+
+def _plain(net: nn.Module, name: str) -> list | tuple | None:
+    value = getattr(net, name, None)
+    return value if isinstance(value, (list, tuple)) else None
+
+
+def _input_size(net: nn.Module, reference: str) -> int:
+    size = getattr(net, "input_size", INPUT_SIZE)
+    if not isinstance(size, int) or size < 1:
+        raise out_of_range(f"{reference}'s input_size", size, 1, None)
+    return size
+
+
+def _channel_numbers(net: nn.Module, name: str, reference: str) -> Sequence[float] | None:
+    numbers = _plain(net, name)
+    if numbers is not None and (len(numbers) != 3 or not all(isinstance(each, (int, float)) for each in numbers)):
+        raise KDError(f"{reference}'s {name} is {numbers!r}; it must be three numbers, one a colour channel.")
+    return numbers
+
+
+def _as_stages(declared: Sequence, reference: str) -> tuple[Stage, ...]:
+    """The declared stages with paths as `Network` has them; a Stage keeps its name, the others are numbered."""
+    stages = []
+    for number, each in enumerate(declared, start=1):
+        parts = [each.path, each.channels, each.stride] if isinstance(each, Stage) else each
+        shaped = isinstance(parts, (list, tuple)) and [type(part) for part in parts] == [str, int, int]
+        if not shaped or min(parts[1:]) < 1:
+            raise KDError(f"{reference}'s stages hold {each!r}; each must be (path, channels, stride) or a Stage.")
+        path, channels, stride = parts
+        name = each.name if isinstance(each, Stage) else f"stage{number}"
+        stages.append(Stage(name, f"net.{path}", channels, stride))
+    if len({stage.name for stage in stages}) < len(stages):
+        raise KDError(f"{reference}'s stages share a name: {', '.join(stage.name for stage in stages)}.")
+    return tuple(stages)

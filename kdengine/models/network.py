@@ -1,0 +1,108 @@
+"""A network together with what must be known to use it: classes, stages, input size and normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdengine.errors import KDError
+from kdengine.signals import Stage, Wanted, observing
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Network(nn.Module):
+    """A model that takes images in [0, 1] and normalises them itself.
+
+    So one batch of images serves a student and a teacher with different normalisations. `stages` are ordered from
+    shallow to deep; their paths are relative to this module (they begin with `net.`). `net` alone is what a
+    checkpoint stores.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        architecture: str,
+        classes: Sequence[str],
+        stages: Sequence[Stage],
+        input_size: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        task: str = "classification",
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.architecture = architecture
+        self.classes = tuple(classes)
+        self.stages = tuple(stages)
+        self.input_size = input_size
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+        self.task = task
+        self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of images [B, 3, H, W] in [0, 1]."""
+        return self.net((images - self._mean) / self._std)
+
+
+def check(network: Network) -> None:
+    """Hold a network to its own word; raises KDError that says what was promised and what came out.
+
+    On a batch of two images of its input size: logits are finite and [2, classes]; every stage exists and gives
+    [2, channels, input_size / stride, same], rounded up. The network's mode and its batch-norm statistics are left as
+    they were.
+    """
+    for stage in network.stages:
+        try:
+            network.get_submodule(stage.path)
+        except AttributeError as error:
+            raise KDError(f"{network.architecture}: {stage.name} names a layer that is not there ({error}).") from error
+
+    was_training = network.training
+    size = network.input_size
+    example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network._mean.device)
+    try:
+        network.eval()
+        with torch.no_grad():
+            _check_logits(network, example)
+            _check_stages(network, example)
+    finally:
+        network.train(was_training)
+
+
+def _check_logits(network: Network, example: Tensor) -> None:
+    try:
+        logits = network(example)
+    except Exception as error:  # the network may be a stranger's code: anything can come out
+        raise KDError(
+            f"{network.architecture} cannot take images {list(example.shape)} ({type(error).__name__}: {error})."
+        ) from error
+    expected = [2, len(network.classes)]
+    if not isinstance(logits, Tensor):
+        raise KDError(f"{network.architecture} returns a {type(logits).__name__}; must be one tensor {expected}.")
+    if list(logits.shape) != expected:
+        raise KDError(f"{network.architecture} returns logits {list(logits.shape)}; must be {expected}.")
+    if not logits.isfinite().all():
+        raise KDError(f"{network.architecture} returns logits that are not finite numbers on ordinary images.")
+
+
+def _check_stages(network: Network, example: Tensor) -> None:
+    wanted = Wanted(features=tuple(stage.name for stage in network.stages))
+    try:
+        with observing(network, network.stages, wanted) as look:
+            features = look(example).features
+    except (KeyError, AttributeError) as error:
+        raise KDError(
+            f"{network.architecture}: a stage names a layer that puts out no tensor in a forward ({error})."
+        ) from error
+    for stage in network.stages:
+        side = -(-network.input_size // stage.stride)
+        given, expected = list(features[stage.name].shape), [2, stage.channels, side, side]
+        if given != expected:
+            raise KDError(f"{network.architecture}: {stage.name} gives {given}; declared is {expected}.")

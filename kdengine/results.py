@@ -1,0 +1,213 @@
+"""The results table: one row a finished run or shipped checkpoint, and what may be said of a change. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from kdengine import runs
+from kdengine.errors import KDError
+from kdengine.places import checkpoints_root, runs_root
+from kdengine.records import FINISHED, HISTORY, PREDICTIONS, RECORD, STUDENT, Record, read_record, read_rows
+
+SHIPPED = "records"
+"""Where, in the checkpoints folder, each shipped checkpoint's record, history and predictions lie."""
+
+COLUMNS: dict[str, str] = {
+    "name": "Run",
+    "data": "Data",
+    "student": "Network",
+    "method": "Method",
+    "seed": "Seed",
+    "labels": "Labels",
+    "loss": "Test loss",
+    "accuracy": "Test accuracy",
+    "change": "Change",
+    "verdict": "Versus independent",
+    "kl_to_teacher": "KL to teacher",
+    "agreement": "Agreement",
+    "calibration_error": "Calibration error",
+    "parameters": "Parameters",
+    "milliseconds": "ms / image",
+}
+_PERCENT = {"accuracy", "agreement", "calibration_error"}
+_POINTS = {"change"}
+
+
+def finished() -> dict[str, Record]:
+    """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first."""
+    shipped = {}
+    for path in checkpoints_root().glob(f"{SHIPPED}/*/{RECORD}"):
+        try:
+            shipped[path.parent.name] = read_record(path)
+        except KDError:
+            continue  # a damaged record must not hide the others
+    shipped = dict(sorted(shipped.items(), key=lambda item: (item[1].created, item[1].id)))
+    every = runs.all_runs()
+    parts = {record.configuration.initial for record in every}  # a first stage is no result of its own
+    own = {record.id: record for record in every if record.state == FINISHED and record.id not in parts}
+    return shipped | own
+
+
+def folder(name: str) -> Path:
+    """Where a result's files lie. Raises KDError where there is no such result."""
+    for path in (checkpoints_root() / SHIPPED / name, runs_root() / name):
+        if Path(name).name == name and (path / RECORD).is_file():
+            return path
+    raise KDError(f"There is no result {name!r}.")
+
+
+def history(name: str) -> list[dict[str, Any]]:
+    """A result's rows, one an epoch."""
+    return read_rows(folder(name) / HISTORY)
+
+
+def rows() -> list[dict[str, Any]]:
+    """The table: one dict a result, keys as in COLUMNS; None where a value does not exist."""
+    records = finished()
+    return [_row(name, record, records) for name, record in records.items()]
+
+
+def as_text(value: Any, column: str) -> str:
+    """A cell as people read it: accuracies in percent, a dash where there is nothing."""
+    if value is None:
+        return "–"
+    if column in _PERCENT:
+        return f"{100 * value:.2f}%"
+    if column in _POINTS:
+        return f"{100 * value:+.2f} pts"
+    if isinstance(value, float):
+        return f"{value:.4f}" if column in ("loss", "kl_to_teacher") else f"{value:.2f}"
+    return f"{value:,}" if column == "parameters" else str(value)
+
+
+def markdown(table: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + " --- |" * len(COLUMNS)]
+    lines += ["| " + " | ".join(as_text(row[column], column) for column in COLUMNS) + " |" for row in table]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: list[dict[str, Any]]) -> str:
+    """The rows as CSV, numbers unrounded, an empty cell where there is nothing."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(COLUMNS))
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """The 95% interval of a share measured on `count` items (Wilson's score interval), within [0, 1].
+
+    It is what another sample of images of the same kind would do to this one network; not what another seed would.
+    """
+    z = statistics.NormalDist().inv_cdf(0.975)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided McNemar p-value, from how many items one network alone gets right and the other alone.
+
+    Binomial(n, 1/2) over the n discordant items; 1.0 when there is none. It speaks of these two networks on these
+    images, never of the methods that trained them.
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue)
+
+
+def independent_twin(record: Record, among: dict[str, Record]) -> str | None:
+    """The name of a `none` run equal in everything but the method (and the teacher it does not listen to).
+
+    Same data, to the digest, and same configuration; None where there is none.
+    """
+    if record.configuration.method == "none":
+        return None
+    wanted = _but_for_method(record)
+    for name, other in among.items():
+        if other.configuration.method == "none" and _but_for_method(other) == wanted:
+            return name
+    return None
+
+
+def _but_for_method(record: Record) -> dict[str, Any]:
+    left_out = ("method", "hyperparameters", "teacher", "initial", "precision", "device", "threads")
+    same = {key: value for key, value in dataclasses.asdict(record.configuration).items() if key not in left_out}
+    return same | {"digest": record.data["digest"]}
+
+
+def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
+    asked, test = record.configuration, record.result["test"]
+    change, verdict = _against_twin(name, record, among)
+    settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+                         for key, value in asked.hyperparameters.items())
+    return {
+        "name": name,
+        "data": asked.data,
+        "student": asked.student,
+        "method": f"{asked.method} ({settings})" if settings else asked.method,
+        "seed": asked.seed,
+        "labels": record.data["labelled"],
+        "loss": test["loss"],
+        "accuracy": test["top1"],
+        "change": change,
+        "verdict": verdict,
+        "kl_to_teacher": test.get("kl_to_teacher"),
+        "agreement": test.get("agreement"),
+        "calibration_error": test["calibration_error"],
+        "parameters": record.result["parameters"],
+        "milliseconds": record.result["latency"]["median_ms"],
+    }
+
+
+def _against_twin(name: str, record: Record, among: dict[str, Record]) -> tuple[float | None, str | None]:
+    """Change of accuracy, and what one seed allows to say: whether these two networks differ on these images."""
+    twin = independent_twin(record, among)
+    if twin is None:
+        return None, None
+    change = record.result["test"]["top1"] - among[twin].result["test"]["top1"]
+    ours, theirs = _right(name), _right(twin)
+    if ours is None or theirs is None:
+        return change, None
+    p = mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+    told = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    return change, f"differ ({told})" if p < 0.05 else f"not distinguishable ({told})"
+
+
+def _right(name: str) -> Any:
+    """bool [N]: which test images a result gets right, from its stored predictions; None where there are none."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        held = load_file(folder(name) / PREDICTIONS)
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return held["logits"].argmax(axis=1) == held["target"]
+
+
+def keep(run: str, name: str) -> Path:
+    """Make a finished run a shipped checkpoint of that name, with its record, history and predictions.
+
+    Returns the checkpoint's path. Raises KDError where the run has not finished.
+    """
+    record = runs.read(run)
+    if record.state != FINISHED:
+        raise KDError(f"Run {run} is {runs.state(run)}; only a finished run can be kept.")
+    source, target = runs.directory(run), checkpoints_root() / SHIPPED / name
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (RECORD, HISTORY, PREDICTIONS):
+        shutil.copyfile(source / file, target / file)
+    checkpoint = checkpoints_root() / f"{name}.safetensors"
+    shutil.copyfile(source / STUDENT, checkpoint)
+    return checkpoint

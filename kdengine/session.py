@@ -1,0 +1,343 @@
+"""One group of runs in training: from its configuration to weights, history and results on disk."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, training
+from kdengine.devices import choose_device, device_name, memory_format
+from kdengine.errors import KDError
+from kdengine.models.network import Network
+from kdengine.places import PROJECT
+from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
+from kdengine.training import Learner
+from kdengine.views import policy
+
+TRAINING = "Training"
+_STOP_LOOK_S = 0.25
+_PROGRESS_S = 1.0
+
+
+class Session:
+    """A group's time in one worker. Opening it loads the data and measures the teacher; `train` does the rest.
+
+    records: the runs of one group that stand at the same epoch, their locks held by this process. release(run) is
+    called once a run has ended while others of its group go on; from then on this session leaves its files alone.
+    """
+
+    def __init__(self, held: list[Record], release: Callable[[str], None] = lambda run: None) -> None:
+        self.records = held
+        self.release = release
+        self.configuration = held[0].configuration
+        self.first_epoch = held[0].status["epoch"]
+        self.progress = _Progress(held, self.configuration.epochs, self.first_epoch)
+        self.progress.phase("Loading the data")
+        self.device = choose_device(self.configuration.device)
+        threads = held[0].environment.get("threads") or self.configuration.threads
+        if threads:
+            torch.set_num_threads(threads)
+        self.data = data.load(
+            self.configuration.data, labels_per_class=self.configuration.labels_per_class,
+            share=self.configuration.share, image_size=self.configuration.image_size,
+        )
+        self.views = self.configuration.views or self.data.views
+        self.splits = {name: getattr(self.data, name).to(self.device) for name in ("train", "validation", "test")}
+        self.progress.images_per_epoch = len(self.data.train)
+        self.progress.phase("Measuring the teacher")
+        self.teacher = self._open_teacher()
+        self.teacher_logits = {} if self.teacher is None else {
+            name: evaluation.predict(self.teacher, self.splits[name]) for name in ("validation", "test")
+        }
+        self._require_unchanged()
+        self.teacher_precision = self._teacher_precision()
+        self.learners = {record.id: self._learner(record) for record in held}
+        self.last_look = {record.id: 0.0 for record in held}
+
+    def train(self) -> None:
+        """Train the group to its end and write each run's result, reason or stop."""
+        teacher = self._teacher_facts()
+        for record in self.records:
+            record.data = self._data_facts()
+            record.environment = self._environment(self.learners[record.id])
+            record.teacher = teacher
+            runs.set_state(record, RUNNING)
+        by_learner = {id(self.learners[record.id]): record for record in self.records}
+        self.progress.phase(TRAINING)
+        training.train(
+            list(self.learners.values()), self.teacher, self.splits["train"], policy(self.views),
+            teacher_precision=self.teacher_precision,
+            first_epoch=self.first_epoch,
+            on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
+            on_step=self.progress.step,
+            keep_going=lambda learner: self._keep_going(by_learner[id(learner)], learner),
+        )
+        for record in self.records:
+            learner = self.learners[record.id]
+            if learner.failure:
+                self._end(record, FAILED, str(learner.failure))
+            elif not learner.stopped:
+                self._finish(record, learner)
+
+    def _open_teacher(self) -> Network | None:
+        reference = self.configuration.teacher
+        if reference is None:
+            return None
+        teacher = checkpoints.open_reference(reference)
+        if teacher.classes != self.data.classes:
+            raise KDError(f"The teacher {reference} knows {_summary(teacher.classes)}; {self.data.name} has "
+                          f"{_summary(self.data.classes)}. Take a teacher that was trained on these classes.")
+        if teacher.input_size != self.data.size:
+            raise KDError(f"The teacher {reference} takes images of {teacher.input_size} pixels; these have "
+                          f"{self.data.size}. Set --image-size {teacher.input_size}, or take another teacher.")
+        teacher.requires_grad_(False)
+        return self._placed(teacher)
+
+    def _learner(self, record: Record) -> Learner:
+        asked = record.configuration
+        network = self._placed(models.build(
+            asked.student, self.data.classes, seed=asked.seed, input_size=self.data.size,
+            mean=self.data.mean, std=self.data.std,
+        ))
+        # A resume reuses the first session's choice: another would change the numbers.
+        precision = record.environment.get("precision", {}).get("student") or self._precision(network, backward=True)
+        method = methods.method(asked.method, **asked.hyperparameters)
+        learner = Learner(network, method, self.teacher, self.splits["train"], asked, precision)
+        if asked.initial and not self.first_epoch:
+            _start_from(learner, asked.initial)
+        if self.first_epoch:
+            path = _resume_file(record.id, self.first_epoch)
+            if not path.is_file():
+                raise KDError(f"{path} is gone, so there is nothing to go on from. Start a new run.")
+            learner.restore(torch.load(path, map_location=self.device, weights_only=True))
+        return learner
+
+    def _teacher_precision(self) -> str:
+        if self.teacher is None:
+            return "float32"
+        chosen = self.records[0].environment.get("precision", {}).get("teacher")
+        return chosen or self._precision(self.teacher, backward=False)
+
+    def _precision(self, network: Network, *, backward: bool) -> str:
+        """The precision asked for, or the faster one on this machine."""
+        if self.configuration.precision != "auto":
+            return self.configuration.precision
+        self.progress.phase("Choosing the faster precision")
+        return speeds.faster_precision(network, self.configuration.batch_size, backward=backward)
+
+    def _teacher_facts(self) -> dict[str, Any] | None:
+        if self.teacher is None:
+            return None
+        return {
+            "reference": self.configuration.teacher,
+            "architecture": self.teacher.architecture,
+            "digest": checkpoints.network_digest(self.teacher),
+            "parameters": evaluation.parameters(self.teacher),
+            **{name: evaluation.scores(logits, self.splits[name].target)
+               for name, logits in self.teacher_logits.items()},
+        }
+
+    def _require_unchanged(self) -> None:
+        """Raise KDError where a resumed run would go on with other pictures or another teacher than it began with."""
+        teacher = checkpoints.network_digest(self.teacher) if self.teacher else None
+        for record in self.records if self.first_epoch else []:
+            if record.data["digest"] != self.data.digest:
+                raise KDError(f"The pictures of {self.data.name} are not those this run began with. Start a new run.")
+            if teacher and record.teacher["digest"] != teacher:
+                raise KDError(f"The teacher {self.configuration.teacher} is not the one this run began with: its "
+                              f"weights have the digest {teacher}, not {record.teacher['digest']}. Start a new run.")
+
+    def _data_facts(self) -> dict[str, Any]:
+        train = self.data.train
+        return {
+            "name": self.data.name,
+            "title": self.data.title,
+            "classes": list(self.data.classes),
+            "size": self.data.size,
+            "digest": self.data.digest,
+            "labels_per_class": self.configuration.labels_per_class,
+            "share": self.configuration.share,
+            "views": self.views,
+            "train": len(train),
+            "labelled": int(train.labelled.sum()),
+            "validation": len(self.data.validation),
+            "test": len(self.data.test),
+        }
+
+    def _environment(self, learner: Learner) -> dict[str, Any]:
+        return {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "packages": {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "scikit-learn")},
+            "device": self.device.type,
+            "device_name": device_name(self.device),
+            "threads": torch.get_num_threads(),
+            "precision": {"student": learner.precision, "teacher": self.teacher_precision},
+            "memory_format": str(memory_format(self.device)).removeprefix("torch."),
+            "commit": _commit(),
+        }
+
+    def _keep_epoch(self, record: Record, learner: Learner, row: dict[str, Any]) -> None:
+        """Put a finite epoch on disk. The record is written last: it alone says which epoch a resume starts from."""
+        folder, epoch = runs.directory(record.id), row["epoch"]
+        validation = self._scores(learner, "validation")
+        about = self._about(record, epoch, validation=validation)
+        record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
+        earlier = [each["validation"]["top1"] for each in runs.history(record.id) if each["epoch"] < epoch]
+        if validation["top1"] > max(earlier, default=-1.0):
+            best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
+            record.files[records.BEST_STUDENT] = best
+        torch.save(learner.state(), _resume_file(record.id, epoch))
+        records.append_row(folder / records.HISTORY, row | {"validation": validation})
+        runs.set_state(record, RUNNING, epoch=epoch)
+        _resume_file(record.id, epoch - 1).unlink(missing_ok=True)
+        self.progress.epochs_done = epoch
+
+    def _finish(self, record: Record, learner: Learner) -> None:
+        self.progress.phase("Testing")
+        folder = runs.directory(record.id)
+        history = runs.history(record.id)
+        test = self.splits["test"]
+        logits = evaluation.predict(learner.network, test)
+        seconds = sum(row["seconds"] for row in history)
+        record.result = {
+            "test": evaluation.scores(logits, test.target, self.teacher_logits.get("test")),
+            "validation": history[-1]["validation"],
+            **evaluation.cost(learner.network),
+            "peak_memory": evaluation.peak_memory(self.device),
+            "training_seconds": seconds,
+            "images_per_second": len(self.data.train) * len(history) / seconds,
+            "side_by_side": len(self.records),
+        }
+        predictions = {"logits": logits, "target": test.target.cpu()}
+        checkpoints.save_tensors(folder / records.PREDICTIONS, predictions)
+        record.files[records.PREDICTIONS] = checkpoints.digest(predictions)
+        if learner.adapter:
+            state = learner.adapter.state_dict()
+            checkpoints.save_tensors(folder / records.ADAPTER, state)
+            record.files[records.ADAPTER] = checkpoints.digest(state)
+        about = self._about(record, len(history), validation=record.result["validation"], test=record.result["test"])
+        record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
+        runs.set_state(record, FINISHED, ended=time.time())
+        _resume_file(record.id, len(history)).unlink(missing_ok=True)
+
+    def _scores(self, learner: Learner, split: str) -> dict[str, Any]:
+        logits = evaluation.predict(learner.network, self.splits[split])
+        return evaluation.scores(logits, self.splits[split].target, self.teacher_logits.get(split))
+
+    def _about(self, record: Record, epoch: int, **scores: dict[str, Any]) -> dict[str, Any]:
+        """What a student's checkpoint says of itself besides its architecture."""
+        asked = record.configuration
+        return {
+            "method": asked.method,
+            "hyperparameters": asked.hyperparameters,
+            "data": {key: record.data[key] for key in ("name", "digest", "labels_per_class", "share")},
+            "teacher": record.teacher and {key: record.teacher[key] for key in ("reference", "digest")},
+            "epoch": epoch,
+            "seed": asked.seed,
+            "run": record.id,
+            "scores": scores,
+        }
+
+    def _keep_going(self, record: Record, learner: Learner) -> bool:
+        """False once someone asked the run to stop; the disk is looked at a few times a second.
+
+        A run that stops or has failed ends here and now: the rest of its group may go on for hours.
+        """
+        if learner.failure:
+            self._end(record, FAILED, str(learner.failure))
+        now = time.monotonic()
+        if record.state != RUNNING or now - self.last_look[record.id] < _STOP_LOOK_S:
+            return record.state != STOPPED
+        self.last_look[record.id] = now
+        if runs.stop_requested(record.id):
+            self._end(record, STOPPED, "Stopped on request.")
+        return record.state != STOPPED
+
+    def _end(self, record: Record, state: str, reason: str) -> None:
+        """Leave a run without a result, once; from then on it can be resumed or removed."""
+        if record.state == RUNNING:
+            self.progress.leave(record.id)
+            runs.set_state(record, state, reason=reason, ended=time.time())
+            self.release(record.id)
+
+    def _placed(self, network: Network) -> Network:
+        return network.to(self.device, memory_format=memory_format(self.device))
+
+
+class _Progress:
+    """Writes `progress.json` beside each record: at each phase, and about once a second while training.
+
+    Counts images, so that nothing waits for the device.
+    """
+
+    def __init__(self, held: list[Record], epochs: int, first_epoch: int) -> None:
+        self.runs = [record.id for record in held]
+        self.epochs = epochs
+        self.first_epoch = self.epochs_done = first_epoch
+        self.images_per_epoch = 0
+        self.name = ""
+        self.began = self.last = time.monotonic()
+
+    def phase(self, name: str) -> None:
+        """Enter a phase; the clock of images per second starts with it."""
+        self.name = name
+        self.began = time.monotonic()
+        self._write(0)
+
+    def step(self, images: int) -> None:
+        """Called once a batch with the images of this epoch seen so far."""
+        if time.monotonic() - self.last >= _PROGRESS_S:
+            self._write(images)
+
+    def leave(self, run: str) -> None:
+        """Write no more beside a run that has ended."""
+        self.runs.remove(run)
+
+    def _write(self, images: int) -> None:
+        self.last = time.monotonic()
+        seen = (self.epochs_done - self.first_epoch) * self.images_per_epoch + images
+        # Counted from the start of the training phase; another phase has no rate.
+        rate = seen / (self.last - self.began) if seen and self.name == TRAINING else None
+        left = (self.epochs - self.epochs_done) * self.images_per_epoch - images
+        for run in self.runs:
+            records.write_json(runs.directory(run) / records.PROGRESS, {
+                "phase": self.name, "epoch": self.epochs_done, "epochs": self.epochs,
+                "images": images, "of": self.images_per_epoch,
+                "images_per_second": rate, "seconds_left": left / rate if rate else None,
+            })
+
+
+def _start_from(learner: Learner, run: str) -> None:
+    """Take over the student that another run left, and of its adapter what this learner's adapter has too."""
+    folder = runs.directory(run)
+    learner.network.net.load_state_dict(load_file(folder / records.STUDENT))
+    if learner.adapter and (folder / records.ADAPTER).is_file():
+        own = learner.adapter.state_dict()
+        left = load_file(folder / records.ADAPTER)
+        learner.adapter.load_state_dict(own | {name: value for name, value in left.items() if name in own})
+
+
+def _resume_file(run: str, epoch: int) -> Path:
+    return runs.directory(run) / f"resume-{epoch}.pt"
+
+
+def _commit() -> str | None:
+    """The project's commit, where it is a git checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _summary(names: tuple[str, ...]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -1,0 +1,235 @@
+"""What a method may see of a network in one step, and the one place that hooks into networks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+IGNORE = -100
+"""The target of an unlabelled image and of an ignored pixel (torch's own `ignore_index`)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A place inside a network whose output is a feature map [B, channels, H / stride, W / stride]."""
+
+    name: str
+    path: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a method asks to see of one network, by stage name. Logits are always there."""
+
+    features: tuple[str, ...] = ()
+    preactivations: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    input_gradient: bool = False
+
+    def __or__(self, other: Wanted) -> Wanted:
+        """Everything either asks for, in first-asked order: several students share one teacher forward."""
+        return Wanted(
+            features=tuple(dict.fromkeys(self.features + other.features)),
+            preactivations=tuple(dict.fromkeys(self.preactivations + other.preactivations)),
+            weights=tuple(dict.fromkeys(self.weights + other.weights)),
+            input_gradient=self.input_gradient or other.input_gradient,
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an adapter may know of the training split: its size, its classes, its targets."""
+
+    count: int
+    classes: int
+    targets: Tensor
+    """long [count] (or [count, H, W]); IGNORE where unlabelled."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of views.
+
+    images: float32 [B, 3, H, W] in [0, 1], before any normalisation.
+    target: long [B] for classification, [B, H, W] for segmentation; IGNORE where there is no label to read.
+    mask: bool, shaped like target: the positions that count at all (an ignored pixel counts nowhere).
+    labelled: bool [B]: the images whose label may be read.
+    index: long [B], each image's place in the training split.
+    progress: epochs completed, fractional (2.5 is the middle of the third epoch). epochs: how many there will be.
+    """
+
+    images: Tensor
+    target: Tensor
+    mask: Tensor
+    labelled: Tensor
+    index: Tensor
+    progress: float
+    epochs: int
+
+    @property
+    def supervised(self) -> Tensor:
+        """bool, shaped like target: the positions that count and have a label."""
+        return self.mask & self.labelled.view(-1, *[1] * (self.mask.dim() - 1))
+
+
+@dataclass
+class Signals:
+    """What was asked for, of one network on one batch.
+
+    logits: [B, C] or [B, C, H, W]. By stage name: features and preactivations (what the stage's last ReLU was given;
+    the features themselves where a stage ends in none), [B, C_s, H_s, W_s]; weights of the stage's largest
+    convolution, [out, in, k, k]. input_gradient: of the target's logit with respect to each image, [B, 3, H, W].
+    Half-precision tensors are promoted to float32, so a loss term is never computed in half; float64 stays.
+    """
+
+    logits: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+    preactivations: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    input_gradient: Tensor | None = None
+
+    def only(self, wanted: Wanted) -> Signals:
+        """What one asker wanted, in its order: signals of a shared forward hold what all askers wanted."""
+        return Signals(
+            self.logits,
+            {name: self.features[name] for name in wanted.features},
+            {name: self.preactivations[name] for name in wanted.preactivations},
+            {name: self.weights[name] for name in wanted.weights},
+            self.input_gradient if wanted.input_gradient else None,
+        )
+
+
+def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage]) -> list[tuple[Stage, Stage]]:
+    """Student stages beside teacher stages, shallow to deep.
+
+    Networks with different numbers of stages are aligned at their deep ends: the shallowest stages of the longer
+    one have no counterpart and are left out.
+    """
+    count = min(len(student), len(teacher))
+    return list(zip(student[len(student) - count :], teacher[len(teacher) - count :], strict=True))
+
+
+def promoted(tensor: Tensor) -> Tensor:
+    """float32 in place of float16 and bfloat16; every other type as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+@contextmanager
+def observing(network: nn.Module, stages: Sequence[Stage], wanted: Wanted) -> Iterator[Callable[..., Signals]]:
+    """A forward that also returns what was wanted: `with observing(...) as look: signals = look(images, target)`.
+
+    target, long [B], is read for the input gradient alone; an image whose target is IGNORE gets that of class 0.
+    Hooks sit on whole stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are
+    removed when the block ends, however it ends. Each call returns that call's tensors alone, whatever another
+    thread runs through the same network meanwhile.
+    """
+    paths = {stage.name: stage.path for stage in stages}
+    seen: dict[str, Tensor] = {}
+    before: dict[str, Tensor] = {}
+    owner = threading.get_ident()
+
+    def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            if threading.get_ident() == owner:
+                seen[name] = output
+
+        return hook
+
+    def look(images: Tensor, target: Tensor | None = None) -> Signals:
+        seen.clear()
+        before.clear()
+        gradient = None
+        if wanted.input_gradient:
+            logits, gradient = _with_input_gradient(network, images, target)
+        else:
+            logits = network(images)
+        # The input gradient needs a graph even where the caller wants none: what leaves here must not carry it.
+        give = promoted if torch.is_grad_enabled() else lambda tensor: promoted(tensor.detach())
+        return Signals(
+            give(logits),
+            {name: give(seen[name]) for name in wanted.features},
+            {name: give(before.get(name, seen[name])) for name in wanted.preactivations},
+            {name: give(weight) for name, weight in weights.items()},
+            None if gradient is None else give(gradient),
+        )
+
+    weights = {name: _largest_convolution(network, paths[name]).weight for name in wanted.weights}
+    handles = []
+    try:
+        for name in wanted.preactivations:
+            handles += _watch_last_relu(network.get_submodule(paths[name]), name, before, owner)
+        for name in dict.fromkeys(wanted.features + wanted.preactivations):
+            handles.append(network.get_submodule(paths[name]).register_forward_hook(keep(name)))
+        yield look
+    finally:
+        for handle in handles:
+            handle.remove()
+        seen.clear()
+        before.clear()
+
+
+def _watch_last_relu(stage: nn.Module, name: str, before: dict[str, Tensor], owner: int) -> list[RemovableHandle]:
+    """Keep in `before[name]` what the ReLU that ends the stage was given; nothing where the stage ends in none.
+
+    A copy: an in-place ReLU overwrites its input. A ReLU ends the stage when its output is the stage's output.
+    """
+    last: dict[str, Tensor] = {}
+
+    def enter(_module: nn.Module, inputs: tuple) -> None:
+        if threading.get_ident() == owner:
+            last["input"] = inputs[0].clone()
+
+    def leave(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        if threading.get_ident() == owner:
+            last["output"] = output
+
+    def end(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        if threading.get_ident() == owner:
+            if last.get("output") is output:
+                before[name] = last["input"]
+            last.clear()
+
+    handles = []
+    for module in stage.modules():
+        if isinstance(module, nn.ReLU | nn.ReLU6):
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    return [*handles, stage.register_forward_hook(end)]
+
+
+def _largest_convolution(network: nn.Module, path: str) -> nn.Conv2d:
+    """The convolution with the most weights in a stage, the later of equals; in a stage of none, the last before it.
+
+    A stage that is a single ReLU has its convolution before it.
+    """
+    before: list[nn.Conv2d] = []
+    inside: list[nn.Conv2d] = []
+    reached = False
+    for name, module in network.named_modules():
+        if reached and not name.startswith(f"{path}."):
+            break
+        reached = reached or name == path
+        if isinstance(module, nn.Conv2d):
+            (inside if reached else before).append(module)
+    return max(reversed(inside), key=lambda each: each.weight.numel()) if inside else before[-1]
+
+
+def _with_input_gradient(network: nn.Module, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of the targets' logits at the images.
+
+    Both can be differentiated again where gradients are on (a student's); they are constants where they are off.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        logits = network(images)
+        chosen = logits.gather(1, target.clamp(min=0)[:, None]).float().sum()
+        gradient, = torch.autograd.grad(chosen, images, create_graph=again)
+    return logits, gradient

@@ -1,0 +1,300 @@
+"""Training: several students side by side on the same views and, where there is one, the same teacher."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdengine.devices import autocast, memory_format, synchronise
+from kdengine.errors import KDError, NotFinite, OutOfMemory
+from kdengine.methods import Method
+from kdengine.models.network import Network
+from kdengine.records import Configuration
+from kdengine.signals import Batch, Facts, Wanted, observing
+from kdengine.views import Policy, Split, seed_from, steps_per_epoch, views
+
+DECAYS = (0.625, 0.75, 0.875)
+"""Shares of the epochs at which the `step` schedule divides the learning rate by 10: 150, 180, 210 of 240."""
+
+
+class Learner:
+    """A student in training: its network, its method, what it trains besides, its optimiser.
+
+    The adapter is built here, from the signals of the split's first images. `failure` is set when a loss term or a
+    weight stopped being a finite number; a failed or stopped learner takes no further part.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        method: Method,
+        teacher: Network | None,
+        split: Split,
+        configuration: Configuration,
+        precision: str,
+    ) -> None:
+        if method.needs_teacher and teacher is None:
+            raise KDError(f"Method {method.name!r} needs a teacher and none was given.")
+        if network.task not in method.tasks:
+            raise KDError(f"Method {method.name!r} is for {' and '.join(method.tasks)}; this is {network.task}.")
+        self.network = network
+        self.method = method
+        self.configuration = configuration
+        self.precision = precision
+        self.wanted, self.wanted_of_teacher = Wanted(), Wanted()
+        self.adapter: nn.Module | None = None
+        if method.needs_teacher:
+            self.wanted, self.wanted_of_teacher = method.wants(network.stages, teacher.stages)
+            self.adapter = self._build_adapter(teacher, split)
+        self.parameters = [*network.parameters(), *(self.adapter.parameters() if self.adapter else ())]
+        self.optimizer = _optimizer(self.parameters, configuration)
+        self.failure: NotFinite | None = None
+        self.stopped = False
+
+    @property
+    def active(self) -> bool:
+        """Whether it still trains."""
+        return self.failure is None and not self.stopped
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs besides its configuration; tensors are the live ones."""
+        return {
+            "network": self.network.net.state_dict(),
+            "adapter": self.adapter.state_dict() if self.adapter else None,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state that `state` returned."""
+        self.network.net.load_state_dict(state["network"])
+        if self.adapter:
+            self.adapter.load_state_dict(state["adapter"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _build_adapter(self, teacher: Network, split: Split) -> nn.Module | None:
+        device = split.images.device
+        images, target = split.images[:2].float() / 255, split.target[:2]
+        was_training = self.network.training
+        self.network.eval()  # the example must not move the batch-norm statistics
+        with (
+            torch.no_grad(),
+            observing(self.network, self.network.stages, self.wanted) as look,
+            observing(teacher, teacher.stages, self.wanted_of_teacher) as look_at_teacher,
+        ):
+            student, taught = look(images, target), look_at_teacher(images, target)
+        self.network.train(was_training)
+        facts = Facts(len(split), len(self.network.classes), split.target)
+        # Drawn on the CPU: the same adapter on every device.
+        generator = torch.Generator().manual_seed(seed_from("adapter", self.configuration.seed))
+        adapter = self.method.adapter(student, taught, facts, generator)
+        return adapter.to(device) if adapter else None
+
+
+def train(
+    learners: Sequence[Learner],
+    teacher: Network | None,
+    split: Split,
+    policy: Policy,
+    *,
+    teacher_precision: str = "float32",
+    first_epoch: int = 0,
+    on_epoch: Callable[[Learner, dict[str, Any]], None],
+    on_step: Callable[[int], None] = lambda images: None,
+    keep_going: Callable[[Learner], bool] = lambda learner: True,
+) -> None:
+    """Train learners side by side, from `first_epoch` to the configured number of epochs.
+
+    One teacher forward and one rendering of the views serve all learners. Each draws its own randomness from (seed,
+    epoch, step), so a learner's numbers are those it would get alone, and those of a run that was never stopped:
+    bit-equal on the CPU. All configurations agree in epochs, batch size and seed.
+
+    on_epoch(learner, row) is called once an epoch for each learner still active; a row holds epoch (from 1), loss,
+    terms, learning_rate, seconds, images_per_second. on_step(images) is called once a batch with the images seen so
+    far. keep_going(learner) is asked before each step; a learner it refuses stops, its unfinished epoch is dropped.
+
+    Raises OutOfMemory where a step does not fit the device; that ends all learners.
+    """
+    configuration = learners[0].configuration
+    device = split.images.device
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        looks = [stack.enter_context(observing(each.network, each.network.stages, each.wanted)) for each in learners]
+        look_at_teacher = None
+        if teacher is not None and any(each.method.needs_teacher for each in learners):
+            teacher.eval()
+            wanted = Wanted()
+            for each in learners:
+                wanted |= each.wanted_of_teacher
+            look_at_teacher = stack.enter_context(observing(teacher, teacher.stages, wanted))
+        try:
+            for epoch in range(first_epoch, configuration.epochs):
+                _train_epoch(learners, looks, look_at_teacher, teacher_precision, split, policy, epoch,
+                             on_epoch, on_step, keep_going)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
+                f"Try --batch-size {max(2, configuration.batch_size // 2)}."
+            ) from error
+
+
+def learning_rate_at(configuration: Configuration, progress: float, step: float) -> float:
+    """The learning rate of a step that begins at `progress` epochs and is `step` epochs long.
+
+    Linear warm-up over `warmup_epochs`, reaching the full rate at its end; then constant, cosine to 0, or divided by
+    10 at each of DECAYS.
+    """
+    warmup, epochs = configuration.warmup_epochs, configuration.epochs
+    scale = 1.0
+    if progress < warmup:
+        scale = min(1.0, (progress + step) / warmup)
+    elif configuration.schedule == "cosine":
+        scale = 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (epochs - warmup)))
+    elif configuration.schedule == "step":
+        scale = 0.1 ** sum(progress >= share * epochs for share in DECAYS)
+    return configuration.learning_rate * scale
+
+
+def step_seconds(
+    network: Network, batch_size: int, precisions: Sequence[str], *, backward: bool
+) -> dict[str, float]:
+    """Seconds of one step on the network's device at each precision, `float32` or `bfloat16` (autocast).
+
+    A step is a forward, and a backward where asked. They are timed in turns, three times each after one to warm up,
+    and the best counts. The network keeps its weights and statistics; gradients are cleared.
+    """
+    device = next(network.parameters()).device
+    images = torch.rand(batch_size, 3, network.input_size, network.input_size, device=device)
+    images = images.contiguous(memory_format=memory_format(device))
+    was_training = network.training
+    network.eval()  # the arithmetic of training, but batch-norm statistics stay
+    best = dict.fromkeys(precisions, math.inf)
+    for repeat in range(4):
+        for precision in best:
+            synchronise(device)
+            start = time.perf_counter()
+            with torch.set_grad_enabled(backward):
+                with autocast(device, precision):
+                    logits = network(images)
+                if backward:
+                    logits.float().logsumexp(dim=1).mean().backward()
+            synchronise(device)
+            if repeat:
+                best[precision] = min(best[precision], time.perf_counter() - start)
+    network.zero_grad(set_to_none=True)
+    network.train(was_training)
+    return best
+
+
+def _train_epoch(
+    learners: Sequence[Learner],
+    looks: Sequence[Callable],
+    look_at_teacher: Callable | None,
+    teacher_precision: str,
+    split: Split,
+    policy: Policy,
+    epoch: int,
+    on_epoch: Callable[[Learner, dict[str, Any]], None],
+    on_step: Callable[[int], None],
+    keep_going: Callable[[Learner], bool],
+) -> None:
+    configuration = learners[0].configuration
+    device = split.images.device
+    steps = steps_per_epoch(len(split), configuration.batch_size)
+    histories: list[list[dict[str, Tensor]]] = [[] for _ in learners]
+    for learner in learners:
+        learner.network.train()
+    start = time.perf_counter()
+    seen = 0
+    epoch_views = views(split, policy, configuration.seed, epoch)
+    for step, (index, images) in enumerate(epoch_views.batches(configuration.batch_size)):
+        for learner in learners:
+            learner.stopped = learner.stopped or not keep_going(learner)
+        if not any(learner.active for learner in learners):
+            return
+        target = split.target[index]
+        batch = Batch(
+            images=images.contiguous(memory_format=memory_format(device)),
+            target=target,
+            mask=torch.ones_like(target, dtype=torch.bool),
+            labelled=split.labelled[index],
+            index=index,
+            progress=epoch + step / steps,
+            epochs=configuration.epochs,
+        )
+        taught = None
+        if look_at_teacher:
+            with torch.no_grad(), autocast(device, teacher_precision):
+                taught = look_at_teacher(batch.images, batch.target)
+        for learner, look, history in zip(learners, looks, histories, strict=True):
+            if learner.active:
+                # Own randomness for each student and step: neither company nor a pause changes a number.
+                torch.manual_seed(seed_from("step", configuration.seed, epoch, step))
+                history.append(_step(learner, look, taught, batch, 1 / steps))
+        seen += len(index)
+        on_step(seen)
+
+    synchronise(device)
+    seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
+    for learner, history in zip(learners, histories, strict=True):
+        if not learner.active:
+            continue
+        values = torch.stack([torch.stack(list(terms.values())) for terms in history]).double().cpu()
+        names = list(history[0])
+        learner.failure = _failure(learner, epoch, values, names)
+        if learner.failure:
+            continue
+        means = values.mean(dim=0).tolist()
+        on_epoch(learner, {
+            "epoch": epoch + 1,
+            "loss": sum(means),
+            "terms": dict(zip(names, means, strict=True)),
+            "learning_rate": learner.optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+            "images_per_second": len(split) / seconds,
+        })
+
+
+def _step(
+    learner: Learner, look: Callable, taught: Any, batch: Batch, length: float
+) -> dict[str, Tensor]:
+    """One optimiser step; returns the loss terms, detached and still on the device."""
+    rate = learning_rate_at(learner.configuration, batch.progress, length)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    with autocast(batch.images.device, learner.precision):
+        student = look(batch.images, batch.target)
+    own = taught.only(learner.wanted_of_teacher) if taught else None
+    terms = learner.method.terms(student, own, batch, learner.adapter)
+    learner.optimizer.zero_grad(set_to_none=True)
+    sum(terms.values()).backward()
+    learner.optimizer.step()
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def _failure(learner: Learner, epoch: int, values: Tensor, names: list[str]) -> NotFinite | None:
+    """What stopped being finite in this epoch, if anything did. values: [steps, terms]."""
+    advice = f"The last finite epoch is kept; try a learning rate below {learner.configuration.learning_rate:g}."
+    bad = (~values.isfinite()).nonzero()
+    if len(bad):
+        step, term = bad[0].tolist()
+        return NotFinite(
+            f"Epoch {epoch + 1}, step {step + 1}: the term {names[term]!r} became {values[step, term].item()}. {advice}"
+        )
+    finite = torch.stack([parameter.detach().isfinite().all() for parameter in learner.parameters]).all()
+    if not finite:
+        return NotFinite(f"Epoch {epoch + 1}, step {len(values)}: weights stopped being finite numbers. {advice}")
+    return None
+
+
+def _optimizer(parameters: list[nn.Parameter], configuration: Configuration) -> torch.optim.Optimizer:
+    settings = {"lr": configuration.learning_rate, "weight_decay": configuration.weight_decay, "fused": True}
+    if configuration.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=configuration.momentum, **settings)
+    adam = torch.optim.Adam if configuration.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, betas=(configuration.momentum, 0.999), **settings)

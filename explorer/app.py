@@ -1,0 +1,24 @@
+"""The entry: `streamlit run explorer/app.py`, from any working directory."""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+HERE = Path(__file__).resolve().parent
+if str(HERE.parent) not in sys.path:
+    sys.path.insert(0, str(HERE.parent))  # Streamlit puts only this file's own folder on the path
+
+PAGES = ("Start", "Temperature", "Distill", "Compare", "Results")
+
+st.set_page_config(page_title="KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
+# Streamlit leaves a hand's breadth above the first line, which on a projector the chart below needs; and it sets links
+# to pages in from the text under them.
+st.html("""<style>
+.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; }
+[data-testid="stPageLink-NavLink"] { padding-left: 0; }
+</style>""")
+st.navigation(
+    [st.Page(f"../pages/{title.lower()}.py", title=title, default=title == "Start") for title in PAGES],
+    position="top",
+).run()

@@ -1,0 +1,42 @@
+"""Forms built from what the engine declares: a method's fields become widgets, and nothing is declared twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+_MOST_STEPS = 200
+"""A range of more steps than this is typed, not dragged."""
+
+
+def hyperparameters(method: dict[str, Any]) -> dict[str, Any]:
+    """Widgets for a method's fields, as `kdengine.list_methods` describes it; returns their values by name."""
+    return {field["name"]: _widget(field, f"{method['name']}.{field['name']}") for field in method["fields"]}
+
+
+def linked_number(label: str, low: int, high: int, default: int, key: str, **more: Any) -> int:
+    """A whole-number field whose value is in the link under `key`; what is no number in range there gives `default`.
+
+    Streamlit's own `bind="query-params"` fails on ?key=1e999.
+    """
+    def keep() -> None:
+        st.query_params[key] = str(st.session_state[key])
+
+    if key not in st.session_state:
+        text = st.query_params.get(key, "")
+        inside = text.isascii() and text.isdigit() and low <= int(text) <= high
+        st.session_state[key] = int(text) if inside else default
+    return st.number_input(label, low, high, key=key, on_change=keep, **more)
+
+
+def _widget(field: dict[str, Any], key: str) -> Any:
+    label = f"{field['name'].replace('_', ' ').capitalize()} $({field['symbol']})$"
+    if field["choices"]:
+        place = field["choices"].index(field["default"])
+        return st.selectbox(label, field["choices"], index=place, key=key, help=field["help"])
+    low, high, step = field["low"], field["high"], field["step"]
+    steps = (field["default"] - low) / step
+    if (high - low) / step <= _MOST_STEPS and abs(steps - round(steps)) < 1e-6:
+        return st.slider(label, low, high, field["default"], step, key=key, help=field["help"])
+    return st.number_input(label, low, high, field["default"], step, key=key, help=field["help"])

@@ -1,0 +1,421 @@
+"""Compare: what several networks answer to one picture, where they look, and how far they agree."""
+
+import hashlib
+import random
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer import comparison, forms
+from explorer.comparison import Card
+from explorer.networks import open_data, open_network
+from kdengine import KDError
+from kdengine.records import FINISHED
+
+KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
+OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
+MOST_STUDENTS = 4
+SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network as the page speaks of it."""
+
+    name: str
+    note: str
+    method: str | None = None
+
+
+@dataclass
+class Family:
+    """Networks of the same classes that can be compared, by reference."""
+
+    title: str
+    data: str | None
+    """The data set whose test images are offered; None where only photographs are."""
+    first_role: str = "Teacher"
+    other_role: str = "Student"
+    about: str = ""
+    networks: dict[str, Known] = field(default_factory=dict)
+    first: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is looked at. key: equal for equal pictures. inside: its centre square, as it is drawn."""
+
+    key: str
+    name: str
+    image: Image.Image
+    inside: Image.Image
+    truth: int | None
+
+
+@st.cache_data(max_entries=1)
+def method_titles() -> dict[str | None, str]:
+    """What the methods are called on screen; an imported checkpoint has none."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
+    return titles | {"none": "labels alone", None: "imported"}
+
+
+@st.cache_data(max_entries=1)
+def heat_map_methods() -> dict[str, dict]:
+    """The heat-map methods by name."""
+    return {each["name"]: each for each in kdengine.list_heat_maps()}
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+def read(content: bytes) -> Image.Image:
+    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
+    return kdengine.read_picture(content)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def centre(key: str, _image: Image.Image) -> Image.Image:
+    """The centre square of the picture with that key."""
+    return comparison.square(_image)
+
+
+@st.cache_data(max_entries=512, show_spinner="Asking the networks …")
+def predicted(reference: str, key: str, _image: Image.Image) -> dict:
+    """One network's prediction for the picture with that key."""
+    return kdengine.predict(open_network(reference), _image)
+
+
+@st.cache_data(max_entries=512, show_spinner="Looking where they look …")
+def mapped(reference: str, key: str, target: int, method: str, stage: str | None, _image: Image.Image) -> dict:
+    """One network's heat map for the picture with that key. Opacity is no part of it: a new one costs no map."""
+    found = kdengine.heat_map(open_network(reference), _image, target, method=method, stage=stage)
+    return {name: found[name] for name in ("heat", "stage", "size")}
+
+
+@st.cache_data(max_entries=64, show_spinner="Searching the test images …")
+def disputed(data: str, references: tuple[str, ...]) -> list[int]:
+    """The test images that not all of these networks answer alike."""
+    return kdengine.disagreements(open_data(data), [open_network(each) for each in references])
+
+
+def families() -> dict[str, Family]:
+    """What can be compared: each data set that shipped checkpoints or finished runs know, and photographs."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
+    methods = method_titles()
+    found: dict[str, Family] = {}
+    for reference, about in kdengine.list_checkpoints().items():
+        data, labels = about["data"]["name"], about["data"]["labels_per_class"]
+        count = "all labels" if labels is None else f"{labels} labels a class"
+        family = found.setdefault(data, Family(f"{titles.get(data, data)} (shipped)", data))
+        family.networks[reference] = Known(
+            f"{about['architecture']} · {methods[about['method']]}", f"{reference}, {count}", about["method"])
+    found["photograph"] = photographs()
+    for run in kdengine.list_runs():
+        if run["state"] != FINISHED:
+            continue
+        asked = run["configuration"]
+        family = found.setdefault(asked["data"], Family(run["data"]["title"], asked["data"]))
+        when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
+        family.networks[run["id"]] = Known(
+            f"{asked['student']} · {methods[asked['method']]} · {when}", run["id"], asked["method"])
+        if run["teacher"]:
+            teacher = run["teacher"]
+            family.networks.setdefault(teacher["reference"], Known(teacher["architecture"], teacher["reference"]))
+            family.first = family.first or teacher["reference"]
+    for family in found.values():
+        if family.data:
+            family.first = kdengine.default_teacher(family.data) or family.first or next(iter(family.networks))
+    return found
+
+
+def photographs() -> Family:
+    """The two networks that know ImageNet's 1000 classes and are installed with the program."""
+    return Family(
+        "Photograph (ImageNet)", None, "Larger network", "Smaller network",
+        "Two networks trained on ImageNet independently: neither was distilled from the other.",
+        {"efficientnet_lite2": Known("EfficientNet-Lite2", "efficientnet_lite2"),
+         "efficientnet_lite0": Known("EfficientNet-Lite0, trained independently", "efficientnet_lite0")},
+        "efficientnet_lite2",
+    )
+
+
+def choose_networks(key: str, family: Family) -> list[str]:
+    """References, the one that the others are held against first."""
+    if not family.data:
+        st.caption(family.about)
+        return list(family.networks)
+    names = list(family.networks)
+    first = st.selectbox(family.first_role, names, index=names.index(family.first), key=f"{key} teacher",
+                         bind="query-params", format_func=lambda each: family.networks[each].name,
+                         help="Any network that knows these classes; the others are held against it.")
+    others = [each for each in names if each != first]
+    # The pair that tells the story: the same student with and without a teacher.
+    by_method = {family.networks[each].method: each for each in reversed(others)}
+    pair = [by_method[each] for each in ("none", "kd") if each in by_method]
+    return [first, *st.multiselect("Students", others, default=pair or others[:2], max_selections=MOST_STUDENTS,
+                                   key=f"{key} students", bind="query-params", placeholder="Choose one to four",
+                                   wrap=True, format_func=lambda each: family.networks[each].name)]
+
+
+def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
+    """A test image, an upload or a sample; None where there is none yet."""
+    if family.data is None:
+        return uploaded(classes, samples=True)
+    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
+                      label_visibility="collapsed")
+    return uploaded(classes) if source == OWN_PICTURE else test_image(family.data, references)
+
+
+def test_image(data: str, references: list[str]) -> Picture | None:
+    """A picture of the test split, by number."""
+    try:
+        held = open_data(data)
+    except KDError as error:
+        st.error(str(error))
+        return None
+    last = len(held.test) - 1
+    if st.session_state.get("image", 0) > last:
+        go(last)
+    thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
+    with number:
+        index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, "image")
+    image, truth = kdengine.example(held, index)
+    key = f"{held.digest} {index}"
+    inside = centre(key, image)
+    thumbnail.image(inside, f"Truth: {held.classes[truth]}", width=76, alt="The picture alone")
+    any_one, dispute = st.columns([2, 3])
+    any_one.button("Random", on_click=go_anywhere, args=(last,), width="stretch", disabled=last == 0)
+    dispute.button("They disagree", on_click=go_to_dispute, args=(data, tuple(references)), width="stretch",
+                   disabled=len(references) < 2, help="The next test image that they do not answer alike.")
+    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth)
+
+
+def go(index: int) -> None:
+    """To a test image, on the page and in its link."""
+    st.session_state["image"] = index
+    st.query_params["image"] = str(index)
+
+
+def go_anywhere(last: int) -> None:
+    """Another test image, by chance."""
+    step = random.randint(1, last)
+    go((st.session_state["image"] + step) % (last + 1))
+
+
+def go_to_dispute(data: str, references: tuple[str, ...]) -> None:
+    """The next test image that the networks do not answer alike; after the last one, the first."""
+    try:
+        found = disputed(data, references)
+    except KDError as error:
+        st.toast(str(error))
+        return
+    if not found:
+        st.toast("They name the same class for every test image.")
+        return
+    later = [each for each in found if each > st.session_state["image"]]
+    go((later or found)[0])
+
+
+def uploaded(classes: tuple[str, ...], *, samples: bool = False) -> Picture | None:
+    """A person's own picture, or, where offered, a sample photograph; a bad file is told and gives None."""
+    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
+    held = {each["title"]: each for each in kdengine.sample_photographs()} if samples else {}
+    chosen = st.pills("Or a sample", list(held), key="sample", bind="query-params") if samples and not file else None
+    if file:
+        content, name = file.getvalue(), Path(file.name).stem
+    elif chosen:
+        content, name = held[chosen]["path"].read_bytes(), chosen
+    else:
+        return None
+    try:
+        image = read(content)
+    except KDError as error:
+        st.error(str(error))
+        return None
+    key = hashlib.sha256(content).hexdigest()
+    inside = centre(key, image)
+    thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
+    thumbnail.image(inside, width=76, alt="The picture alone")
+    known = truth.selectbox("What it is", range(len(classes)), index=None, placeholder="not told", key=f"truth {key}",
+                            format_func=lambda each: classes[each],
+                            help="Tell the true class, and the borders show who is right.")
+    if chosen:
+        st.caption(held[chosen]["credit"])
+    return Picture(key, name, image, inside, known)
+
+
+def choose_map(family: Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
+    """What to draw: heat-map method, layer, whose class is explained, that class if chosen, opacity in [0, 1].
+
+    A layer is counted from the deepest, 1; 0 is the one each network would choose for itself.
+    """
+    methods = heat_map_methods()
+    how, where, what, strength = st.columns(4)
+    method = how.selectbox("Heat map", list(methods), key="method", bind="query-params",
+                           format_func=lambda each: methods[each]["title"], help=summaries(methods))
+    layers = layer_names(stages)
+    layer = layers.index(where.selectbox("Layer", layers, key="layer", bind="query-params",
+                                         help="Automatic is the deepest layer of at least 4 × 4 cells."))
+    wanted = {OWN: "each one's own answer", FIRST: f"the {family.first_role.lower()}'s answer",
+              TRUTH: "the truth", CLASS: "a class you choose"}
+    target = what.selectbox("Explain", list(wanted), key="target", bind="query-params",
+                            format_func=wanted.get, disabled=not methods[method]["uses_target"],
+                            help="The class whose score the map takes apart.")
+    chosen = None
+    if not methods[method]["uses_target"]:
+        target = OWN
+        what.caption(f"{methods[method]['title']} ignores the class.")
+    elif target == CLASS:
+        chosen = what.selectbox("Class", range(len(classes)), key="class", bind="query-params",
+                                format_func=lambda each: classes[each], label_visibility="collapsed")
+    opacity = strength.slider("Opacity", 0, 100, 50, 5, format="%d%%", key="opacity", bind="query-params")
+    return method, layer, target, chosen, opacity / 100
+
+
+def summaries(methods: dict[str, dict]) -> str:
+    """Every heat-map method in a sentence."""
+    return "\n\n".join(f"**{each['title']}**: {each['summary']}" for each in methods.values())
+
+
+def layer_names(stages: list[tuple[str, ...]]) -> list[str]:
+    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
+    depths = range(1, 1 + min(len(each) for each in stages))
+    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
+    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
+
+
+def show(family: Family, references: list[str], picture: Picture) -> None:
+    """Controls, a card a network, the figures of agreement, and the download."""
+    networks = [open_network(each) for each in references]
+    classes = networks[0].classes
+    stages = [tuple(stage.name for stage in network.stages) for network in networks]
+    method, layer, whose, chosen, opacity = choose_map(family, stages, classes)
+    if whose == TRUTH and picture.truth is None:
+        st.info("The truth of this picture is not known, so each network's own answer is explained. Tell what it is "
+                "beside the picture.")
+        whose = OWN
+    answers = [predicted(each, picture.key, picture.image) for each in references]
+    own = [each["probabilities"].index(max(each["probabilities"])) for each in answers]
+    cards, maps = [], []
+    # One or two cards leave some width empty: wider pictures would push the answers below the screen.
+    columns = st.columns([1] * len(references) + [2.6 - len(references)] * (len(references) < 3))
+    for place, reference in enumerate(references):
+        target = {OWN: own[place], FIRST: own[0], TRUTH: picture.truth, CLASS: chosen}[whose]
+        stage = stages[place][-layer] if layer else None
+        found = mapped(reference, picture.key, target, method, stage, picture.image)
+        known = family.networks[reference]
+        card = Card(
+            role=family.other_role if place else family.first_role, name=known.name,
+            inside=kdengine.overlay(picture.inside, found["heat"], opacity),
+            probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth, first=place == 0,
+        )
+        cards.append(card)
+        maps.append(found | {"target": target})
+        with columns[place]:
+            st.html(comparison.heading(card))
+            # As JPEG: at this size a PNG takes a tenth of a second, at every step of the opacity.
+            st.image(card.picture, width="stretch", output_format="JPEG",
+                     alt=f"Where {known.name} looks for {classes[target]}")
+            st.html(comparison.bars(card))
+            st.caption(f"{known.note} · {map_note(found)}")
+    st.caption(f"Violet is cold, yellow is hot. {SCALED}")
+    if len(cards) > 1:
+        show_agreement(family, cards, answers, own, maps)
+    title = heat_map_methods()[method]["title"]
+    explained = "; ".join(f"{card.role.lower()}: {classes[each['target']]} at {each['stage']}, {cells(each)}"
+                          for card, each in zip(cards, maps, strict=True))
+    caption = f"{title} of {explained}\n{SCALED}"
+    st.download_button(
+        "Download PNG", lambda: comparison.png(comparison.sheet(picture.inside, cards, caption)),
+        f"compare-{re.sub(r'[^a-z0-9]+', '-', picture.name.lower()).strip('-') or 'picture'}-{method}.png",
+        "image/png", on_click="ignore",
+    )
+
+
+def cells(found: dict) -> str:
+    """A heat map's own size, height first."""
+    return "{} × {} cells".format(*found["size"])
+
+
+def map_note(found: dict) -> str:
+    """Where a map was taken and what to beware of."""
+    told = f"{found['stage']}, {cells(found)}"
+    if not any(map(any, found["heat"])):
+        return f"{told}: nothing here speaks for this class"
+    return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
+
+
+def show_agreement(family: Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict]) -> None:
+    """One row a student: its answer and its map against the first network's."""
+    first, other = family.first_role.lower(), family.other_role.lower()
+    st.subheader(f"Agreement with the {first}")
+    rows = []
+    for card, answer, best, found in zip(cards[1:], answers[1:], own[1:], maps[1:], strict=True):
+        alike = kdengine.compare_heat_maps(found["heat"], maps[0]["heat"])
+        rows.append({
+            family.other_role: card.name,
+            "Same class": "yes" if best == own[0] else "no",
+            f"KL({first} ‖ {other}), nats": comparison.figure(kdengine.kl_to_teacher(answer, answers[0])),
+            "Maps: rank correlation": comparison.figure(alike["correlation"]),
+            "Maps: cosine": comparison.figure(alike["cosine"]),
+            "Maps: overlap of the top 20%": comparison.percent(alike["overlap"]),
+        })
+    st.table(pd.DataFrame(rows).set_index(family.other_role))
+    if len({each["target"] for each in maps}) > 1:
+        st.caption("**These maps explain different classes.** Choose one class under *Explain* to compare where the "
+                   "networks look for the same thing.")
+
+
+def invite(family: Family) -> None:
+    """What to do where there is no picture yet."""
+    with st.container(border=True):
+        st.subheader("Bring a picture" if family.data else "Bring a photograph")
+        st.markdown("Drop it into **Your picture** and see what the networks take it for, and where they look.")
+        if not family.data:
+            st.markdown("A dog, a church, a petrol pump: both know 1000 things. Nothing at hand? Try a sample.")
+        st.markdown("**Nothing leaves this machine.** The picture is read by this program alone and is not kept.")
+
+
+def openable(references: list[str], family: Family) -> list[str]:
+    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
+    kept: list[str] = []
+    for reference in references:
+        try:
+            classes = open_network(reference).classes
+        except KDError as error:
+            st.error(str(error))
+            if not kept:
+                return []
+            continue
+        if kept and classes != open_network(kept[0]).classes:
+            st.warning(f"{family.networks[reference].name} was trained on other classes and is left out.")
+        else:
+            kept.append(reference)
+    return kept
+
+
+choices, view = st.columns([1, 3], gap="large")
+found = families()
+with choices:
+    st.title("Compare")
+    key = st.selectbox("Networks", list(found), key="family", bind="query-params",
+                       format_func=lambda each: found[each].title)
+    references = choose_networks(key, found[key])
+with view:
+    references = openable(references, found[key])
+if references:
+    with choices:
+        picture = choose_picture(found[key], references, open_network(references[0]).classes)
+    with view:
+        if picture:
+            try:
+                show(found[key], references, picture)
+            except KDError as error:
+                st.error(str(error))
+        else:
+            invite(found[key])

@@ -1,0 +1,260 @@
+"""Distill: choose a teacher, students and methods; start; watch them learn side by side."""
+
+import time
+
+import streamlit as st
+
+import kdengine
+from explorer import forms
+from kdengine import KDError
+from kdengine.charts import accuracy_curves, term_curves
+from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE
+
+BADGES = {
+    "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
+    "finished": ("Finished", "green"), "stopped": ("Stopped", "orange"), "failed": ("Failed", "red"),
+    "interrupted": ("Interrupted", "orange"),
+}
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@st.cache_data(show_spinner="Measuring how fast this machine is …", max_entries=64, ttl=600)
+def estimated(configurations: list[dict]) -> dict:
+    """The engine's estimate, once for each set of configurations while the machine is likely as busy as it was."""
+    return kdengine.estimate([kdengine.Configuration(**each) for each in configurations])
+
+
+@st.cache_data(max_entries=1)
+def catalogue() -> tuple[dict, dict]:
+    """Methods and models that can be distilled with and into, by name."""
+    methods = {each["name"]: each for each in kdengine.list_methods()}
+    models = {each["name"]: each for each in kdengine.list_models() if each["input_size"] <= 64}
+    return methods, models
+
+
+def teachers_for(data: str) -> list[str]:
+    """Shipped checkpoints and finished runs that know these classes, the best shipped one first."""
+    shipped = [name for name, about in kdengine.list_checkpoints().items() if about["data"]["name"] == data]
+    runs = [run["id"] for run in kdengine.list_runs()
+            if run["state"] == FINISHED and run["configuration"]["data"] == data]
+    best = kdengine.default_teacher(data)
+    return sorted([*shipped, *runs], key=lambda name: name != best)
+
+
+def length(seconds: float) -> str:
+    """A duration as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def form() -> None:
+    """What to train, its estimated time, and the button."""
+    methods, models = catalogue()
+    sets = {each["name"]: each for each in kdengine.list_data()}
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
+                            format_func=lambda each: sets[each]["title"])
+        if name == "folder":
+            path = st.text_input("Folder", placeholder="path to a folder with train/<class>/ and test/<class>/")
+            if not path:
+                st.info("Name a folder that holds `train/<class>/` and `test/<class>/` with pictures in them.")
+                return
+            name = f"folder:{path}"
+        elif not sets[name]["present"]:
+            offer_download(name, sets[name])
+            return
+        teachers = teachers_for(name)
+        teacher = st.selectbox(
+            "Teacher", [None, *teachers], index=1 if teachers else 0,
+            format_func=lambda each: each or "none: train on the labels alone",
+        )
+        if not teachers:
+            st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
+                       "it can be chosen here.")
+        students = list(models)
+        student = st.selectbox("Student", students, index=students.index("resnet8"), key="student",
+                               bind="query-params", format_func=lambda each: models[each]["title"])
+        epochs_column, seed_column = st.columns(2)
+        with epochs_column:
+            epochs = forms.linked_number("Epochs", 1, 1000, 10, "epochs")
+        with seed_column:
+            seed = forms.linked_number("Seed", 0, 2**31, 0, "seed",
+                                       help="Drives the first weights and the order of the images.")
+        share_column, labels_column = st.columns(2)
+        share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%",
+                                    help="Part of the training images used, the same of each class.")
+        labels = labels_column.number_input(
+            "Labels a class", 1, None, None, placeholder="all",
+            help="Keep this many labels a class and withhold the rest: unlabelled images still reach the teacher.",
+        )
+    with right:
+        offered = [each for each in methods if teacher or not methods[each]["needs_teacher"]]
+        usual = [each for each in ("kd", "none") if each in offered]
+        chosen = st.multiselect("Methods, trained side by side", offered, default=usual,
+                                format_func=lambda each: methods[each]["title"])
+        settings = {}
+        for each in chosen:
+            with st.expander(f"**{methods[each]['title']}**", expanded=bool(methods[each]["fields"])):
+                st.caption(methods[each]["summary"])
+                settings[each] = forms.hyperparameters(methods[each])
+                st.latex(methods[each]["formula"])
+        if not chosen:
+            st.info("Choose at least one method.")
+            return
+        configurations = [
+            {"data": name, "student": student, "method": each, "hyperparameters": settings[each], "teacher": teacher,
+             "epochs": epochs, "seed": seed, "share": share / 100, "labels_per_class": labels}
+            for each in chosen
+        ]
+        try:
+            expected = estimated(configurations)
+        except KDError as error:
+            st.error(str(error))
+            return
+        st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
+                    f"{expected['images_per_second']:,.0f} images a second for {len(chosen)} "
+                    f"student{'s' if len(chosen) > 1 else ''} together.")
+        if st.button("Start", type="primary", width="stretch"):
+            try:
+                started = kdengine.start([kdengine.Configuration(**each) for each in configurations])
+            except KDError as error:
+                st.error(str(error))
+                return
+            st.session_state["group"] = kdengine.watch(started[0])["group"]
+            st.session_state["started"] = True
+            st.rerun()
+
+
+def offer_download(name: str, about: dict) -> None:
+    """Say what is missing, how large it is, and fetch it if asked."""
+    size = about["download_bytes"]
+    st.info(f"{about['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB), or put into the "
+            "data folder as an image folder of that name.")
+    if st.button(f"Download {size / 1e6:,.0f} MB"):
+        try:
+            with st.spinner(f"Downloading {about['title']} …"):
+                kdengine.download(name)
+        except KDError as error:
+            st.error(str(error))
+        else:
+            st.rerun()
+
+
+def title(group: list[dict]) -> str:
+    """A group in one line."""
+    asked = group[0]["configuration"]
+    when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
+    names = ", ".join(run["configuration"]["method"] for run in group)
+    return f"{when} · {asked['data']} · {asked['student']} · {names}"
+
+
+def runs_section() -> None:
+    """One group of runs, live while any of it is active."""
+    groups: dict[str, list[dict]] = {}
+    for run in kdengine.list_runs():
+        groups.setdefault(run["group"], []).append(run)
+    if not groups:
+        st.info("No runs yet. Choose above and press **Start**; the curves appear here and grow while you watch.")
+        return
+    for group in groups.values():
+        group.sort(key=lambda run: run["id"])
+    if st.session_state.get("group") not in groups:
+        st.session_state["group"] = next(iter(groups))
+    chosen = st.selectbox("Group of runs", list(groups), key="group", format_func=lambda each: title(groups[each]))
+    active = any(run["state"] in ACTIVE for run in groups[chosen])
+    ids = [run["id"] for run in groups[chosen]]
+    st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
+
+
+def live(ids: list[str], was_active: bool) -> None:
+    """The group as it is now; asks for a whole rerun once it has ended, which ends the polling."""
+    try:
+        watched = {run: kdengine.watch(run) for run in ids}
+    except KDError:  # removed from the command line while the page looked on
+        st.rerun()
+    ending = was_active and not any(each["state"] in ACTIVE for each in watched.values())
+    labels = {run: label(each, watched.values()) for run, each in watched.items()}
+    teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
+    if teacher:
+        test = teacher["test"]
+        st.caption(f"Teacher {teacher['reference']} ({teacher['architecture']}): {test['top1']:.2%} of {test['n']} "
+                   f"test images right, {teacher['parameters']:,} parameters.")
+    show_progress(list(watched.values()))
+    for run, each in watched.items():
+        show_run(run, each, labels[run])
+    histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}
+    if histories:
+        accuracy, terms = st.columns(2)
+        accuracy.altair_chart(
+            accuracy_curves(histories, teacher["validation"]["top1"] if teacher else None), width="stretch")
+        terms.altair_chart(term_curves(histories), width="stretch")
+    if ending:
+        st.rerun()
+
+
+def label(run: dict, group: list[dict]) -> str:
+    """The method's name; with what sets it apart where the group holds the method twice."""
+    asked = run["configuration"]
+    twins = [other["configuration"] for other in group if other["configuration"]["method"] == asked["method"]]
+    if len(twins) == 1:
+        return asked["method"]
+    apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
+             if any(other["hyperparameters"].get(key) != value for other in twins)]
+    return f"{asked['method']} ({', '.join(apart)})"
+
+
+def show_progress(watched: list[dict]) -> None:
+    """One bar for the group: its students advance together."""
+    active = [run for run in watched if run["state"] in ACTIVE]
+    if not active:
+        return
+    progress = active[0]["progress"]
+    if active[0]["state"] == "queued":
+        first = active[0]["configuration"]["initial"]
+        st.progress(0.0, f"Waiting for the first stage, {first} …" if first else "Waiting for a training slot …")
+    elif progress.get("phase") != "Training":
+        st.progress(0.0, f"{progress.get('phase', 'Starting')} …")
+    else:
+        done = progress["epoch"] * progress["of"] + progress["images"]
+        text = f"Epoch {min(progress['epoch'] + 1, progress['epochs'])} of {progress['epochs']}"
+        if progress["images_per_second"]:
+            text += (f" · {progress['images_per_second']:,.0f} images a second · "
+                     f"{length(progress['seconds_left'])} left")
+        st.progress(min(1.0, done / (progress["epochs"] * progress["of"])), text)
+
+
+def show_run(run: str, watched: dict, name: str) -> None:
+    """A run's state, score and buttons in one row."""
+    what, score, button = st.columns([3, 4, 1], vertical_alignment="center")
+    word, colour = BADGES[watched["state"]]
+    what.markdown(f"**{name}** :{colour}-badge[{word}]")
+    if watched["state"] == FINISHED:
+        test = watched["result"]["test"]
+        score.markdown(f"Test accuracy **{test['top1']:.2%}** on {test['n']} images, last epoch")
+    elif watched["history"]:
+        row = watched["history"][-1]
+        score.markdown(f"Epoch {row['epoch']}: validation accuracy {row['validation']['top1']:.2%}")
+    if watched["status"]["reason"]:
+        score.caption(watched["status"]["reason"])
+    try:
+        if watched["state"] in ACTIVE and button.button("Stop", key=f"stop {run}", width="stretch"):
+            kdengine.stop(run)
+            st.toast("Stopping. The last complete epoch is kept.")
+        if watched["state"] in RESUMABLE and button.button(
+                "Resume", key=f"resume {run}", width="stretch"):
+            kdengine.resume([run])
+            st.rerun()
+    except KDError as error:  # it ended, or another tab was quicker, between the drawing and the click
+        st.info(str(error))
+    if watched["state"] == FAILED and watched["log"]:
+        with st.expander("What the worker printed"):
+            st.code(watched["log"])
+
+
+st.title("Distill")
+# Who has just started something wants to see it without scrolling.
+first, second = (runs_section, form) if st.session_state.get("started") else (form, runs_section)
+first()
+st.divider()
+second()

@@ -1,0 +1,73 @@
+"""Results: what was measured, on what, and whether a gain is real."""
+
+import streamlit as st
+
+import kdengine
+from kdengine import results
+from kdengine.charts import accuracy_curves, term_curves
+
+st.title("Results")
+
+table = kdengine.results_table()
+if not table:
+    st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")
+    st.stop()
+
+sets = sorted({row["data"] for row in table})
+chosen = st.pills("Data set", sets, selection_mode="multi", default=sets) if len(sets) > 1 else sets
+shown = [row for row in table if row["data"] in chosen]
+if not shown:
+    st.info("Choose at least one data set.")
+    st.stop()
+
+HELP = {
+    "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
+    "loss": "Cross-entropy on the test split, in nats; never the training loss.",
+    "accuracy": "Of the last epoch, never the best.",
+    "change": "Percentage points against an independent student equal in everything but the method; a dash where "
+              "there is none.",
+    "verdict": "McNemar's exact test on the same test images: about these two networks, not about the method.",
+    "kl_to_teacher": "KL(teacher || student) at T = 1 in nats, mean over the test images.",
+    "agreement": "Share of the test images with the teacher's own top class.",
+    "calibration_error": "Expected calibration error, 15 equal-width bins.",
+    "milliseconds": "Median of one forward of one image, on the run's device.",
+}
+FORMATS = {
+    "loss": "%.4f", "accuracy": "percent", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "percent",
+    "calibration_error": "percent", "parameters": "localized", "milliseconds": "%.2f",
+}
+
+columns = {
+    name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
+    else st.column_config.TextColumn(title, help=HELP.get(name), pinned=name == "name")
+    for name, title in results.COLUMNS.items()
+}
+one_seed = len({row["seed"] for row in shown}) == 1
+picked = st.dataframe(
+    [row | {"change": row["change"] and 100 * row["change"]} for row in shown],
+    width="stretch",
+    hide_index=True,
+    on_select="rerun",
+    selection_mode="multi-row",
+    key=" ".join(row["name"] for row in shown),  # ticks are places in the table: another table has other rows there
+    placeholder="–",
+    column_order=[name for name in columns
+                  if not (name == "data" and len(chosen) == 1) and not (name == "seed" and one_seed)],
+    column_config=columns,
+)
+
+left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
+left.download_button("Download CSV", results.comma_separated(shown), "results.csv", "text/csv", width="stretch")
+right.download_button("Download Markdown", results.markdown(shown), "results.md", "text/markdown", width="stretch")
+note.caption("One run a row. A single seed says whether two networks differ on these images; it never says that a "
+             "method is better.")
+
+names = [shown[place]["name"] for place in picked.selection.rows]
+st.subheader("Curves")
+if not names:
+    st.caption("Tick rows in the table to see how they learned.")
+else:
+    histories = {name: results.history(name) for name in names}
+    accuracy, terms = st.columns(2)
+    accuracy.altair_chart(accuracy_curves(histories), width="stretch")
+    terms.altair_chart(term_curves(histories), width="stretch")

@@ -1,0 +1,172 @@
+"""Temperature: teacher and student softened at T, beside the hard label, on logits, an example or a picture."""
+
+import hashlib
+
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer import networks
+from explorer.temperature import component, typed
+from kdengine import KDError
+
+OPENING_TEMPERATURE = 4.0
+OPENING_LOGITS = {"teacher": "10, 2, -3", "student": "4, 2.5, 0", "names": ""}
+EXTENSIONS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
+IMAGENET = ("efficientnet_lite2", "efficientnet_lite0")
+DISTILLED = "digits-resnet8-kd"
+NETWORKS_HELP = (
+    "ImageNet: EfficientNet-Lite2 and the smaller Lite0 know 1,000 kinds of things, and were trained independently. "
+    "Digits: the shipped teacher and a student know one handwritten digit, light on dark."
+)
+THUMBNAIL = 96  # pixels
+
+
+def temperature() -> float:
+    """T as the link has it. A bad one is named, and stays in the link until the slider is moved."""
+    try:
+        return typed.read_temperature(st.query_params.get("T", f"{OPENING_TEMPERATURE:g}"))
+    except KDError as error:
+        st.error(f"{error} The slider stands at {OPENING_TEMPERATURE:g}.")
+        return OPENING_TEMPERATURE
+
+
+def keep_temperature(value: float) -> None:
+    """Put T into the link."""
+    st.query_params["T"] = str(value)
+
+
+def typed_logits() -> dict | None:
+    """Logits as typed. While they make no sense a sentence says why, and the last good ones stay on the chart."""
+    fields = st.container(horizontal=True)
+    given = {
+        "teacher": fields.text_input("Teacher's logits", OPENING_LOGITS["teacher"], key="teacher_logits",
+                                     bind="query-params"),
+        "student": fields.text_input("Student's logits", OPENING_LOGITS["student"], key="student_logits",
+                                     bind="query-params"),
+        "names": fields.text_input("Class names", OPENING_LOGITS["names"], key="names", bind="query-params",
+                                   placeholder="Class 1, Class 2, …"),
+    }
+    try:
+        typed.read_classes(**given)
+        st.session_state["good_logits"] = given
+    except KDError as error:
+        st.error(f"{error} The chart keeps the last logits that could be read.")
+        given = st.session_state.get("good_logits", OPENING_LOGITS)
+    teacher, student, classes = typed.read_classes(**given)
+    label = fields.selectbox("Hard label", classes, key="label", bind="query-params")
+    return {"classes": classes, "teacher": teacher, "student": student, "label": classes.index(label)}
+
+
+def example() -> dict | None:
+    """A test picture of the digits, as the shipped teacher and a student of it see it."""
+    found = digits_networks()
+    if found is None:
+        return None
+    digits = networks.open_data("digits")
+    last = len(digits.test) - 1
+    fields = st.container(horizontal=True, vertical_alignment="center")
+    place = fields.container(width="content")
+    # Not bound to the link as the others are: Streamlit breaks on ?example=1e999.
+    st.session_state["example"] = example_in_link(last)
+    index = fields.number_input(f"Test picture, 0 to {last}", 0, last, key="example", on_change=keep_example)
+    with fields:
+        pair = with_student(*found)
+    picture, label = kdengine.example(digits, index)
+    place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {digits.classes[label]}")
+    return answers(pair, picture) | {"label": label}
+
+
+def example_in_link(last: int) -> int:
+    """The test picture's number as the link has it. A bad one is named, and stays until another is chosen."""
+    try:
+        return typed.read_place(st.query_params.get("example", "0"), last)
+    except KDError as error:
+        st.error(f"{error} Number 0 is shown.")
+        return 0
+
+
+def keep_example() -> None:
+    """Put the test picture's number into the link."""
+    st.query_params["example"] = str(st.session_state["example"])
+
+
+def uploaded() -> dict | None:
+    """A picture of the person's own, as two networks see it."""
+    upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
+    file = upload_column.file_uploader("Picture", EXTENSIONS)
+    with networks_column:
+        kind = st.segmented_control("Networks", ["ImageNet", "Digits"], default="ImageNet", required=True,
+                                    key="networks", bind="query-params", help=NETWORKS_HELP)
+        if kind == "Digits":
+            found = digits_networks()
+            pair = found and with_student(*found)
+        else:
+            pair = IMAGENET
+            st.caption("Neither was distilled from the other.")
+    if file is None:
+        st.info("Upload a picture to see what both networks make of it. It stays on this machine, and out of the link.")
+        return None
+    try:
+        picture = kdengine.read_picture(file.getvalue())
+    except KDError as error:
+        st.error(str(error))
+        return None
+    picture_column.image(picture, width=THUMBNAIL, alt="The uploaded picture")
+    if pair is None:
+        return None
+    shown = answers(pair, picture)
+    label = label_column.selectbox("What it really is", range(len(shown["classes"])), index=None,
+                                   format_func=shown["classes"].__getitem__, placeholder="unknown")
+    titles = ("Teacher", "Student") if kind == "Digits" else ("Larger network", "Smaller network")
+    return shown | {"label": label, "titles": titles}
+
+
+def digits_networks() -> tuple[str, list[str]] | None:
+    """The shipped digits teacher and its students; None, and a sentence, where either is missing."""
+    teacher = kdengine.default_teacher("digits")
+    students = [name for name, about in kdengine.list_checkpoints().items()
+                if about.get("data", {}).get("name") == "digits" and name != teacher]
+    if teacher is None or not students:
+        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them; "
+                "typed logits need none.")
+        return None
+    return teacher, students
+
+
+def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
+    """The teacher and the student chosen to stand beside it."""
+    place = students.index(DISTILLED) if DISTILLED in students else 0
+    student = st.selectbox(f"Student, beside {teacher}", students, index=place, key="student_network",
+                           bind="query-params")
+    return teacher, student
+
+
+def answers(pair: tuple[str, str], picture: Image.Image) -> dict:
+    """Class names and both networks' logits for a picture."""
+    digest = hashlib.sha256(picture.tobytes() + str(picture.size).encode()).hexdigest()
+    teacher, student = (logits(reference, digest, picture) for reference in pair)
+    return {"classes": networks.open_network(pair[0]).classes, "teacher": teacher, "student": student}
+
+
+@st.cache_data(max_entries=128, show_spinner="The networks look at the picture …")
+def logits(reference: str, digest: str, _picture: Image.Image) -> list[float]:
+    """What a network says of a picture, once for each picture; digest stands for its pixels."""
+    del digest
+    return kdengine.predict(networks.open_network(reference), _picture)["logits"]
+
+
+SOURCES = {"Typed logits": typed_logits, "Example": example, "Picture": uploaded}
+
+title, source = st.columns([2, 3], vertical_alignment="bottom")
+title.title("Temperature")
+chosen = source.segmented_control("Source", list(SOURCES), default="Typed logits", required=True, key="source",
+                                  bind="query-params", label_visibility="collapsed")
+T = temperature()
+try:
+    shown = SOURCES[chosen]()
+except KDError as error:
+    st.error(str(error))
+    shown = None
+if shown is not None:
+    component.distributions(**shown, temperature=T, on_temperature=keep_temperature)

@@ -1,0 +1,53 @@
+"""From the start of the server to a drawn page, and from page to page: `python -m benchmarks.pages`."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tests.browser.real import browser, chromium, server, settle
+
+PAGES = ("", "temperature", "distill", "compare", "results")
+
+
+def main() -> None:
+    """Print one table: seconds, median of the repeats."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="fresh servers to start (%(default)s)")
+    repeats = parser.parse_args().repeats
+    if chromium() is None:
+        raise SystemExit("This benchmark needs Chromium from the system's packages.")
+    started: list[float] = []
+    opened: dict[str, list[float]] = {page: [] for page in PAGES}
+    again: dict[str, list[float]] = {page: [] for page in PAGES}
+    with browser() as launched, tempfile.TemporaryDirectory() as folder:
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            with server(Path(folder) / "runs") as address:
+                _open(launched, address)
+                started.append(time.perf_counter() - begin)
+                for seconds in (opened, again):
+                    for page in PAGES:
+                        begin = time.perf_counter()
+                        _open(launched, f"{address}/{page}")
+                        seconds[page].append(time.perf_counter() - begin)
+    print(f"seconds, median of {repeats} fresh servers")
+    print(f"{'server start to first page drawn':<36}{statistics.median(started):>8.2f}")
+    print(f"{'page':<20}{'first visit':>16}{'second visit':>16}")
+    for page in PAGES:
+        print(f"{page or 'start':<20}{statistics.median(opened[page]):>16.2f}{statistics.median(again[page]):>16.2f}")
+
+
+def _open(launched: object, url: str) -> None:
+    page = launched.new_page()
+    page.goto(url)
+    page.get_by_role("heading", level=1).wait_for()
+    settle(page)
+    page.close()
+
+
+if __name__ == "__main__":
+    main()

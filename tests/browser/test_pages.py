@@ -1,0 +1,183 @@
+"""Every page opens, alone and offline, and the whole path from a run to its result works as a person walks it."""
+
+import io
+import math
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from PIL import Image
+
+from tests.browser.real import settle
+
+pytestmark = pytest.mark.browser
+
+PAGES = {
+    "": "Knowledge distillation, live", "temperature": "Temperature", "distill": "Distill", "compare": "Compare",
+    "results": "Results",
+}
+
+
+def expect():
+    from playwright.sync_api import expect as playwright_expect
+
+    return playwright_expect
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_every_page_opens_without_a_request_that_leaves_the_machine(page, path, look):
+    page.emulate_media(color_scheme="dark" if look == "dark" else "light")
+    if look == "phone":
+        page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/{path}")
+    expect()(page.get_by_role("heading", name=PAGES[path], level=1)).to_be_visible()
+    settle(page)
+    assert page.locator('[data-testid="stException"]').count() == 0
+    # Nothing is wider than the screen: a phone never scrolls sideways.
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_run_is_started_watched_and_found_in_the_results(page):
+    page.goto("/distill?epochs=3")
+    settle(page)
+    expect()(page.get_by_text("About", exact=False).first).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect()(page.get_by_text("Finished")).to_have_count(2, timeout=180_000)
+    expect()(page.locator('[data-testid="stVegaLiteChart"]')).to_have_count(2)
+    expect()(page.get_by_text(re.compile("Teacher digits-teacher .* test images right"))).to_be_visible()
+    run = page.get_by_text("Test accuracy").first
+    expect()(run).to_contain_text("%")
+    page.get_by_role("link", name="Results").click()
+    expect()(page.get_by_role("heading", name="Results", level=1)).to_be_visible()
+    settle(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = download.value.path().read_text().splitlines()
+    assert sum(bool(re.match(r"\d{8}-\d{6}-\w{4}-\d-(kd|none),digits,resnet8,", row)) for row in rows) == 2
+
+
+def test_a_killed_worker_s_run_is_resumed_from_the_page(page, runs_folder):
+    page.goto("/distill?epochs=40")
+    settle(page)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect()(page.get_by_text("Running").first).to_be_visible(timeout=60_000)
+    expect()(page.get_by_text("validation accuracy").first).to_be_visible(timeout=60_000)
+    newest = max(path.parent.name for path in runs_folder.glob("*/record.json"))  # never another program's worker
+    listed = subprocess.run(["pgrep", "-f", f"kdengine worker .*{newest}"], capture_output=True, text=True, check=True)
+    for process in listed.stdout.split():
+        os.kill(int(process), signal.SIGKILL)
+    expect()(page.get_by_text("Interrupted")).to_have_count(2, timeout=30_000)
+    page.reload()  # as a person comes back to it; the run needs nothing of the tab that started it
+    settle(page)
+    page.get_by_role("button", name="Resume").first.click()
+    expect()(page.get_by_text("Running")).to_have_count(1, timeout=60_000)
+    expect()(page.get_by_role("button", name="Stop")).to_have_count(1)
+    page.get_by_role("button", name="Stop").click()
+    expect()(page.get_by_text("Stopped", exact=True)).to_have_count(1, timeout=60_000)
+
+
+def softened(logits, temperature):
+    """softmax(logits / T), independently of the engine and of the page."""
+    weights = [math.exp((value - max(logits)) / temperature) for value in logits]
+    return [weight / sum(weights) for weight in weights]
+
+
+def bars(page, role):
+    """The probabilities that the bars of one role show, in the order of the classes."""
+    found = page.locator(f'.rows .bar[data-role="{role}"]')
+    return [float(found.nth(place).get_attribute("data-probability")) for place in range(found.count())]
+
+
+def test_dragging_the_temperature_redraws_the_bars_and_puts_t_into_the_link(page):
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.goto("/temperature?T=1")
+    slider = page.locator("input[type=range]")
+    slider.wait_for()
+    settle(page)
+    assert bars(page, "teacher") == pytest.approx([0.99966, 0.00034, 0.0000023], abs=5e-6)
+    sent.clear()
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.1, middle)
+    page.mouse.down()
+    seen = []
+    for share in (0.3, 0.5, 0.7):
+        page.mouse.move(box["x"] + box["width"] * share, middle, steps=3)
+        temperature = float(page.locator("[data-quantity=temperature]").get_attribute("data-value"))
+        assert bars(page, "teacher") == pytest.approx(softened([10, 2, -3], temperature), abs=1e-3)
+        seen.append(temperature)
+    assert seen[0] < seen[1] < seen[2]
+    assert sent == []  # redrawn in the browser: the server hears of it when the slider is let go
+    page.mouse.up()
+    page.wait_for_url(f"**T={seen[-1]:g}*")
+    entropy = -sum(p * math.log(p) for p in softened([10, 2, -3], seen[-1]))
+    shown = page.locator("[data-quantity=teacher-entropy]").get_attribute("data-value")
+    assert float(shown) == pytest.approx(entropy, abs=1e-3)
+    page.reload()
+    settle(page)
+    expect()(page.locator("[data-quantity=temperature]")).to_have_attribute("data-value", f"{seen[-1]:g}")
+
+
+def test_the_temperature_moves_by_keyboard(page):
+    page.goto("/temperature?T=5")
+    slider = page.locator("input[type=range]")
+    slider.wait_for()
+    assert bars(page, "teacher") == pytest.approx([0.784, 0.158, 0.058], abs=5e-4)
+    slider.focus()
+    slider.press("End")
+    assert bars(page, "teacher") == pytest.approx(softened([10, 2, -3], 20), abs=1e-3)
+    page.wait_for_url("**T=20*")
+
+
+def test_bad_logits_get_a_sentence_and_lose_nothing(page):
+    page.goto("/temperature")
+    field = page.get_by_label(re.compile("Teacher.*logits", re.IGNORECASE))
+    field.fill("10, two, -3")
+    field.press("Enter")
+    expect()(page.get_by_role("alert").first).to_contain_text("two")
+    assert bars(page, "teacher") == pytest.approx(softened([10, 2, -3], 4), abs=1e-3)
+
+
+def photograph(size=(320, 240)):
+    """A JPEG with something on it."""
+    image = Image.radial_gradient("L").resize(size).convert("RGB")
+    image.paste((200, 40, 40), (40, 60, 140, 160))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG")
+    return {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": stream.getvalue()}
+
+
+def test_an_uploaded_photograph_gets_two_heat_maps_and_two_top_five_lists(page):
+    page.goto("/compare?family=Photograph+(ImageNet)")
+    settle(page)
+    page.locator("input[type=file]").set_input_files(photograph())
+    maps = page.get_by_alt_text(re.compile("^Where .* looks for"))
+    expect()(maps).to_have_count(2, timeout=120_000)
+    settle(page)
+    assert all(maps.nth(place).evaluate("image => image.naturalWidth") > 100 for place in range(2))
+    assert page.get_by_text(re.compile(r"^\s*\d+(\.\d+)?\s?%\s*$")).count() >= 10
+    expect()(page.get_by_text("neither was distilled from the other").first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download PNG").click()
+    assert Image.open(download.value.path()).format == "PNG"
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_stays(page):
+    page.goto("/compare?family=Photograph+(ImageNet)")
+    settle(page)
+    page.locator("input[type=file]").set_input_files(
+        {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"no picture at all"})
+    expect()(page.get_by_role("alert").first).to_contain_text("not a picture")
+    page.locator("input[type=file]").set_input_files(photograph())
+    expect()(page.get_by_alt_text(re.compile("^Where .* looks for"))).to_have_count(2, timeout=120_000)
+
+
+def test_a_digit_is_compared_with_the_truth_known(page):
+    page.goto("/compare?image=3")
+    expect()(page.get_by_alt_text(re.compile("^Where .* looks for"))).to_have_count(3, timeout=120_000)
+    assert page.get_by_text(re.compile("✓ right|✗ wrong")).count() == 3
+    expect()(page.get_by_text("Agreement with the teacher")).to_be_visible()

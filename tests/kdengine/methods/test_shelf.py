@@ -1,0 +1,208 @@
+"""What each method does with its losses: weights, warm-ups, adapters, memories; the losses have tests of their own."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kdengine import losses
+from kdengine.methods import METHODS, loss_code, method
+from kdengine.methods.adapters import vector, warm_up
+from kdengine.methods.crd import SIZE
+from tests.kdengine.methods.scene import COUNT, Scene
+
+WEIGHTS = [
+    # method, the field that weighs, the term it weighs
+    ("dkd", "target_weight", "target_class"), ("dkd", "non_target_weight", "non_target"),
+    ("logit_standardization", "cross_entropy_weight", "cross_entropy"), ("logit_standardization", "kl_weight", "kl"),
+    ("dist", "inter_weight", "inter_class"), ("dist", "intra_weight", "intra_class"),
+    ("features_mse", "beta", "features"), ("features_cosine", "gamma", "features"), ("fitnet", "beta", "hint"),
+    ("attention", "beta", "attention"), ("nst", "beta", "selectivity"), ("vid", "beta", "information"),
+    ("factor", "beta", "factors"), ("review", "beta", "review"), ("similarity", "beta", "similarity"),
+    ("rkd", "distance_weight", "distance"), ("rkd", "angle_weight", "angle"), ("pkt", "beta", "similarities"),
+    ("crd", "beta", "contrast"), ("crd_batch", "beta", "contrast"), ("weights", "beta", "weights"),
+    ("input_gradient", "beta", "gradients"), ("combined", "cross_entropy_weight", "cross_entropy"),
+    ("combined", "kl_weight", "kl"), ("combined", "feature_weight", "features"),
+    ("combined", "relation_weight", "relations"), ("fsp_first", "beta", "flow"),
+    ("activation_boundary_first", "beta", "boundary"),
+]
+
+DEFAULTS = {
+    # The usual weights of the published comparison tables (Tian et al. 2020, arXiv 1910.10699, section 5, and the
+    # papers each method names).
+    "label_smoothing": {"smoothing": 0.1}, "kd": {"temperature": 4, "alpha": 0.9},
+    "dkd": {"target_weight": 1, "non_target_weight": 8, "temperature": 4},
+    "logit_standardization": {"cross_entropy_weight": 0.1, "kl_weight": 9, "temperature": 2},
+    "dist": {"inter_weight": 1, "intra_weight": 1, "temperature": 1}, "fitnet": {"beta": 100},
+    "attention": {"beta": 1000}, "nst": {"beta": 50}, "fsp": {"beta": 1, "alpha": 0}, "vid": {"beta": 1},
+    "factor": {"beta": 200}, "similarity": {"beta": 3000}, "rkd": {"distance_weight": 25, "angle_weight": 50},
+    "pkt": {"beta": 30_000}, "crd": {"beta": 0.8, "temperature": 0.07, "negatives": 16384},
+    "activation_boundary": {"beta": 1, "alpha": 0}, "review": {"beta": 5}, "input_gradient": {"beta": 20},
+    "features_cosine": {"gamma": 0.5},
+    "combined": {"cross_entropy_weight": 1, "kl_weight": 0.7, "feature_weight": 0.5, "temperature": 4},
+}
+
+
+@pytest.mark.parametrize(("name", "field", "term"), WEIGHTS)
+def test_a_weight_scales_its_own_term_and_no_other(name, field, term):
+    once, thrice = (Scene(name, **{field: value}).terms() for value in (1, 3))
+    assert once[term].item() != 0
+    for each in once:
+        factor = 3 if each == term else 1
+        assert thrice[each].item() == pytest.approx(factor * once[each].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "expected"), DEFAULTS.items())
+def test_defaults_are_the_usual_ones(name, expected):
+    made = method(name)
+    assert {key: getattr(made, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].needs_teacher])
+def test_labels_enter_as_cross_entropy(name):
+    terms = Scene(name, **({"alpha": 0} if "alpha" in METHODS[name].__dataclass_fields__ else {})).terms()
+    scene = Scene(name)
+    weight = getattr(scene.method, "cross_entropy_weight", 1.0)
+    expected = weight * F.cross_entropy(scene.signals()[0].logits, scene.batch.target)
+    torch.testing.assert_close(terms["cross_entropy"], expected)
+
+
+@pytest.mark.parametrize(("name", "terms"), [("dkd", ("target_class", "non_target")), ("review", ("review",))])
+def test_warm_up_rises_linearly_over_a_twelfth_of_the_epochs(name, terms):
+    full = Scene(name, progress=20.0).terms()  # 240 epochs: min(20, 240 / 12) = 20
+    for progress, share in ((0.0, 0.0), (5.0, 0.25), (100.0, 1.0)):
+        now = Scene(name, progress=progress).terms()
+        for term in terms:
+            assert now[term].item() == pytest.approx(share * full[term].item(), rel=1e-5)
+
+
+def test_a_short_run_warms_up_too():
+    batch = Scene("kd").batch
+    object.__setattr__(batch, "epochs", 12)
+    object.__setattr__(batch, "progress", 0.5)
+    assert warm_up(batch) == 0.5
+
+
+def test_rkd_compares_pooled_features_of_the_last_stage():
+    scene = Scene("rkd")
+    ours, theirs = (vector(signals.features["stage2"]) for signals in scene.signals())
+    torch.testing.assert_close(scene.terms()["distance"], 25 * losses.rkd_distance(ours, theirs))
+    torch.testing.assert_close(scene.terms()["angle"], 50 * losses.rkd_angle(ours, theirs))
+
+
+def test_logit_standardization_does_not_see_the_magnitude_of_the_teacher():
+    scene = Scene("logit_standardization")
+    student, teacher = scene.signals()
+    plain = scene.method.terms(student, teacher, scene.batch, None)["kl"]
+    teacher.logits = 7 * teacher.logits + 3
+    torch.testing.assert_close(scene.method.terms(student, teacher, scene.batch, None)["kl"], plain)
+
+
+def test_features_cosine_is_the_mean_over_its_stages():
+    scene = Scene("features_cosine")
+    student, teacher = scene.signals()
+    pairs = scene.adapter(list(student.features.values()), list(teacher.features.values()))
+    expected = sum((1 - F.cosine_similarity(a, b, dim=1)).mean() for a, b in pairs) / len(pairs)
+    torch.testing.assert_close(scene.terms()["features"], 0.5 * expected)
+
+
+def test_vid_starts_from_a_variance_of_five_and_trains_it():
+    scene = Scene("vid")
+    _, variance = scene.adapter[0](scene.signals()[0].features["stage1"])
+    torch.testing.assert_close(variance, torch.full_like(variance, 5.0))
+    student, teacher = scene.signals()
+    sum(scene.method.terms(student, teacher, scene.batch, scene.adapter).values()).backward()
+    assert scene.adapter[0].scale.grad.abs().sum() > 0
+
+
+def test_factor_leaves_the_paraphraser_as_it_was_trained():
+    scene = Scene("factor")
+    before = {name: value.clone() for name, value in scene.adapter.paraphraser.state_dict().items()}
+    sum(scene.method.terms(*scene.signals(), scene.batch, scene.adapter).values()).backward()
+    assert all(torch.equal(value, before[name]) for name, value in scene.adapter.paraphraser.state_dict().items())
+    assert all(each.grad is None for each in scene.adapter.paraphraser.parameters())
+    assert all(each.grad is not None for each in scene.adapter.translator.parameters())
+
+
+def test_the_paraphraser_s_code_has_half_the_channels():
+    scene = Scene("factor_first")
+    features = scene.signals()[1].features["stage2"]
+    assert scene.adapter.paraphraser.encoder(features).shape[1] == features.shape[1] // 2
+    assert scene.adapter.paraphraser.decoder(scene.adapter.paraphraser.encoder(features)).shape == features.shape
+
+
+def test_weights_are_mapped_only_where_shapes_differ():
+    scene = Scene("weights")
+    first, second = scene.adapter
+    assert first.rows.shape == (7, 4) and first.columns is None  # 3x3 convolutions 3 -> 4 and 3 -> 7
+    assert second.rows.shape == (14, 8) and second.columns.shape == (36, 63)
+
+
+def test_crd_moves_the_memory_of_the_batch_by_half_and_of_no_other():
+    scene = Scene("crd")
+    adapter = scene.adapter
+    before = adapter.student_bank.clone()
+    torch.manual_seed(1)
+    scene.batch = type(scene.batch)(**{**scene.batch.__dict__, "index": torch.tensor([0, 1, 2, 4, 5, 3])})
+    student, teacher = scene.signals()
+    scene.method.terms(student, teacher, scene.batch, adapter)
+    new = adapter.student(vector(student.features["stage2"])).detach()
+    expected = F.normalize(0.5 * before[scene.batch.index] + 0.5 * new, dim=1)
+    torch.testing.assert_close(adapter.student_bank[scene.batch.index], expected)
+    assert adapter.student_bank.shape == (COUNT, SIZE)
+
+
+def test_crd_equals_the_paper_s_loss_worked_out_pair_by_pair():
+    """Equation by equation, with the noise the method drew (K = n - 1 = 5), against its own memory."""
+    scene = Scene("crd")
+    student, teacher = scene.signals()
+    banks = {"student": scene.adapter.student_bank.clone(), "teacher": scene.adapter.teacher_bank.clone()}
+    torch.manual_seed(1)
+    drawn = torch.randint(COUNT - 1, (COUNT, COUNT - 1))
+    total = 0.0
+    for anchor_of, bank_of in (("student", "teacher"), ("teacher", "student")):
+        signals = student if anchor_of == "student" else teacher
+        anchors = getattr(scene.adapter, anchor_of)(vector(signals.features["stage2"])).detach()
+        raw = []
+        for i in range(COUNT):
+            chosen = [i] + [int(k) + (int(k) >= i) for k in drawn[i]]
+            assert i not in chosen[1:]
+            raw.append([math.exp(float(anchors[i] @ banks[bank_of][j]) / 0.07) for j in chosen])
+        constant = sum(map(sum, raw)) / (COUNT * COUNT) * COUNT
+        noise = (COUNT - 1) / COUNT
+        for own, *others in raw:
+            total -= math.log(own / constant / (own / constant + noise)) / COUNT
+            total -= sum(math.log(noise / (other / constant + noise)) for other in others) / COUNT
+    assert scene.terms()["contrast"].item() == pytest.approx(0.8 * total, rel=1e-4)
+
+
+def test_crd_keeps_the_constants_of_its_first_batch():
+    scene = Scene("crd")
+    student, teacher = scene.signals()
+    scene.method.terms(student, teacher, scene.batch, scene.adapter)
+    first = scene.adapter.constants.clone()
+    assert (first > 0).all()
+    scene.method.terms(student, teacher, scene.batch, scene.adapter)
+    assert torch.equal(scene.adapter.constants, first)
+
+
+def test_combined_is_the_sum_of_its_parts_and_leaves_out_what_weighs_nothing():
+    scene = Scene("combined", relation_weight=3000)
+    parts = scene.terms()
+    torch.testing.assert_close(parts["relations"], Scene("similarity").terms()["similarity"])
+    torch.testing.assert_close(parts["features"], Scene("features_cosine").terms()["features"])
+    torch.testing.assert_close(parts["kl"] / 0.7, Scene("kd", alpha=1).terms()["kl"])
+    assert set(Scene("combined", kl_weight=0, feature_weight=0).terms()) == {"cross_entropy"}
+
+
+def test_the_code_of_a_loss_is_shown_with_the_method():
+    code = loss_code(METHODS["dkd"])
+    for function in ("def terms", "def cross_entropy", "def target_class_kl", "def non_target_kl"):
+        assert function in code
+    assert "def rkd_angle" not in code
+
+
+def test_six_kinds_of_knowledge_can_be_matched():
+    assert {each.matches for each in METHODS.values()} == {
+        "nothing", "logits", "weights", "features", "gradients", "sparsity", "relations"}

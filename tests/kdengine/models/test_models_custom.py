@@ -1,0 +1,240 @@
+"""A model of the user's own, by reference."""
+
+import itertools
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from kdengine import models
+from kdengine.errors import KDError
+from kdengine.models.custom import find_stages
+from kdengine.signals import Stage
+
+CLASSES = ("cat", "dog", "eel")
+PREAMBLE = "import torch\nfrom torch import nn\nfrom kdengine.signals import Stage\n"
+SMALL = """
+def small(classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, classes),
+    )
+"""
+numbers = itertools.count()
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Writes a module into the current folder, under a name no other test has used, and returns that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def write(code):
+        name = f"networks_of_test_{next(numbers)}"
+        (tmp_path / f"{name}.py").write_text(PREAMBLE + code)
+        return name
+
+    return write
+
+
+def test_it_is_found_in_the_current_folder_and_built_from_the_seed(module):
+    reference = f"{module(SMALL)}:small"
+    models.require(reference)
+    before = torch.get_rng_state()
+    first, again, other = (models.build(reference, CLASSES, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.net[0].weight, again.net[0].weight)
+    assert not torch.equal(first.net[0].weight, other.net[0].weight)
+    assert (first.architecture, first.classes, first.input_size) == (reference, CLASSES, 32)
+    assert first.mean == (0.485, 0.456, 0.406)
+    assert first.training
+    assert all(each.training for each in first.net)
+
+
+def test_stages_are_found_as_the_last_map_of_each_resolution(module):
+    network = models.build(f"{module(SMALL)}:small", CLASSES)
+    assert network.stages == (Stage("stage1", "net.1", 8, 1), Stage("stage2", "net.5", 12, 2))
+    larger = models.build(network.architecture, CLASSES, input_size=48)
+    assert (larger.input_size, larger.stages) == (48, network.stages)
+
+
+def test_a_package_is_found_too(module, tmp_path):
+    package = tmp_path / "package_of_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "nets.py").write_text(PREAMBLE + SMALL)
+    assert len(models.build("package_of_test.nets:small", CLASSES).stages) == 2
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet20a", "resnet18", "resnet50"])
+def test_found_stages_of_known_networks_are_their_declared_ones(name):
+    assert find_stages(models.build(name, CLASSES).net, 32) == models.MODELS[name].stages
+
+
+def test_found_stages_of_a_preactivated_network_end_with_its_last_relu():
+    declared = models.MODELS["wrn_16_1"].stages
+    found = find_stages(models.build("wrn_16_1", CLASSES).net, 32)
+    assert found == (*declared[:2], Stage("stage3", "net.relu", 64, 4))
+
+
+def test_found_stages_of_vgg_are_the_relus_before_its_poolings_but_for_the_last_map():
+    """The whole of `features` is the shallowest module that ends at 1x1, and so no map; the enlarging pool is none."""
+    net = models.build("vgg11_bn", CLASSES).net
+    assert find_stages(net, 32) == models.MODELS["vgg11_bn"].stages
+    # at 64 pixels the pooled map is 2x2, and `features` as a whole ends with it
+    assert [stage.path for stage in find_stages(net, 64)] == [
+        "net.features.2", "net.features.6", "net.features.13", "net.features.20", "net.features.27", "net.features"]
+
+
+class Shared(nn.Module):
+    """One ReLU for every resolution, a decoder that enlarges, and a convolution that is no whole fraction."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 5, 3, stride=2, padding=1)
+        self.third = nn.Conv2d(5, 6, 4)
+        self.relu = nn.ReLU()
+        self.enlarge = nn.Upsample(size=32)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.relu(self.third(self.relu(self.second(self.relu(self.first(x))))))
+        return self.head(self.enlarge(x).mean((2, 3)))
+
+
+def test_what_cannot_be_a_stage_is_left_out():
+    net = Shared()
+    assert find_stages(net, 32) == (Stage("stage1", "net.first", 4, 1), Stage("stage2", "net.second", 5, 2))
+    assert net.training
+    assert all(not each._forward_hooks for each in net.modules())
+
+
+def test_a_network_without_maps_has_no_stages(module):
+    code = "def flat(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))\n"
+    assert models.build(f"{module(code)}:flat", CLASSES).stages == ()
+
+
+DECLARING = SMALL + """
+def declaring(classes):
+    net = small(classes)
+    net.stages = [("2", 8, 2), Stage("deep", "5", 12, 2)]
+    net.input_size, net.mean, net.std = 20, (0.1, 0.2, 0.3), [1, 2, 3]
+    return net
+"""
+
+
+def test_what_the_module_says_of_itself_holds_where_nothing_else_is_given(module):
+    reference = f"{module(DECLARING)}:declaring"
+    network = models.build(reference, CLASSES)
+    assert network.stages == (Stage("stage1", "net.2", 8, 2), Stage("deep", "net.5", 12, 2))
+    assert (network.input_size, network.mean, network.std) == (20, (0.1, 0.2, 0.3), (1, 2, 3))
+    given = models.build(reference, CLASSES, input_size=24, mean=(0, 0, 0), std=(1, 1, 1))
+    assert (given.input_size, given.mean, given.std) == (24, (0, 0, 0), (1, 1, 1))
+
+
+def test_submodules_and_tensors_of_those_names_are_not_declarations(module):
+    code = """
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, stride=2, padding=1)])
+        self.register_buffer("mean", torch.zeros(3))
+        self.fc = nn.Linear(5, classes)
+
+    def forward(self, x):
+        return self.fc(self.stages[1](self.stages[0](x)).mean((2, 3)))
+"""
+    network = models.build(f"{module(code)}:Net", CLASSES)
+    assert [stage.path for stage in network.stages] == ["net.stages.0", "net.stages.1"]
+    assert network.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("reference", ["nowhere:", ":small", "nowhere:a.b", "nowhere:a:b"])
+def test_a_reference_that_is_none_is_refused(reference):
+    with pytest.raises(KDError, match=r"names no model. Write package\.module:function"):
+        models.build(reference, CLASSES)
+
+
+def test_a_name_without_colon_is_an_unknown_network():
+    with pytest.raises(KDError, match=r"Unknown network 'my_networks'.*package\.module:function"):
+        models.build("my_networks", CLASSES)
+
+
+def test_a_module_that_cannot_be_imported_says_why(module, tmp_path):
+    with pytest.raises(KDError, match=f"ModuleNotFoundError: No module named 'not_there'.*{tmp_path}"):
+        models.build("not_there:small", CLASSES)
+    with pytest.raises(KDError, match="ZeroDivisionError"):
+        models.require(f"{module('1 / 0')}:small")
+    with pytest.raises(KDError, match="SyntaxError"):
+        models.require(f"{module('def (')}:small")
+
+
+BROKEN = SMALL + """
+limit = 3
+def raises(classes):
+    raise RuntimeError("out of ideas")
+def no_module(classes):
+    return "a network"
+def wrong_logits(classes):
+    return small(classes + 1)
+def pair(classes):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+    return Pair()
+def too_small(classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 40), nn.Flatten(), nn.LazyLinear(classes))
+def declared(stages):
+    def build(classes):
+        net = small(classes)
+        net.stages = stages
+        return net
+    return build
+wrong_channels = declared([("1", 9, 1)])
+no_layer = declared([("layer1", 8, 1)])
+not_a_stage = declared(["1"])
+no_stride = declared([("1", 8, 0)])
+twice = declared([Stage("same", "1", 8, 1), Stage("same", "5", 12, 2)])
+def wrong_size(classes):
+    net = small(classes)
+    net.input_size = (32, 32)
+    return net
+def wrong_mean(classes):
+    net = small(classes)
+    net.mean = (0.5,)
+    return net
+def unused_layer(classes):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.spare = small(classes), nn.Conv2d(3, 3, 1)
+            self.stages = [("spare", 3, 1)]
+        def forward(self, x):
+            return self.body(x)
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("missing", "has no function 'missing'"),
+    ("limit", "has no function 'limit'"),
+    ("raises", r"raises\(3\) raised RuntimeError: out of ideas"),
+    ("no_module", r"returned a str; it must return a torch\.nn\.Module"),
+    ("wrong_logits", r"returns logits \[2, 4\]; must be \[2, 3\]"),
+    ("pair", r"returns a tuple; must be one tensor \[2, 3\]"),
+    ("too_small", r"cannot take images \[2, 3, 32, 32\] \(RuntimeError"),
+    ("wrong_channels", r"stage1 gives \[2, 8, 32, 32\]; declared is \[2, 9, 32, 32\]"),
+    ("no_layer", "stage1 names a layer that is not there"),
+    ("not_a_stage", r"stages hold '1'; each must be \(path, channels, stride\) or a Stage"),
+    ("no_stride", r"stages hold \('1', 8, 0\)"),
+    ("twice", "stages share a name: same, same"),
+    ("wrong_size", r"input_size is \(32, 32\); allowed is a number of at least 1"),
+    ("wrong_mean", r"mean is \(0\.5,\); it must be three numbers"),
+    ("unused_layer", r"a stage names a layer that puts out no tensor in a forward \('stage1'\)"),
+])
+def test_what_is_wrong_is_said_in_a_sentence(module, name, sentence):
+    with pytest.raises(KDError, match=sentence):
+        models.build(f"{module(BROKEN)}:{name}", CLASSES)

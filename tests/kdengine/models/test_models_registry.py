@@ -1,0 +1,207 @@
+"""Every network of the registry, held to the same promises."""
+
+import pytest
+import torch
+
+from kdengine import models
+from kdengine.errors import KDError
+from kdengine.models import MODELS
+from kdengine.signals import Wanted, observing
+
+CLASSES = tuple("abcdefghij")
+HUGE = {name for name in MODELS if name.startswith("vgg") and name.endswith("_imagenet")}
+"""Half a gigabyte each: seconds to draw, so their weights are looked at in the slow tests."""
+BY_NAME = [pytest.param(name, marks=pytest.mark.slow) if name in HUGE else name for name in MODELS]
+
+
+SIZE = 16
+
+
+def of_tiny_images(name, **options):
+    """The network at 16 pixels: every layout takes them, and the suite stays quick."""
+    return models.build(name, CLASSES, input_size=SIZE, **options)
+
+
+def some_images(count):
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def same_weights(first, second):
+    first, second = first.net.state_dict(), second.net.state_dict()
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_it_keeps_its_word(name):
+    network = of_tiny_images(name)
+    models.check(network)
+    assert network.training
+    assert (network.architecture, network.classes, network.input_size) == (name, CLASSES, SIZE)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [None, 28, 97])
+def test_stages_are_as_declared_at_any_size(name, size):
+    with torch.device("meta"):
+        network = models.build(name, CLASSES, input_size=size).eval()
+        images = torch.empty(2, 3, network.input_size, network.input_size)
+    wanted = Wanted(features=tuple(stage.name for stage in network.stages))
+    with torch.no_grad(), observing(network, network.stages, wanted) as look:
+        features = look(images).features
+    for stage in network.stages:
+        side = -(-network.input_size // stage.stride)
+        assert tuple(features[stage.name].shape) == (2, stage.channels, side, side)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stages_are_numbered_from_shallow_to_deep(name):
+    stages = MODELS[name].stages
+    assert [stage.name for stage in stages] == [f"stage{number + 1}" for number in range(len(stages))]
+    strides = [stage.stride for stage in stages]
+    assert strides == sorted(set(strides))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_weights_depend_on_the_seed_alone(name):
+    torch.manual_seed(1)
+    first = of_tiny_images(name, seed=7)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again = of_tiny_images(name, seed=7)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same_weights(first, again)
+    assert not same_weights(first, of_tiny_images(name, seed=8))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_gradient_of_the_logits_reaches_every_parameter(name):
+    network = of_tiny_images(name).eval()
+    network(some_images(2)).square().sum().backward()
+    without = [key for key, each in network.named_parameters() if each.grad is None or not each.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_what_a_stage_shows_is_not_overwritten_later(name):
+    network = of_tiny_images(name).train()
+    seen = {}
+
+    def keep(path):
+        def hook(_module, _inputs, output):
+            seen[path] = (output, output.detach().clone())
+        return hook
+
+    for stage in network.stages:
+        network.get_submodule(stage.path).register_forward_hook(keep(stage.path))
+    network(some_images(2))
+    for shown, then in seen.values():
+        assert torch.equal(shown, then)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_in_evaluation_mode_it_draws_nothing_and_does_not_mix_images(name):
+    network = of_tiny_images(name).eval()
+    images = some_images(3)
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        together = network(images)
+        alone = torch.cat([network(image[None]) for image in images])
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_state_dict_carries_everything(name):
+    source, target = of_tiny_images(name, seed=1), of_tiny_images(name, seed=2).eval()
+    images = some_images(2)
+    with torch.no_grad():
+        source.train()(images)  # moves the batch-norm statistics: they must travel too
+        target.net.load_state_dict(source.net.state_dict())
+        assert torch.equal(source.eval()(images), target(images))
+
+
+def test_images_are_normalised_inside():
+    network = models.build("resnet8", CLASSES, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)).eval()
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 0.25, 2.0])
+    by_hand = (images - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(network(images), network.net(by_hand))
+
+
+def test_what_is_not_given_is_the_architectures_own():
+    network = models.build("efficientnet_lite2", CLASSES)
+    assert (network.input_size, network.mean, network.std) == (260, (0.498,) * 3, (0.502,) * 3)
+    assert models.build("resnet8", CLASSES).mean == (0.485, 0.456, 0.406)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_with_the_way_to_ones_own():
+    with pytest.raises(KDError, match=r"'resnet21'. Did you mean 'resnet32'.*package\.module:function"):
+        models.build("resnet21", CLASSES)
+    with pytest.raises(KDError, match="Unknown network"):
+        models.require("resnet21")
+    with pytest.raises(KDError, match="Unknown network"):
+        models.parameters("resnet21")
+    models.require("resnet20")
+
+
+def test_an_input_size_below_one_is_refused():
+    with pytest.raises(KDError, match="input_size is 0; allowed is a number of at least 1"):
+        models.build("resnet8", CLASSES, input_size=0)
+
+
+def test_the_description_is_plain_data_in_display_order():
+    described = {each["name"]: each for each in models.describe()}
+    assert list(described) == list(MODELS)
+    assert described["resnet8x4"] == {
+        "name": "resnet8x4", "title": "ResNet-8 x4", "family": "CIFAR ResNet", "input_size": 32,
+        "stages": [
+            {"name": "stage1", "channels": 64, "stride": 1},
+            {"name": "stage2", "channels": 128, "stride": 2},
+            {"name": "stage3", "channels": 256, "stride": 4},
+        ],
+        "pretrained": None, "download_mb": None,
+    }
+    assert (described["efficientnet_lite0"]["pretrained"], described["efficientnet_lite0"]["download_mb"]) == (
+        "packaged", None)
+    assert (described["vgg16_bn_imagenet"]["pretrained"], described["vgg16_bn_imagenet"]["download_mb"]) == (
+        "download", 553.51)
+
+
+def check_of(network, **changed):
+    for key, value in changed.items():
+        setattr(network, key, value)
+    models.check(network)
+
+
+def test_check_says_what_was_promised_and_what_came_out():
+    stages = models.build("resnet8", CLASSES).stages
+
+    def with_stage(**changed):
+        fields = {"name": "stage1", "path": "net.layer1", "channels": 16, "stride": 1} | changed
+        return (type(stages[0])(**fields), *stages[1:])
+
+    for changed, sentence in (
+        ({"classes": CLASSES[:3]}, r"logits \[2, 10\]; must be \[2, 3\]"),
+        ({"stages": with_stage(channels=17)}, r"stage1 gives \[2, 16, 32, 32\]; declared is \[2, 17, 32, 32\]"),
+        ({"stages": with_stage(stride=2)}, r"stage1 gives \[2, 16, 32, 32\]; declared is \[2, 16, 16, 16\]"),
+        ({"stages": with_stage(path="net.layer9")}, "stage1 names a layer that is not there"),
+        ({"stages": with_stage(path="net")}, r"stage1 gives \[2, 10\]"),
+    ):
+        with pytest.raises(KDError, match=sentence):
+            check_of(models.build("resnet8", CLASSES), **changed)
+
+    spoilt = models.build("resnet8", CLASSES)
+    with torch.no_grad():
+        spoilt.net.fc.bias[0] = float("nan")
+    with pytest.raises(KDError, match="not finite"):
+        models.check(spoilt)
+
+
+def test_check_leaves_mode_and_statistics_alone():
+    network = models.build("resnet8", CLASSES)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    models.check(network)
+    models.check(network.eval())
+    assert not network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -1,0 +1,206 @@
+"""Checkpoints know what they are, say what is wrong with them, and never run a stranger's code."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from kdengine import checkpoints, models
+from kdengine.errors import KDError
+
+CLASSES = ["cat", "dog", "owl"]
+
+
+@pytest.fixture
+def network():
+    return models.build("resnet8", CLASSES, seed=1, input_size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+
+
+@pytest.fixture
+def saved(network, tmp_path):
+    path = tmp_path / "small.safetensors"
+    about = {"name": "pets", "labels_per_class": None}
+    checkpoints.save(network, path, method="kd", data=about, scores={"test": {"top1": 0.5}})
+    return path
+
+
+def test_a_network_comes_back_bit_equal_with_its_identity(network, saved):
+    loaded = checkpoints.load(saved)
+    assert (loaded.architecture, loaded.classes, loaded.input_size) == ("resnet8", tuple(CLASSES), 32)
+    assert (loaded.mean, loaded.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert not loaded.training
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded(images), network.eval()(images))
+    assert checkpoints.describe(saved)["scores"] == {"test": {"top1": 0.5}}
+
+
+def test_the_header_is_one_json_string_readable_by_any_safetensors_reader(saved):
+    with safe_open(saved, "pt") as file:
+        assert json.loads(file.metadata()["kdengine"])["architecture"] == "resnet8"
+
+
+def test_describing_needs_no_torch(saved):
+    code = (f"import sys, pathlib; from kdengine import checkpoints; "
+            f"print(checkpoints.describe(pathlib.Path({str(saved)!r}))['method'], 'torch' in sys.modules)")
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "kd False\n"
+
+
+def test_the_digest_is_over_the_tensors_alone(network, tmp_path):
+    digests = {checkpoints.save(network, tmp_path / f"{note}.safetensors", note=note) for note in ("a", "b")}
+    assert digests == {checkpoints.network_digest(network)}
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] += 1e-6
+    assert checkpoints.network_digest(network) not in digests
+
+
+def test_channels_last_weights_are_saved_as_they_read(network, tmp_path):
+    path = tmp_path / "last.safetensors"
+    expected = checkpoints.network_digest(network)
+    assert checkpoints.save(network.to(memory_format=torch.channels_last), path) == expected
+    assert checkpoints.network_digest(checkpoints.load(path)) == expected
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1000])
+def test_a_truncated_checkpoint_is_damaged(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(KDError, match="damaged"):
+        checkpoints.load(saved)
+
+
+def test_a_flipped_bit_is_noticed(saved):
+    content = bytearray(saved.read_bytes())
+    content[-10] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(KDError, match="do not have the digest"):
+        checkpoints.load(saved)
+
+
+def test_a_stranger_s_safetensors_is_told_how_to_come_in(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(KDError, match="python -m kdengine import"):
+        checkpoints.describe(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("held", [{"architecture": "resnet8"}, ["architecture"], "text", 5])
+def test_a_header_that_says_too_little_is_told(tmp_path, held):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"kdengine": json.dumps(held)})
+    with pytest.raises(KDError, match="is not one of this project's checkpoints, or is damaged"):
+        checkpoints.describe(path)
+
+
+def test_references(network, saved, tmp_path, monkeypatch):
+    folder, runs = tmp_path / "checkpoints", tmp_path / "runs"
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(folder))
+    (runs / "run-1").mkdir(parents=True)
+    folder.mkdir()
+    saved.rename(folder / "shipped.safetensors")
+    (folder / "strange.safetensors").write_bytes(b"no")
+    checkpoints.save(network, folder / "of-unknown-data.safetensors")
+    (runs / "run-1" / "student.safetensors").write_bytes((folder / "shipped.safetensors").read_bytes())
+    assert list(checkpoints.shipped()) == ["shipped"]
+    for reference in ("shipped", "run-1", str(folder / "shipped.safetensors")):
+        assert checkpoints.network_digest(checkpoints.open_reference(reference)) == checkpoints.network_digest(network)
+    with pytest.raises(KDError, match=r"Unknown checkpoint 'shiped'\. Did you mean 'shipped'\?"):
+        checkpoints.open_reference("shiped")
+    with pytest.raises(KDError, match="damaged"):
+        checkpoints.open_reference("strange")
+
+
+class Bomb:
+    """Runs code when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+def test_a_pth_that_would_run_code_is_refused_and_runs_nothing(tmp_path, write):
+    trace, path = tmp_path / "it-ran", tmp_path / "bomb.pth"
+    write({"weight": torch.zeros(2), "bomb": Bomb(str(trace))}, path)
+    with pytest.raises(KDError, match="nothing in it was run"):
+        checkpoints.read_foreign(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", b"\x80\x02", b"garbage", b"0" * 64])
+def test_a_file_that_is_no_weights_is_told(tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(KDError, match=r"x\.pth"):
+        checkpoints.read_foreign(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("held", [{}, {"a": 1}, [1, 2], torch.zeros(2)])
+def test_a_file_without_a_state_dict_is_told(tmp_path, held):
+    torch.save(held, tmp_path / "x.pth")
+    with pytest.raises(KDError, match="no state dict"):
+        checkpoints.read_foreign(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model", "net"])
+def test_foreign_weights_come_in_under_their_usual_wrappings(network, tmp_path, key):
+    state = {f"module.{name}": value for name, value in network.net.state_dict().items()}
+    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "x.pth")
+    loaded = checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert checkpoints.network_digest(loaded) == checkpoints.network_digest(network)
+    assert loaded.mean == (0.5, 0.5, 0.5)
+
+
+def test_weights_of_another_architecture_are_named(network, tmp_path):
+    torch.save(network.net.state_dict(), tmp_path / "x.pth")
+    with pytest.raises(KDError, match=r"does not hold the weights of a resnet20 with 3 classes; missing: "):
+        checkpoints.import_foreign(tmp_path / "x.pth", "resnet20", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(KDError, match=r"of another shape: .* is \[3, 64\], not \[4, 64\]"):
+        checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", [*CLASSES, "fox"], mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_weights_that_are_not_finite_are_refused(network, tmp_path):
+    state = network.net.state_dict()
+    state["conv1.weight"] = torch.full_like(state["conv1.weight"], torch.nan)
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(KDError, match=r"not finite numbers: conv1\.weight"):
+        checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")  # asked for by name; ONNX is the default
+def test_torchscript_export_gives_the_same_logits_for_any_batch(network, tmp_path):
+    snippet = checkpoints.export(network, tmp_path / "x.pt", "torchscript")
+    images = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "x.pt")(images), network.eval()(images))
+    run = subprocess.run([sys.executable, "-c", snippet + "\nprint(logits.shape)"], cwd=tmp_path, capture_output=True,
+                         text=True, check=True)
+    assert run.stdout == "torch.Size([1, 3])\n"
+
+
+def test_onnx_export_gives_the_same_logits_for_any_batch(network, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    checkpoints.export(network, tmp_path / "x.onnx", "onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    images = torch.rand(2, 3, 32, 32)
+    logits, = ReferenceEvaluator(onnx.load(tmp_path / "x.onnx")).run(None, {"images": images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), network.eval()(images).detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_an_unknown_export_format_names_the_known_ones(network, tmp_path):
+    with pytest.raises(KDError, match=r"Unknown export format 'onyx'\. Did you mean 'onnx'\?"):
+        checkpoints.export(network, tmp_path / "x", "onyx")
+
+
+def test_a_written_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.save(network, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()

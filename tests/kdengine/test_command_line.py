@@ -1,0 +1,153 @@
+"""The command line: what a person types, what a script reads, and the sentence for a slip."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdengine import checkpoints, records, runs
+from kdengine.__main__ import main
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "import", "export", "worker")
+QUICK = ["--share", "0.1", "--epochs", "1", "--precision", "float32", "--threads", "1"]
+
+
+def run(capsys, *words):
+    """Exit status, standard output, standard error."""
+    status = main([str(word) for word in words])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m kdengine" in capsys.readouterr().out
+
+
+def test_the_documented_distillation_prints_the_teacher_first_then_a_table(capsys):
+    status, out, err = run(capsys, "distill", "--data", "digits", "--method", "kd", "temperature=3", "alpha=0.5",
+                           "--method", "none", *QUICK)
+    assert status == 0, err
+    lines = out.splitlines()
+    assert re.fullmatch(r"Teacher digits-teacher \(resnet20\): \d+\.\d\d% of \d+ test images right\.", lines[0])
+    assert "Test accuracy" in lines[1]
+    assert lines[3].split()[:2] == ["resnet8", "kd"]
+    assert "temperature 3, alpha 0.5" in lines[3]
+    assert lines[4].split()[:2] == ["resnet8", "none"]
+
+
+def test_a_script_reads_json(capsys):
+    status, out, _ = run(capsys, "train", "--model", "resnet8", "--json", *QUICK)
+    assert status == 0
+    (name, record), = json.loads(out).items()
+    assert record["configuration"]["method"] == "none"
+    assert record["configuration"]["teacher"] is None
+    assert record["result"]["test"]["n"] > 0
+    status, out, _ = run(capsys, "runs", "--json")
+    assert [each["id"] for each in json.loads(out)] == [name]
+    status, out, _ = run(capsys, "runs")
+    assert name in out and "finished" in out
+    status, out, _ = run(capsys, "evaluate", name, "--json")
+    assert json.loads(out)["top1"] == pytest.approx(record["result"]["test"]["top1"])
+    status, out, _ = run(capsys, "runs", name, "--remove")
+    assert runs.all_runs() == []
+
+
+def test_a_detached_run_is_named_at_once(capsys, monkeypatch):
+    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    status, out, _ = run(capsys, "distill", "--method", "kd", "--detach", *QUICK)
+    assert status == 0
+    assert runs.read(out.strip()).configuration.hyperparameters == {"temperature": 4.0, "alpha": 0.9}
+
+
+def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "kept"))
+    status, out, _ = run(capsys, "train", "--model", "resnet8", "--keep", "mine", *QUICK)
+    assert status == 0
+    assert f"Kept as {tmp_path / 'kept' / 'mine.safetensors'}" in out
+    assert list(checkpoints.shipped()) == ["mine"]
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["distill", "--method", "kdd"], "Unknown method 'kdd'"),
+    (["distill", "--method", "kd", "alpha=2"], "kd's alpha is '2'; allowed is a number from 0 to 1."),
+    (["distill", "--method", "kd", "alpha"], "'alpha' after --method kd is not FIELD=VALUE"),
+    (["distill", "--student", "resnet9"], "Unknown network 'resnet9'"),
+    (["distill", "--teacher", "nobody"], "Unknown checkpoint 'nobody'"),
+    (["distill", "--data", "digitz"], "Unknown data set 'digitz'"),
+    (["distill", "--data", "cifar10"], "No checkpoint is shipped for cifar10. Train a teacher first"),
+    (["distill", "--share", "2"], "share is 2.0; allowed is a number above 0 and at most 1."),
+    (["data", "digit"], "Unknown data set 'digit'"),
+    (["data", "cifar100"], "python -m kdengine data cifar100 --download"),
+    (["evaluate", "nobody"], "Unknown checkpoint 'nobody'"),
+    (["evaluate", "efficientnet_lite0"], "does not say what it was trained on; name a data set with --data"),
+    (["evaluate", "digits-teacher", "--teacher", "efficientnet_lite0"], "knows 1000 classes"),
+    (["methods", "dkk"], "Unknown method 'dkk'"),
+    (["runs", "nothing"], "There is no run 'nothing'"),
+    (["runs", "one", "two"], "2 runs are named; only --stop, --resume and --remove take several."),
+    (["export", "nobody", "x.onnx"], "Unknown checkpoint 'nobody'"),
+    (["export", "digits-teacher", f"{__file__}/x.onnx"], "test_command_line.py cannot be used: "),
+])
+def test_a_slip_gets_a_sentence_and_status_1(capsys, words, sentence):
+    status, out, err = run(capsys, *words)
+    assert status == 1
+    assert err.startswith("kdengine: ")
+    assert sentence in err
+    assert out == ""
+
+
+def test_lists(capsys):
+    for command, expected in (("methods", "features_mse"), ("models", "resnet32x4"), ("data", "fashion_mnist")):
+        assert expected in run(capsys, command)[1]
+        assert expected in {each["name"] for each in json.loads(run(capsys, command, "--json")[1])}
+    assert "No runs in" in run(capsys, "runs")[1]
+
+
+def test_a_method_shows_its_formula_source_and_fields(capsys):
+    _, out, _ = run(capsys, "methods", "kd")
+    assert r"\mathcal{L}" in out
+    assert "arXiv 1503.02531" in out
+    assert re.search(r"alpha +0\.9 +0 to 1 ", out)
+
+
+def test_a_data_set_says_what_it_holds(capsys):
+    facts = json.loads(run(capsys, "data", "digits", "--json")[1])
+    assert facts["train"] + facts["validation"] + facts["test"] == 1797
+    assert facts["size"] == 32
+    assert facts["classes"] == [str(digit) for digit in range(10)]
+
+
+def test_foreign_weights_come_in_and_go_out(capsys, tmp_path):
+    network = checkpoints.open_reference("digits-teacher")
+    torch.save({f"module.{name}": value for name, value in network.net.state_dict().items()}, tmp_path / "x.pth")
+    output = tmp_path / "in" / "x.safetensors"
+    status, out, err = run(capsys, "import", tmp_path / "x.pth", output, "--model", "resnet20", "--data", "digits",
+                           "--mean", *network.mean, "--std", *network.std)
+    assert status == 0, err
+    measured = json.loads(run(capsys, "evaluate", output, "--json")[1])
+    assert measured["top1"] == checkpoints.describe(checkpoints.locate("digits-teacher"))["scores"]["test"]["top1"]
+    status, out, _ = run(capsys, "export", output, tmp_path / "x.onnx")
+    assert status == 0
+    assert "onnxruntime.InferenceSession('x.onnx')" in out
+    assert (tmp_path / "x.onnx").stat().st_size > 1_000_000
+
+
+def test_relative_places_are_the_callers(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    run(capsys, "distill", "--runs", "my-runs", "--method", "none", "--detach", *QUICK)
+    assert len(list((tmp_path / "my-runs").glob(f"*/{records.RECORD}"))) == 1
+
+
+def test_it_is_a_module():
+    done = subprocess.run([sys.executable, "-m", "kdengine", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)

@@ -1,0 +1,99 @@
+"""Records survive what happens to files: half-written lines, readers in the middle, numbers JSON does not know."""
+
+import json
+import math
+
+import pytest
+
+from kdengine.errors import KDError
+from kdengine.records import (
+    HISTORY,
+    RECORD,
+    Configuration,
+    Record,
+    append_row,
+    one_group,
+    read_json,
+    read_record,
+    read_rows,
+    write_json,
+)
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    configuration = Configuration(method="kd", hyperparameters={"temperature": 4.0}, teacher="t", labels_per_class=5)
+    record = Record("r1", "g", 12.5, configuration, {"state": "queued", "epoch": 0}, data={"digest": "ab"})
+    record.save(tmp_path)
+    assert read_record(tmp_path / RECORD) == record
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD]
+
+
+def test_numbers_that_json_does_not_know_become_null(tmp_path):
+    write_json(tmp_path / "x.json", {"a": math.nan, "b": [math.inf, 1.0], "c": {"d": -math.inf}})
+    assert read_json(tmp_path / "x.json") == {"a": None, "b": [None, 1.0], "c": {"d": None}}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "x"}', '{"configuration": 3}'])
+def test_a_damaged_record_is_told(tmp_path, content):
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(KDError, match="is not a readable record"):
+        read_record(tmp_path / RECORD)
+
+
+def test_a_missing_record_and_missing_history(tmp_path):
+    with pytest.raises(KDError, match="There is no record at"):
+        read_record(tmp_path / RECORD)
+    assert read_rows(tmp_path / HISTORY) == []
+    assert read_json(tmp_path / "progress.json") == {}
+
+
+def test_a_line_cut_short_is_passed_over_and_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / HISTORY
+    append_row(path, {"epoch": 1, "loss": 0.5})
+    with path.open("a") as file:
+        file.write('{"epoch": 2, "lo')
+    append_row(path, {"epoch": 2, "loss": 0.25})
+    assert read_rows(path) == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+
+
+def test_the_last_row_of_an_epoch_counts(tmp_path):
+    path = tmp_path / HISTORY
+    for loss in (0.5, 0.4):
+        append_row(path, {"epoch": 1, "loss": loss})
+    assert read_rows(path) == [{"epoch": 1, "loss": 0.4}]
+    assert len(path.read_text().splitlines()) == 2  # append-only
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [
+    ({"epochs": 0}, "epochs is 0; allowed is a number of at least 1"),
+    ({"batch_size": 1}, "batch_size is 1; allowed is a number of at least 2"),
+    ({"share": 0}, "share is 0; allowed is a number above 0 and at most 1"),
+    ({"share": 1.5}, "share is 1.5"),
+    ({"learning_rate": -1}, "learning_rate is -1; allowed is a number above 0"),
+    ({"learning_rate": math.nan}, "learning_rate is nan"),
+    ({"momentum": 1}, "momentum is 1; allowed is a number from 0 to 0.9999"),
+    ({"labels_per_class": 0}, "labels_per_class is 0"),
+    ({"optimizer": "sdg"}, "Unknown optimizer 'sdg'. Did you mean 'sgd'?"),
+    ({"schedule": "linear"}, "Unknown schedule 'linear'"),
+    ({"precision": "float8"}, "Unknown precision 'float8'"),
+])
+def test_a_configuration_out_of_range_says_what_is_allowed(wrong, sentence):
+    with pytest.raises(KDError) as caught:
+        Configuration(**wrong)
+    assert sentence in str(caught.value)
+
+
+def test_each_optimiser_brings_its_own_learning_rate():
+    assert Configuration().learning_rate == 0.05
+    assert Configuration(optimizer="adamw").learning_rate == 0.001
+    assert Configuration(optimizer="adamw", learning_rate=0.1).learning_rate == 0.1
+
+
+def test_students_side_by_side_share_what_the_views_depend_on():
+    one_group([Configuration(method="kd"), Configuration(method="none", learning_rate=0.2)])
+    with pytest.raises(KDError, match="share seed; given were 0 and 1"):
+        one_group([Configuration(), Configuration(seed=1)])
+
+
+def test_a_configuration_is_plain_data():
+    assert json.loads(json.dumps(Configuration().__dict__))["student"] == "resnet8"

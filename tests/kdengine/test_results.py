@@ -1,0 +1,124 @@
+"""The results table says what was measured, and of a change only what one run allows."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from scipy.stats import binomtest
+
+from kdengine import results
+from kdengine.errors import KDError
+from kdengine.records import PREDICTIONS, Configuration, Record
+
+TARGET = np.zeros(100, dtype=np.int64)
+
+
+def logits(right):
+    """Two-class logits that get exactly the first `right` of the hundred items right."""
+    held = np.zeros((100, 2), dtype=np.float32)
+    held[:right, 0] = 1
+    held[right:, 1] = 1
+    return held
+
+
+def finished(folder, name, right, configuration, digest="d", predictions=True):
+    folder = folder / "runs" / name
+    folder.mkdir(parents=True)
+    test = {"n": 100, "loss": 0.5, "top1": right / 100, "top5": None, "calibration_error": 0.1,
+            "kl_to_teacher": 0.25, "agreement": 0.8}
+    record = Record(name, name, 1.0, configuration, {"state": "finished", "epoch": 1},
+                    data={"digest": digest, "labelled": 50},
+                    result={"test": test, "parameters": 78042, "latency": {"median_ms": 1.25}})
+    record.save(folder)
+    if predictions:
+        save_file({"logits": logits(right), "target": TARGET}, folder / PREDICTIONS)
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "none"))
+
+
+def row(name):
+    return next(row for row in results.rows() if row["name"] == name)
+
+
+def test_a_change_is_told_against_an_independent_twin(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(method="none"))
+    finished(tmp_path, "kd", 90, Configuration(method="kd", hyperparameters={"temperature": 4.0}, teacher="t"))
+    finished(tmp_path, "close", 62, Configuration(method="label_smoothing"))
+    assert row("alone")["change"] is row("alone")["verdict"] is None
+    assert row("kd")["change"] == pytest.approx(0.30)
+    assert row("kd")["verdict"] == "differ (p < 0.001)"
+    assert row("kd")["method"] == "kd (temperature 4)"
+    assert row("close")["verdict"] == "not distinguishable (p = 0.5)"  # 2 of 2 discordant: 2 * (1/2)^2
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"epochs": 5}, {"student": "resnet20"}, {"labels_per_class": 3},
+                                   {"learning_rate": 0.2}])
+def test_there_is_no_twin_that_differs_in_more_than_the_method(tmp_path, other):
+    finished(tmp_path, "alone", 60, Configuration(method="none", **other))
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    assert row("kd")["change"] is None
+
+
+def test_a_twin_on_other_data_is_none(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(method="none"), digest="other")
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    assert row("kd")["change"] is None
+
+
+def test_without_stored_predictions_there_is_a_change_but_no_verdict(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(method="none"), predictions=False)
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    assert row("kd")["change"] == pytest.approx(0.30)
+    assert row("kd")["verdict"] is None
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 1), (10, 0), (7, 7), (1, 30)])
+def test_mcnemar_is_the_exact_binomial(first, second):
+    n = first + second
+    if n == 0:
+        expected = 1.0
+    else:
+        probabilities = [math.comb(n, k) / 2**n for k in range(n + 1)]
+        expected = sum(p for p in probabilities if p <= probabilities[first] * (1 + 1e-9))
+    assert results.mcnemar(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (303, 360), (360, 360)])
+def test_the_interval_is_wilson_s(right, count):
+    expected = binomtest(right, count).proportion_ci(method="wilson")
+    assert results.interval(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_both_downloads_hold_every_row(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(method="none"))
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    table = results.rows()
+    read = list(csv.DictReader(io.StringIO(results.comma_separated(table))))
+    assert [each["name"] for each in read] == [each["name"] for each in table]
+    assert {each["name"]: float(each["accuracy"]) for each in read} == {"alone": 0.6, "kd": 0.9}
+    assert next(each for each in read if each["name"] == "alone")["change"] == ""
+    lines = results.markdown(table).splitlines()
+    assert len(lines) == 4
+    assert "| 90.00% | +30.00 pts |" in next(line for line in lines if line.startswith("| kd"))
+    assert "| 60.00% | – |" in next(line for line in lines if line.startswith("| alone"))
+
+
+def test_a_damaged_shipped_record_hides_no_other(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration())
+    damaged = tmp_path / "none" / results.SHIPPED / "cut"
+    damaged.mkdir(parents=True)
+    (damaged / "record.json").write_text("{")
+    assert [each["name"] for each in results.rows()] == ["alone"]
+
+
+def test_a_result_is_a_name_and_no_path(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration())
+    for name in ("../runs/alone", "nothing"):
+        with pytest.raises(KDError, match="There is no result"):
+            results.folder(name)

@@ -1,0 +1,377 @@
+"""Runs: from configuration to record, through real workers that are stopped, killed and resumed."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from kdengine import checkpoints, records, results, runs, worker
+from kdengine.errors import KDError
+from kdengine.records import Configuration
+
+SMALL = {"share": 0.1, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1}
+TEACHER = "digits-teacher"
+PATIENCE_S = 120
+
+
+def configuration(method="none", **given):
+    return Configuration(**{**SMALL, "method": method, "teacher": TEACHER, **given})
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Submitted runs wait: the test is their worker, or never starts one."""
+    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+
+
+def finish(*configurations):
+    """Submit a group and train it in this process."""
+    ids = runs.submit(configurations)
+    worker.work(ids)
+    return ids
+
+
+def until(condition):
+    """Wait for another process; fails, rather than hangs, when it never happens."""
+    deadline, tick = time.monotonic() + PATIENCE_S, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        tick.wait(0.05)
+
+
+def ended(run):
+    """Wait until the run's worker is gone."""
+    FileLock(runs.directory(run) / runs.LOCK).acquire(timeout=PATIENCE_S).lock.release()
+
+
+def student(run):
+    return load_file(runs.directory(run) / records.STUDENT)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_group_leaves_complete_records(waiting):
+    ids = finish(configuration("kd", hyperparameters={"temperature": 4.0, "alpha": 0.9}), configuration())
+    for run in ids:
+        record, folder = runs.read(run), runs.directory(run)
+        assert record.state == runs.state(run) == "finished"
+        assert record.status["epoch"] == 2
+        assert [row["epoch"] for row in runs.history(run)] == [1, 2]
+        teacher = checkpoints.describe(checkpoints.locate(TEACHER))
+        assert record.teacher["digest"] == teacher["digest"]
+        assert record.teacher["test"]["top1"] == pytest.approx(teacher["scores"]["test"]["top1"])
+        assert record.data["train"] == record.data["labelled"] < 200
+        assert record.environment["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+        assert record.environment["precision"]["student"] == "float32"
+        assert record.result["side_by_side"] == 2
+        test = record.result["test"]
+        predictions = load_file(folder / records.PREDICTIONS)
+        assert test["n"] == len(predictions["target"])
+        assert (predictions["logits"].argmax(1) == predictions["target"]).double().mean().item() == pytest.approx(
+            test["top1"])
+        assert test["kl_to_teacher"] >= 0
+        about = checkpoints.describe(folder / records.STUDENT)
+        assert about["digest"] == record.files[records.STUDENT]
+        assert about["scores"]["test"] == test
+        names = {path.name for path in folder.iterdir()} - {runs.LOG}
+        assert names == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
+                         records.PREDICTIONS, runs.LOCK}
+
+
+def test_an_adapter_is_saved_beside_the_student_never_inside(waiting):
+    run, = finish(configuration("features_mse", epochs=1))
+    adapter = load_file(runs.directory(run) / records.ADAPTER)
+    assert [name for name in adapter if name.startswith("maps.")] == list(adapter)
+    assert not any("maps" in name for name in student(run))
+
+
+def test_a_stopped_and_resumed_run_equals_an_undisturbed_one_to_the_bit(waiting, monkeypatch):
+    asked = configuration("features_mse", epochs=3)
+    whole, = finish(asked)
+    run, = runs.submit([asked])
+    stopped = threading.Event()
+
+    def stop_in_second_epoch(path, row):
+        records_append(path, row)
+        if not stopped.is_set():
+            stopped.set()
+            (runs.directory(run) / runs.STOP).touch()
+
+    records_append = records.append_row
+    monkeypatch.setattr(records, "append_row", stop_in_second_epoch)
+    monkeypatch.setattr("kdengine.session._STOP_LOOK_S", 0)
+    worker.work([run])
+    assert runs.state(run) == "stopped"
+    assert runs.read(run).status["epoch"] == 1
+    runs.resume([run])
+    worker.work([run])
+    assert runs.state(run) == "finished"
+    assert same(student(run), student(whole))
+    drop = ("seconds", "images_per_second")
+    rows = [[{key: value for key, value in row.items() if key not in drop} for row in runs.history(each)]
+            for each in (run, whole)]
+    assert rows[0] == rows[1]
+
+
+def test_a_killed_worker_leaves_an_interrupted_run_that_can_be_resumed():
+    asked = configuration("kd", epochs=40, hyperparameters={"temperature": 4.0, "alpha": 1.0})
+    run, = runs.submit([asked])
+    until(lambda: len(runs.history(run)) >= 2 or runs.state(run) not in records.ACTIVE)
+    assert runs.state(run) == "running", runs.log(run)
+    listed = subprocess.run(["pgrep", "-f", f"worker {run}"], capture_output=True, text=True, check=True)
+    process = int(listed.stdout.split()[0])
+    assert os.getsid(process) != os.getsid(0)  # a session of its own: closing this one does not end it
+    os.kill(process, signal.SIGKILL)
+    ended(run)
+    assert runs.state(run) == "interrupted"
+    reached = runs.read(run).status["epoch"]
+    assert 2 <= reached < 40
+    runs.resume([run])
+    until(lambda: runs.read(run).status["epoch"] > reached or runs.state(run) not in records.ACTIVE)
+    assert runs.state(run) == "running", runs.log(run)
+    runs.stop(run)
+    ended(run)
+    assert runs.state(run) == "stopped"
+    assert [row["epoch"] for row in runs.history(run)] == list(range(1, runs.read(run).status["epoch"] + 1))
+
+
+def test_a_run_outlives_the_process_that_started_it():
+    code = (f"from kdengine import runs; from kdengine.records import Configuration; "
+            f"print(runs.submit([Configuration(**{dataclasses.asdict(configuration(epochs=1))!r})])[0])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = done.stdout.strip()
+    until(lambda: runs.state(run) not in records.ACTIVE)
+    assert runs.state(run) == "finished", runs.log(run)
+
+
+def test_a_nan_fails_the_run_with_its_place_and_keeps_the_last_finite_epoch(waiting):
+    bad, good = finish(configuration(learning_rate=1e30), configuration("label_smoothing", hyperparameters={}))
+    assert runs.state(bad) == "failed"
+    assert "Epoch 1, step " in runs.read(bad).status["reason"]
+    assert runs.read(bad).status["epoch"] == 0
+    assert runs.state(good) == "finished"
+
+
+def test_a_run_that_ends_early_is_free_while_its_group_goes_on(waiting, monkeypatch):
+    monkeypatch.setattr("kdengine.session._STOP_LOOK_S", 0)
+    monkeypatch.setattr("kdengine.session._PROGRESS_S", 0)
+    bad, halted, good = runs.submit([configuration(learning_rate=1e30, epochs=3), configuration(seed=0, epochs=3),
+                                     configuration("label_smoothing", epochs=3)])
+    append, seen = records.append_row, []
+
+    def look(path, row):
+        append(path, row)
+        if path.parent.name == good:
+            seen.append((runs.state(bad), runs.state(halted), runs.progress(good)["epoch"]))
+            if row["epoch"] == 1:
+                (runs.directory(halted) / runs.STOP).touch()
+            if row["epoch"] == 2:
+                runs.remove(bad)  # and the rest must not miss it
+                monkeypatch.setattr(runs, "state", lambda run: "gone" if run == bad else state(run))
+
+    state = runs.state
+    monkeypatch.setattr(records, "append_row", look)
+    worker.work([bad, halted, good])
+    assert seen == [("running", "running", 0), ("failed", "stopped", 1), ("gone", "stopped", 2)]
+    assert state(good) == "finished"
+    assert runs.read(halted).status["epoch"] == 1
+    runs.resume([halted])
+    worker.work([halted])
+    assert state(halted) == "finished"
+
+
+@pytest.mark.parametrize(("what", "sentence"), [
+    ("data", "The pictures of digits are not those this run began with"),
+    ("teacher", "The teacher digits-teacher is not the one this run began with"),
+])
+def test_a_run_is_not_resumed_on_other_data_or_another_teacher(waiting, monkeypatch, what, sentence):
+    run, = finish(configuration(epochs=1))
+    record = runs.read(run)
+    record.configuration = dataclasses.replace(record.configuration, epochs=2)
+    getattr(record, what)["digest"] = "another"
+    runs.set_state(record, "stopped")
+    runs.resume([run])
+    worker.work([run])
+    assert runs.state(run) == "failed"
+    assert sentence in runs.read(run).status["reason"]
+
+
+def test_what_cannot_be_loaded_fails_the_run_with_a_sentence(waiting, tmp_path):
+    run, = finish(configuration(data=f"folder:{tmp_path / 'nowhere'}", teacher=None))
+    assert runs.state(run) == "failed"
+    assert str(tmp_path / "nowhere") in runs.read(run).status["reason"]
+
+
+def test_a_teacher_of_other_classes_is_refused(waiting):
+    run, = finish(configuration("kd", teacher="efficientnet_lite0"))
+    assert "knows 1000 classes" in runs.read(run).status["reason"]
+
+
+def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
+    def breaks(*_, **__):
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr("kdengine.data.load", breaks)
+    run, = finish(configuration())
+    assert runs.read(run).status["reason"] == "RuntimeError: the disk is on fire"
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [
+    ({"data": "digit"}, "Unknown data set 'digit'"),
+    ({"views": "twist"}, "Unknown view policy 'twist'"),
+    ({"method": "kdd"}, "Unknown method 'kdd'"),
+    ({"student": "resnet9"}, "Unknown network 'resnet9'"),
+    ({"method": "kd", "teacher": None}, "Method 'kd' needs a teacher"),
+    ({"teacher": "digits-techer"}, "Unknown checkpoint 'digits-techer'. Did you mean 'digits-teacher'?"),
+    ({"method": "kd", "hyperparameters": {"alpha": 2}}, "kd's alpha is 2"),
+])
+def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(waiting, wrong, sentence):
+    with pytest.raises(KDError) as caught:
+        runs.submit([configuration(**wrong)])
+    assert sentence in str(caught.value)
+    assert runs.all_runs() == []
+
+
+def test_a_queued_run_is_interrupted_once_its_grace_is_over(waiting, monkeypatch):
+    run, = runs.submit([configuration()])
+    assert runs.state(run) == "queued"
+    monkeypatch.setattr(runs, "GRACE_S", 0)
+    assert runs.state(run) == "interrupted"
+
+
+def test_a_held_lock_is_a_living_worker(waiting, monkeypatch):
+    run, = runs.submit([configuration()])
+    monkeypatch.setattr(runs, "GRACE_S", 0)
+    with FileLock(runs.directory(run) / runs.LOCK):
+        assert runs.state(run) == "queued"
+        with pytest.raises(KDError, match="only stopped, failed, interrupted runs can be resumed"):
+            runs.resume([run])
+        with pytest.raises(KDError, match="stop it first"):
+            runs.remove(run)
+    runs.remove(run)
+    with pytest.raises(KDError, match="There is no run"):
+        runs.read(run)
+
+
+def test_probes_of_one_lock_do_not_see_each_other(waiting):
+    run, = runs.submit([configuration()])
+    seen, start = [], threading.Barrier(8)
+
+    def probe():
+        start.wait()
+        seen.extend(runs.alive(run) for _ in range(20))
+
+    threads = [threading.Thread(target=probe) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [False] * 160
+
+
+def test_a_second_worker_of_the_same_run_leaves_it_alone(waiting, monkeypatch):
+    run, = runs.submit([configuration()])
+    monkeypatch.setattr(worker, "_LOCK_PATIENCE_S", 0)
+    with FileLock(runs.directory(run) / runs.LOCK):
+        worker.work([run])
+    assert runs.read(run).state == "queued"
+
+
+def test_a_run_stopped_in_the_queue_never_begins(waiting):
+    run, = runs.submit([configuration()])
+    runs.stop(run)
+    worker.work([run])
+    assert runs.state(run) == "stopped"
+    assert runs.read(run).status["reason"] == "Stopped before it began."
+    with pytest.raises(KDError, match="only a queued or running one can be stopped"):
+        runs.stop(run)
+
+
+def test_the_oldest_queued_run_goes_first(waiting):
+    first, = runs.submit([configuration()])
+    second, = runs.submit([configuration()])
+    assert not worker._older_in_queue([second])  # nobody waits for the first
+    with FileLock(runs.directory(first) / runs.LOCK):
+        assert worker._older_in_queue([second])
+    with FileLock(runs.directory(second) / runs.LOCK):
+        assert not worker._older_in_queue([first])
+
+
+def test_the_list_is_newest_first_and_survives_a_damaged_record(waiting):
+    ids = [runs.submit([configuration(seed=seed)])[0] for seed in (0, 1)]
+    (runs.directory(ids[0]).parent / "broken").mkdir()
+    (runs.directory(ids[0]).parent / "broken" / records.RECORD).write_text("{")
+    assert [record.id for record in runs.all_runs()] == ids[::-1]
+
+
+@pytest.mark.parametrize("name", ["../secret", "nothing", "a/b"])
+def test_a_run_is_a_name_and_no_path(name):
+    with pytest.raises(KDError, match="There is no run"):
+        runs.directory(name)
+
+
+def test_a_run_resumed_from_a_group_goes_on_alone_with_the_same_numbers(waiting, monkeypatch):
+    together = finish(configuration("kd", hyperparameters={"alpha": 0.5}), configuration())
+    alone, = finish(configuration("kd", hyperparameters={"alpha": 0.5}))
+    assert same(student(together[0]), student(alone))
+
+
+@pytest.mark.parametrize("name", ["factor", "fsp", "activation_boundary", "fitnet_original"])
+def test_a_method_of_two_stages_is_two_linked_runs(waiting, name):
+    run, = runs.submit([configuration(name, epochs=9)])
+    second = runs.read(run)
+    first = runs.read(second.configuration.initial)
+    assert first.configuration.method == f"{name}_first"
+    assert first.configuration.epochs == 2  # an eighth, rounded up
+    worker.work([first.id])
+    assert runs.state(first.id) == "finished", runs.read(first.id).status
+    worker.work([run])
+    assert runs.state(run) == "finished", runs.read(run).status
+    assert run in results.finished()
+    assert first.id not in results.finished()
+    if name == "factor":
+        before = load_file(runs.directory(first.id) / records.ADAPTER)
+        after = load_file(runs.directory(run) / records.ADAPTER)
+        assert all(torch.equal(after[key], before[key]) for key in before)  # the paraphraser stays as it was trained
+        assert any(key.startswith("translator") for key in after)
+
+
+def test_the_second_stage_starts_from_the_student_that_the_first_left(waiting, monkeypatch):
+    run, = runs.submit([configuration("fsp", epochs=1)])
+    first = runs.read(run).configuration.initial
+    worker.work([first])
+    seen = []
+    monkeypatch.setattr(
+        "kdengine.training.train", lambda learners, *_, **__: seen.append(learners[0].state()["network"]))
+    worker.work([run])
+    assert same({key: value.contiguous() for key, value in seen[0].items()}, student(first))
+
+
+def test_a_second_stage_whose_first_failed_fails_with_its_name(waiting):
+    run, = runs.submit([configuration("fsp", learning_rate=1e30)])
+    first = runs.read(run).configuration.initial
+    worker.work([first])
+    assert runs.state(first) == "failed"
+    worker.work([run])
+    assert runs.state(run) == "failed"
+    assert first in runs.read(run).status["reason"]
+
+
+def test_kept_results_become_checkpoints_with_their_record(waiting, tmp_path, monkeypatch):
+    run, = finish(configuration(epochs=1))
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "kept"))
+    results.keep(run, "mine")
+    assert list(checkpoints.shipped()) == ["mine"]
+    assert [row["name"] for row in results.rows()] == ["mine", run]
+    assert results.history("mine") == runs.history(run)

@@ -1,0 +1,242 @@
+"""Training: equal to a plain loop, to itself in company, and to itself after a pause."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kdengine import methods
+from kdengine.errors import KDError, OutOfMemory
+from kdengine.methods import method
+from kdengine.records import Configuration
+from kdengine.signals import Wanted, observing
+from kdengine.training import Learner, learning_rate_at, train
+from kdengine.views import POLICIES, views
+from tests.kdengine import tiny
+
+SPLIT = tiny.split()
+METHODS = tuple(methods.METHODS | methods.FIRST_STAGES)
+
+
+def settings(**given):
+    return Configuration(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.1, **given})
+
+
+def teacher():
+    return tiny.network(seed=9, width=6).eval().requires_grad_(False)
+
+
+def learner(name="none", configuration=None, network=None, split=SPLIT, **fields):
+    return Learner(network or tiny.network(), method(name, **fields), teacher(), split,
+                   configuration or settings(), "float32")
+
+
+def run(*learners, split=SPLIT, policy="crop+flip", **given):
+    """Train, and return each learner's rows."""
+    rows = {id(each): [] for each in learners}
+    train(list(learners), teacher(), split, POLICIES[policy],
+          on_epoch=lambda each, row: rows[id(each)].append(row), **given)
+    return [rows[id(each)] for each in learners]
+
+
+def weights(each):
+    return {name: value.clone() for name, value in each.network.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_equals_a_plain_loop():
+    configuration = settings(epochs=2, schedule="constant")
+    each = learner("kd", configuration, temperature=3, alpha=0.6)
+    rows, = run(each)
+
+    network, theirs = tiny.network(), teacher()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    means = []
+    for epoch in range(2):
+        losses = []
+        for index, images in views(SPLIT, POLICIES["crop+flip"], 0, epoch).batches(8):
+            logits, taught = network(images), theirs(images)
+            divergence = F.kl_div(F.log_softmax(logits / 3, 1), F.softmax(taught / 3, 1), reduction="batchmean")
+            loss = 0.4 * F.cross_entropy(logits, SPLIT.target[index]) + 0.6 * 9 * divergence
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        means.append(sum(losses) / len(losses))
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    assert [row["loss"] for row in rows] == pytest.approx(means, rel=1e-4)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(row["loss"] == pytest.approx(sum(row["terms"].values())) for row in rows)
+
+
+def test_side_by_side_equals_alone_to_the_bit():
+    def networks():
+        return {name: learner(name, network=tiny.network(dropout=0.5)) for name in METHODS}
+
+    together, alone = networks(), networks()
+    run(*together.values())
+    for each in alone.values():
+        run(each)
+    assert all(same(weights(together[name]), weights(alone[name])) for name in METHODS)
+    assert not same(weights(together["none"]), weights(together["kd"]))
+
+
+@pytest.mark.parametrize(("name", "optimizer"), [
+    *((name, "sgd") for name in METHODS), ("features_mse", "adam"), ("crd", "adamw")])
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(name, optimizer, tmp_path):
+    configuration = settings(optimizer=optimizer, learning_rate=0.01, warmup_epochs=0.5)
+    undisturbed = learner(name, configuration, tiny.network(dropout=0.5))
+    states = []
+    train([undisturbed], teacher(), SPLIT, POLICIES["crop"],
+          on_epoch=lambda each, row: torch.save(each.state(), tmp_path / f"{row['epoch']}.pt"))
+    resumed = learner(name, configuration, tiny.network(seed=5, dropout=0.5))
+    resumed.restore(torch.load(tmp_path / "1.pt", weights_only=True))
+    train([resumed], teacher(), SPLIT, POLICIES["crop"], first_epoch=1, on_epoch=lambda each, row: states.append(row))
+    assert same(weights(resumed), weights(undisturbed))
+    assert [row["epoch"] for row in states] == [2, 3]
+
+
+def test_it_learns_and_leaves_teacher_and_global_randomness_alone():
+    each, theirs = learner("kd", settings(epochs=8, learning_rate=0.2)), teacher()
+    before, random = {k: v.clone() for k, v in theirs.state_dict().items()}, torch.random.get_rng_state()
+    rows = []
+    train([each], theirs, SPLIT, POLICIES["none"], on_epoch=lambda _, row: rows.append(row))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert all(torch.equal(theirs.state_dict()[name], value) for name, value in before.items())
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+class Poisoned:
+    """Plain training whose term becomes NaN at one step of one epoch."""
+
+    name, needs_teacher, tasks = "poisoned", False, ("classification",)
+
+    def __init__(self, epoch, step):
+        self.when = (epoch, step)
+        self.steps = 0
+
+    def terms(self, student, teacher, batch, adapter):
+        self.steps += 1
+        poison = math.nan if self.steps == self.when[0] * 5 + self.when[1] + 1 else 0.0
+        return {"cross_entropy": F.cross_entropy(student.logits, batch.target), "odd": student.logits.sum() * poison}
+
+
+def test_a_nan_ends_that_student_alone_and_names_epoch_step_and_term():
+    poisoned = Learner(tiny.network(), Poisoned(1, 2), None, SPLIT, settings(), "float32")
+    healthy, alone = learner(), learner()
+    rows, other_rows = run(poisoned, healthy)
+    assert "Epoch 2, step 3: the term 'odd' became nan" in str(poisoned.failure)
+    assert [row["epoch"] for row in rows] == [1]
+    assert [row["epoch"] for row in other_rows] == [1, 2, 3]
+    run(alone)
+    assert same(weights(healthy), weights(alone))
+
+
+def test_weights_that_end_an_epoch_infinite_are_noticed():
+    each = learner("none", settings(learning_rate=1e40, epochs=1, batch_size=100))
+    rows, = run(each)
+    assert rows == []
+    assert "weights stopped being finite numbers" in str(each.failure)
+    assert "try a learning rate below 1e+40" in str(each.failure)
+
+
+def test_a_stopped_learner_drops_its_unfinished_epoch_and_leaves_the_others():
+    stopped, other = learner(), learner("kd")
+    asked = []
+
+    def keep_going(each):
+        asked.append(each)
+        return each is not stopped or asked.count(stopped) <= 7  # five steps an epoch
+
+    rows, other_rows = run(stopped, other, keep_going=keep_going)
+    assert stopped.stopped
+    assert [row["epoch"] for row in rows] == [1]
+    assert [row["epoch"] for row in other_rows] == [1, 2, 3]
+
+
+def test_it_ends_at_once_when_nobody_is_left():
+    steps = []
+    run(learner(), keep_going=lambda _: False, on_step=steps.append)
+    assert steps == []
+
+
+def test_steps_count_the_images_seen():
+    steps = []
+    run(learner(configuration=settings(epochs=1)), on_step=steps.append)
+    assert steps == [8, 16, 24, 32, 37]
+
+
+def test_unlabelled_images_reach_the_teacher_term_alone():
+    half = tiny.split(unlabelled=37)
+    plain, distilled = learner("none", split=half), learner("kd", split=half, alpha=1)
+    before = weights(plain)
+    plain_rows, distilled_rows = run(plain, distilled, split=half)
+    assert [row["loss"] for row in plain_rows] == [0, 0, 0]
+    assert all(row["loss"] > 0 for row in distilled_rows)
+    # Only weight decay moves a student that may read nothing.
+    assert weights(plain)["net.9.weight"].norm() < before["net.9.weight"].norm()
+
+
+def test_a_step_that_does_not_fit_says_which_batch_size_to_try(monkeypatch):
+    each = learner()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(each.optimizer, "step", full)
+    with pytest.raises(OutOfMemory, match=r"A step of 8 images did not fit .* Try --batch-size 4\."):
+        run(each)
+
+
+def test_a_method_without_its_teacher_is_refused():
+    with pytest.raises(KDError, match="Method 'kd' needs a teacher and none was given"):
+        Learner(tiny.network(), method("kd"), None, SPLIT, settings(), "float32")
+
+
+def test_building_an_adapter_moves_no_statistics():
+    network = tiny.network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    each = learner("features_mse", network=network)
+    assert network.training
+    assert same(weights(each), before)
+    with observing(network, network.stages, Wanted(("stage1",))) as look:
+        look(torch.rand(2, 3, 8, 8))
+    assert not same(weights(each), before)  # the comparison above can fail
+
+
+@pytest.mark.parametrize(("schedule", "progress", "expected"), [
+    ("constant", 7.0, 1.0),
+    ("cosine", 0.0, 1.0),
+    ("cosine", 5.0, 0.5),
+    ("cosine", 7.5, 0.5 * (1 - math.sqrt(0.5))),
+    ("step", 6.2, 1.0),
+    ("step", 6.25, 0.1),
+    ("step", 7.5, 0.01),
+    ("step", 9.9, 0.001),
+])
+def test_learning_rate_by_schedule(schedule, progress, expected):
+    configuration = settings(epochs=10, learning_rate=1.0, schedule=schedule)
+    assert learning_rate_at(configuration, progress, 0.1) == pytest.approx(expected)
+
+
+def test_warm_up_rises_linearly_to_the_full_rate_and_the_cosine_follows():
+    configuration = settings(epochs=10, learning_rate=1.0, warmup_epochs=2)
+    assert [learning_rate_at(configuration, step / 4, 1 / 4) for step in range(8)] == pytest.approx(
+        [(step + 1) / 8 for step in range(8)])
+    assert learning_rate_at(configuration, 2.0, 0.25) == 1.0
+    assert learning_rate_at(configuration, 6.0, 0.25) == pytest.approx(0.5)
+
+
+def test_side_by_side_no_student_pays_for_the_keeping_of_another():
+    rows = []
+
+    def keep(each, row):
+        rows.append(row)
+
+    train([learner(), learner("kd")], teacher(), SPLIT, POLICIES["none"], on_epoch=keep)
+    assert all(first["seconds"] == second["seconds"] for first, second in zip(rows[::2], rows[1::2], strict=True))

@@ -1,0 +1,40 @@
+"""Networks and data so small that training them takes no time."""
+
+import torch
+from torch import nn
+
+from kdengine.models.network import Network
+from kdengine.signals import IGNORE, Stage
+from kdengine.views import Split
+
+SIZE = 8
+
+
+def net(classes, width=4, dropout=0.0):
+    """A bare network: two convolutional stages, optional dropout, a linear head."""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.BatchNorm2d(2 * width), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(dropout), nn.Linear(8 * width, classes),
+    )
+
+
+def network(seed=0, width=4, dropout=0.0, classes=3):
+    """A Network around `net`, drawn from a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Network(
+            net(classes, width, dropout), architecture="tiny", classes=[f"class {i}" for i in range(classes)],
+            stages=(Stage("stage1", "net.2", width, 1), Stage("stage2", "net.5", 2 * width, 2)),
+            input_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3,
+        )
+
+
+def split(count=37, unlabelled=0, seed=0):
+    """Noise whose brightness of one channel depends on the class, so that there is something to learn."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.arange(count) % 3
+    images = torch.randint(0, 128, (count, 3, SIZE, SIZE), generator=generator)
+    images[torch.arange(count), target] += 100
+    target[count - unlabelled:] = IGNORE
+    return Split(images.to(torch.uint8), target)

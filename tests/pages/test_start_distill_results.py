@@ -1,0 +1,160 @@
+"""Start, Distill and Results, headless: what they show when full and when empty, and what they ask of the engine."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pyarrow
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdengine import checkpoints, results, runs, worker
+from kdengine.records import Configuration
+
+APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
+
+
+def open_page(name):
+    at = AppTest.from_file(str(APP), default_timeout=90)
+    at.switch_page(f"../pages/{name}.py")
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def words(at):
+    return " ".join(each.value for kind in ("markdown", "caption", "info", "error") for each in getattr(at, kind))
+
+
+@pytest.fixture
+def no_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "none"))
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Started runs stay in the queue: nobody trains them."""
+    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+
+
+def test_start_shows_the_shipped_pair_s_own_numbers():
+    at = open_page("start")
+    drawn = pyarrow.ipc.open_stream(at.get("vega_lite_chart")[0].proto.data.data).read_all().to_pydict()
+    shipped = ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd")
+    assert drawn["accuracy"] == [
+        checkpoints.describe(checkpoints.locate(name))["scores"]["test"]["top1"] for name in shipped]
+    assert all(low < share <= high or share == high == 1 for low, share, high in zip(
+        drawn["low"], drawn["accuracy"], drawn["high"], strict=True))
+    assert "5 labels a class" in words(at)
+    assert "no label at all" in words(at)
+    distilled = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))
+    assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
+
+
+def test_start_without_checkpoints_says_how_to_get_them(no_checkpoints):
+    assert "make checkpoints" in words(open_page("start"))
+
+
+def test_distill_asks_the_engine_for_what_the_form_says(waiting):
+    at = open_page("distill")
+    assert re.search(r"About \*\*.*\d+ s\*\* on this machine", words(at))
+    at.multiselect[0].set_value(["kd", "features_mse"]).run()
+    at.slider(key="kd.alpha").set_value(0.5)
+    at.number_input(key="epochs").set_value(7)
+    at.number_input(key="seed").set_value(3).run()
+    next(each for each in at.button if each.label == "Start").click().run()
+    assert not at.exception, at.exception
+    made = {each.configuration.method: each.configuration for each in runs.all_runs()}
+    assert made["kd"] == Configuration(
+        method="kd", hyperparameters={"temperature": 4.0, "alpha": 0.5}, teacher="digits-teacher", epochs=7, seed=3)
+    assert made["features_mse"] == dataclasses.replace(
+        made["kd"], method="features_mse", hyperparameters={"beta": 0.1, "norm": "l2"})
+    assert "Queued" in words(at)
+    assert at.selectbox[0].label == "Group of runs"  # what was started stands above the form
+    assert [each.label for each in at.button].count("Stop") == 2
+
+
+@pytest.mark.parametrize("wrong", ["1e999", "nan", "many", "-3", ""])
+def test_distill_opens_whatever_number_is_in_the_link(wrong):
+    at = AppTest.from_file(str(APP), default_timeout=90)
+    at.query_params["epochs"] = wrong
+    at.query_params["seed"] = "5"
+    at.switch_page("../pages/distill.py").run()
+    assert not at.exception, at.exception
+    assert at.number_input(key="epochs").value == 10
+    assert at.number_input(key="seed").value == 5
+
+
+def test_distill_without_a_teacher_offers_only_what_needs_none(no_checkpoints, waiting):
+    at = open_page("distill")
+    assert at.multiselect[0].options == ["Independent student", "Label smoothing"]
+    assert "No checkpoint knows these classes yet" in words(at)
+    assert "No runs yet" in words(at)
+
+
+def test_distill_offers_the_download_of_what_is_missing():
+    at = open_page("distill")
+    at.selectbox(key="data").set_value("cifar10").run()
+    assert "is not on this machine" in words(at)
+    assert any(re.fullmatch(r"Download 17\d MB", each.label) for each in at.button)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "../../etc"])
+def test_distill_says_what_is_wrong_with_a_folder(path):
+    at = open_page("distill")
+    at.selectbox(key="data").set_value("folder").run()
+    assert "Name a folder" in words(at)
+    at.text_input[0].set_value(path).run()
+    assert not at.exception
+    assert at.error
+
+
+def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypatch):
+    settings = {"share": 0.1, "batch_size": 32, "epochs": 1, "precision": "float32", "teacher": "digits-teacher"}
+    ids = runs.submit([Configuration(learning_rate=1e30, **settings),
+                       Configuration(method="label_smoothing", **settings)])
+    worker.work(ids)
+    at = open_page("distill")
+    assert "Failed" in words(at) and "Finished" in words(at)
+    assert "Epoch 1, step" in words(at)
+    assert len(at.get("vega_lite_chart")) == 2
+    next(each for each in at.button if each.label == "Resume").click().run()
+    assert runs.read(ids[0]).state == "queued"
+
+
+def test_distill_tells_who_clicks_too_late(waiting):
+    run, = runs.submit([Configuration(teacher="digits-teacher")])
+    at = open_page("distill")
+    runs.stop(run)
+    worker.work([run])
+    next(each for each in at.button if each.label == "Stop").click().run()
+    assert not at.exception, at.exception
+    assert "Stopped" in words(at)
+
+
+def test_results_hold_every_shipped_checkpoint_and_its_change():
+    at = open_page("results")
+    table = at.dataframe[0].value
+    assert set(checkpoints.shipped()) <= set(table["name"])
+    kd = table[table["name"] == "digits-resnet8-kd"].iloc[0]
+    alone = table[table["name"] == "digits-resnet8-none"].iloc[0]
+    assert kd["change"] == pytest.approx(100 * (kd["accuracy"] - alone["accuracy"]))
+    assert kd["verdict"].startswith("differ (p")
+    assert "Tick rows" in words(at)
+
+
+def test_results_of_no_data_set_say_what_to_do(waiting):
+    run, = runs.submit([Configuration(data="folder:flowers")])
+    record = runs.read(run)
+    shipped = results.finished()["digits-resnet8-none"]
+    record.data, record.result = shipped.data, shipped.result
+    runs.set_state(record, "finished")
+    at = open_page("results")
+    assert set(at.dataframe[0].value["data"]) == {"digits", "folder:flowers"}
+    at.get("button_group")[0].set_value([]).run()
+    assert not at.exception, at.exception
+    assert "Choose at least one data set" in words(at)
+
+
+def test_results_without_any_say_where_they_come_from(no_checkpoints):
+    assert "Nothing is measured yet" in words(open_page("results"))

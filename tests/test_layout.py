@@ -1,0 +1,101 @@
+"""The house stays in order: imports go downward, and nothing heavy loads on the way to the first page."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FLOORS = (
+    ("errors", "places", "losses", "metrics", "records", "signals", "views", "devices"),
+    ("data", "models", "methods"),
+    ("checkpoints",),
+    ("training", "evaluation", "explain", "charts"),
+    ("speeds", "runs", "results", "session", "worker"),
+    ("__init__", "__main__"),
+)
+BESIDE = {
+    # Within a floor, who may import whom.
+    "losses": {"errors", "signals"}, "metrics": {"errors", "losses"}, "records": {"errors"}, "devices": {"errors"},
+    "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"speeds"}, "session": {"runs", "speeds"},
+    "worker": {"runs", "session"}, "__main__": {"__init__"},
+}
+FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+
+
+def imported(path):
+    """Names of the kdengine modules a file imports anywhere, and of every other top-level package."""
+    inside, outside = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "kdengine":
+            names = [f"kdengine.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "kdengine":
+                first = rest.partition(".")[0]
+                inside.add(first if first in FLOOR else "__init__")
+            else:
+                outside.add(package)
+    return inside, outside
+
+
+def module_of(path):
+    relative = path.relative_to(ROOT / "kdengine")
+    return relative.parts[0].removesuffix(".py")
+
+
+def test_every_module_has_its_floor():
+    assert {module_of(path) for path in (ROOT / "kdengine").rglob("*.py")} == set(FLOOR)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kdengine").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_downward(path):
+    module = module_of(path)
+    inside, outside = imported(path)
+    for other in inside - {module}:
+        allowed = FLOOR[other] < FLOOR[module] or other in BESIDE.get(module, ())
+        assert allowed, f"{module} (floor {FLOOR[module]}) imports {other} (floor {FLOOR[other]})"
+    assert not outside & {"streamlit", "explorer", "pages"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.name)
+def test_pages_do_no_arithmetic_and_no_training(path):
+    inside, outside = imported(path)
+    assert not outside & {"torch", "torchvision", "numpy", "pytorch_grad_cam"}
+    assert inside <= {"__init__", "charts", "results", "records", "errors"}
+
+
+def loaded(code):
+    """Heavy packages that a fresh process has loaded after running some code."""
+    heavy = "torch", "torchvision", "sklearn", "scipy", "pytorch_grad_cam", "streamlit"
+    code += f"\nimport sys; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("code", [
+    "import kdengine",
+    "import kdengine.runs; kdengine.runs.all_runs()",
+    "from kdengine.__main__ import main; main(['runs'])",
+    "from kdengine.__main__ import main; main(['runs', '--json'])",
+    "import kdengine; kdengine.list_checkpoints(); kdengine.default_teacher('digits')",
+    "import kdengine.charts, kdengine.results",
+    "import kdengine.worker",
+])
+def test_nothing_heavy_loads_on_the_way_to_a_list_of_runs(code):
+    assert loaded(code) == set()
+
+
+def test_torch_is_not_loaded_on_the_way_to_the_first_page():
+    code = ("from streamlit.testing.v1 import AppTest; at = AppTest.from_file('explorer/app.py', default_timeout=30)"
+            ".run(); assert not at.exception, at.exception; assert at.title")
+    assert loaded(code) & {"torch", "torchvision", "sklearn", "pytorch_grad_cam"} == set()

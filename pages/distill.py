@@ -226,15 +226,16 @@ def show_progress(watched: list[dict]) -> None:
 
 def show_run(run: str, watched: dict, name: str) -> None:
     """A run's state, score and buttons in one row."""
-    what, score, button = st.columns([3, 4, 1], vertical_alignment="center")
+    row = st.container(key=f"run-{run}")
+    what, score, button = row.columns([3, 4, 1], vertical_alignment="center")
     word, colour = BADGES[watched["state"]]
     what.markdown(f"**{name}** :{colour}-badge[{word}]")
     if watched["state"] == FINISHED:
         test = watched["result"]["test"]
         score.markdown(f"Test accuracy **{test['top1']:.2%}** on {test['n']} images, last epoch")
     elif watched["history"]:
-        row = watched["history"][-1]
-        score.markdown(f"Epoch {row['epoch']}: validation accuracy {row['validation']['top1']:.2%}")
+        last = watched["history"][-1]
+        score.markdown(f"Epoch {last['epoch']}: validation accuracy {last['validation']['top1']:.2%}")
     if watched["status"]["reason"]:
         score.caption(watched["status"]["reason"])
     try:
@@ -248,7 +249,7 @@ def show_run(run: str, watched: dict, name: str) -> None:
     except KDError as error:  # it ended, or another tab was quicker, between the drawing and the click
         st.info(str(error))
     if watched["state"] == FAILED and watched["log"]:
-        with st.expander("What the worker printed"):
+        with row.expander("What the worker printed"):
             st.code(watched["log"])
 
 

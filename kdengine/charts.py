@@ -7,14 +7,9 @@ from typing import Any
 
 import altair as alt
 
-TEACHER, STUDENT, RIGHT, WRONG = "#4269d0", "#e8710a", "#3a9a5b", "#d64550"
-"""The colours of the teacher, the student, the truth and a mistake, the same on every page."""
-
-STUDENTS = ("#e8710a", "#3a9a5b", "#a463f2", "#d64550", "#0e9fad", "#9c6b4e", "#e377c2", "#6b7280")
-"""One colour a student, in order; none of them is the teacher's."""
+from kdengine.colours import STUDENTS, TEACHER
 
 _HEIGHT = 320
-_AXIS_HEIGHT = 60
 _GREY = "#8a93a3"
 """Readable on white and on black."""
 
@@ -57,35 +52,11 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
         y=alt.Y("value:Q", title="Training loss"),
         color=_by_run(histories, False),
         strokeDash=alt.StrokeDash("term:N", legend=alt.Legend(
-            title=None, orient="bottom", columns=3, symbolType="stroke", symbolStrokeColor=_GREY)),
+            title=None, orient="bottom", columns=3, symbolType="stroke", symbolStrokeColor=_GREY,
+            symbolFillColor=_GREY, symbolOpacity=1, symbolStrokeWidth=2, symbolSize=300)),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("term:N", title="Term"),
                  alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title="Weighted value", format=".4f")],
     ).properties(height=_HEIGHT)
-
-
-def accuracy_bars(measured: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """Accuracies as bars with their 95% intervals.
-
-    measured: name, accuracy, low, high (all in [0, 1]) and role, `teacher` or `student`; drawn in the order given.
-    """
-    base = alt.Chart(alt.Data(values=list(measured))).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, labelFontSize=13)),
-    )
-    bars = base.mark_bar(height={"band": 0.62}, cornerRadiusEnd=4).encode(
-        x=alt.X("accuracy:Q", title="Test accuracy, with 95% interval", scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%")),
-        color=alt.Color("role:N", legend=None,
-                        scale=alt.Scale(domain=["teacher", "student"], range=[TEACHER, STUDENT])),
-        tooltip=[alt.Tooltip("name:N", title="Network"), alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
-                 alt.Tooltip("low:Q", title="95% from", format=".2%"), alt.Tooltip("high:Q", title="to", format=".2%")],
-    )
-    # Dark on a white edge: it lies half on a coloured bar, half on a page that is light or dark.
-    edge = base.mark_rule(strokeWidth=5, color="white").encode(x="low:Q", x2="high:Q")
-    whiskers = base.mark_rule(strokeWidth=2, color="#1f2430").encode(x="low:Q", x2="high:Q")
-    labels = base.mark_text(align="left", dx=8, color="white", fontSize=13, fontWeight="bold").encode(
-        x=alt.value(0), text=alt.Text("accuracy:Q", format=".1%")
-    )
-    return alt.layer(bars, edge, whiskers, labels).properties(height=_AXIS_HEIGHT + 48 * len(measured))
 
 
 def _epochs() -> alt.X:

@@ -33,9 +33,11 @@ HELP = {
     "milliseconds": "Median of one forward of one image, on the run's device.",
 }
 FORMATS = {
-    "loss": "%.4f", "accuracy": "percent", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "percent",
-    "calibration_error": "percent", "parameters": "localized", "milliseconds": "%.2f",
+    "loss": "%.4f", "accuracy": "%.2f%%", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
+    "calibration_error": "%.2f%%", "parameters": "localized", "milliseconds": "%.2f",
 }
+SHARES = ("accuracy", "change", "agreement", "calibration_error")
+"""Shown in hundredths."""
 
 columns = {
     name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
@@ -44,7 +46,7 @@ columns = {
 }
 one_seed = len({row["seed"] for row in shown}) == 1
 picked = st.dataframe(
-    [row | {"change": row["change"] and 100 * row["change"]} for row in shown],
+    [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in shown],
     width="stretch",
     hide_index=True,
     on_select="rerun",

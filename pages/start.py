@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kdengine
-from kdengine.charts import accuracy_bars
+from explorer.bars import accuracy_bars
 from kdengine.results import interval
 
 SHOWN = {
@@ -35,7 +35,7 @@ picture, words = st.columns([3, 2], gap="large", vertical_alignment="center")
 with picture:
     st.subheader("What a teacher is worth")
     if len(measured) == len(SHOWN):
-        st.altair_chart(accuracy_bars(measured), width="stretch")
+        st.html(accuracy_bars(measured))
     else:
         st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
 with words:

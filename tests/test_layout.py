@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "places", "losses", "metrics", "records", "signals", "views", "devices"),
+    ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices"),
     ("data", "models", "methods"),
     ("checkpoints",),
     ("training", "evaluation", "explain", "charts"),
@@ -71,12 +71,12 @@ def test_imports_go_downward(path):
 def test_pages_do_no_arithmetic_and_no_training(path):
     inside, outside = imported(path)
     assert not outside & {"torch", "torchvision", "numpy", "pytorch_grad_cam"}
-    assert inside <= {"__init__", "charts", "results", "records", "errors"}
+    assert inside <= {"__init__", "charts", "colours", "results", "records", "errors"}
 
 
 def loaded(code):
     """Heavy packages that a fresh process has loaded after running some code."""
-    heavy = "torch", "torchvision", "sklearn", "scipy", "pytorch_grad_cam", "streamlit"
+    heavy = "torch", "torchvision", "sklearn", "scipy", "pytorch_grad_cam", "altair", "pandas", "streamlit"
     code += f"\nimport sys; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.splitlines()[-1].split())
@@ -88,14 +88,14 @@ def loaded(code):
     "from kdengine.__main__ import main; main(['runs'])",
     "from kdengine.__main__ import main; main(['runs', '--json'])",
     "import kdengine; kdengine.list_checkpoints(); kdengine.default_teacher('digits')",
-    "import kdengine.charts, kdengine.results",
+    "import kdengine.colours, kdengine.results",
     "import kdengine.worker",
 ])
 def test_nothing_heavy_loads_on_the_way_to_a_list_of_runs(code):
     assert loaded(code) == set()
 
 
-def test_torch_is_not_loaded_on_the_way_to_the_first_page():
+def test_nothing_heavy_is_loaded_on_the_way_to_the_first_page():
     code = ("from streamlit.testing.v1 import AppTest; at = AppTest.from_file('explorer/app.py', default_timeout=30)"
             ".run(); assert not at.exception, at.exception; assert at.title")
-    assert loaded(code) & {"torch", "torchvision", "sklearn", "pytorch_grad_cam"} == set()
+    assert loaded(code) == {"streamlit"}

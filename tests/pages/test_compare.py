@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 import kdengine
 from explorer.comparison import NEUTRAL, column_at
 from kdengine import checkpoints, models
-from kdengine.charts import RIGHT, WRONG
+from kdengine.colours import RIGHT, WRONG
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "compare.py"
 DIGITS = tuple("0123456789")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import KDError
+from kdengine.losses.directions import unit
 from kdengine.losses.reduction import mask_at, masked, mean_over
 
 NORMS = ("l2", "smooth_l1")
@@ -37,7 +38,7 @@ def feature_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None)
 def attention_map(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Where a map is active: mean over channels of f^2, made a unit vector over the positions; [B, H, W]."""
     energy = masked(features, mask).pow(2).mean(dim=1)
-    return F.normalize(energy.flatten(1), dim=1).view_as(energy)
+    return unit(energy.flatten(1)).view_as(energy)
 
 
 def attention(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -58,7 +59,7 @@ def neuron_selectivity(student: Tensor, teacher: Tensor, mask: Tensor | None = N
     matrices over positions, [B, C, C'], never the product [B, C, C', H W].
     Source: Huang and Wang 2017, arXiv 1707.01219.
     """
-    ours, theirs = (F.normalize(masked(each, mask).flatten(2), dim=2) for each in (student, teacher))
+    ours, theirs = (unit(masked(each, mask).flatten(2)) for each in (student, teacher))
 
     def kernel(first: Tensor, second: Tensor) -> Tensor:
         return (first @ second.transpose(1, 2)).pow(2).mean(dim=(1, 2))
@@ -103,7 +104,7 @@ def factor_distance(student: Tensor, teacher: Tensor, mask: Tensor | None = None
 
     Source: Kim et al. 2018, arXiv 1802.04977, with p = 1, as a mean rather than a sum over the elements.
     """
-    ours, theirs = (F.normalize(masked(each, mask).flatten(1), dim=1).view_as(each) for each in (student, teacher))
+    ours, theirs = (unit(masked(each, mask).flatten(1)).view_as(each) for each in (student, teacher))
     return mean_over((ours - theirs).abs().mean(dim=1), mask)
 
 

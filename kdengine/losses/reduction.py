@@ -26,7 +26,7 @@ def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def masked(features: Tensor, mask: Tensor | None) -> Tensor:
-    """Feature maps [B, C, H, W] with zeros where `mask` [B, H, W] is false."""
+    """Maps or logits [B, C, ...] with zeros where `mask` [B, ...] is false."""
     return features if mask is None else torch.where(mask[:, None], features, 0)
 
 

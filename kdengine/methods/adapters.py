@@ -8,23 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdengine.losses.directions import unit
 from kdengine.signals import Batch
 
 
 class Connectors(nn.Module):
     """One 1x1 convolution a pair of maps, from the student's channels to the teacher's; maps meet at the smaller size.
 
-    Built from example features, student first, paired in order.
+    Built from example features, student first, paired in order. rectified: batch normalisation and ReLU follow, as in
+    the teacher's own stages.
     """
 
     def __init__(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], generator: torch.Generator
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], generator: torch.Generator, *,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         self.maps = nn.ModuleList()
         for ours, theirs in zip(student, teacher, strict=True):
             connector = nn.Conv2d(ours.shape[1], theirs.shape[1], kernel_size=1, bias=False)
-            self.maps.append(connector)
+            after = (nn.BatchNorm2d(theirs.shape[1]), nn.ReLU())
+            self.maps.append(nn.Sequential(connector, *after) if rectified else connector)
         draw(self, generator)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -45,7 +49,7 @@ class Embedding(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Unit vectors [B, size] of [B, inputs]."""
-        return F.normalize(self.linear(vectors), dim=1)
+        return unit(self.linear(vectors))
 
 
 def draw(module: nn.Module, generator: torch.Generator) -> nn.Module:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdengine.losses import cross_entropy, info_nce, noise_contrastive
+from kdengine.losses.directions import unit
 from kdengine.methods.adapters import Embedding, draw, vector
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
@@ -32,7 +32,7 @@ class Memory(nn.Module):
         draw(self, generator)
         for name in ("student_bank", "teacher_bank"):
             bank = torch.randn(facts.count, SIZE, generator=generator)
-            self.register_buffer(name, F.normalize(bank, dim=1))
+            self.register_buffer(name, unit(bank))
         # Z of each direction: set from the first batch and then kept, as in the paper. 0 is not set yet.
         self.register_buffer("constants", torch.zeros(2))
 
@@ -53,7 +53,7 @@ class Memory(nn.Module):
     def remember(self, index: Tensor, student: Tensor, teacher: Tensor) -> None:
         """Move the rows `index` of both banks towards new embeddings."""
         for bank, new in ((self.student_bank, student), (self.teacher_bank, teacher)):
-            bank[index] = F.normalize(MOMENTUM * bank[index] + (1 - MOMENTUM) * new.to(bank), dim=1)
+            bank[index] = unit(MOMENTUM * bank[index] + (1 - MOMENTUM) * new.to(bank))
 
 
 @dataclass(frozen=True)

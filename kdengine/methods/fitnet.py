@@ -33,8 +33,11 @@ class FitNetOriginalFirst(Method):
         return Wanted((ours.name,)), Wanted((theirs.name,))
 
     def adapter(self, student: Signals, teacher: Signals, facts: Facts, generator: torch.Generator) -> Connectors:
-        """The regressor, a 1x1 convolution."""
-        return Connectors(list(student.features.values()), list(teacher.features.values()), generator)
+        """The regressor: 1x1 convolution, batch normalisation, ReLU.
+
+        Without the normalisation, beta = 100 at a learning rate of 0.05 diverges within ten steps.
+        """
+        return Connectors(list(student.features.values()), list(teacher.features.values()), generator, rectified=True)
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Connectors) -> dict[str, Tensor]:
         """See Method.terms."""

@@ -39,7 +39,7 @@ def waiting(monkeypatch):
 
 def test_start_shows_the_shipped_pair_s_own_numbers():
     at = open_page("start")
-    drawn = at.get("html")[-1].proto.body
+    drawn = "".join(each.proto.body for each in at.get("html"))
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
         test = checkpoints.describe(checkpoints.locate(name))["scores"]["test"]
         low, high = interval(test["top1"], test["n"])

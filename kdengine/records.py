@@ -41,12 +41,13 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "weight_decay": (0, None),
     "warmup_epochs": (0, None),
     "labels_per_class": (1, None),
+    "without_class": (0, None),
     "image_size": (8, 1024),
     "threads": (1, None),
 }
 _CHOICES = {"optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES, "device": DEVICES, "precision": PRECISIONS}
-_SHARED = ("data", "labels_per_class", "share", "image_size", "views", "teacher", "epochs", "batch_size", "seed",
-           "device", "threads")
+_SHARED = ("data", "labels_per_class", "share", "without_class", "image_size", "views", "teacher", "epochs",
+           "batch_size", "seed", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Configuration:
     """Everything that decides a run's numbers, for one student. Out of range raises KDError.
 
     data: a data set's name, or `folder:PATH`. labels_per_class: how many labels a class the student may read; None
-    is all. share: part of the training images used, in (0, 1]. views: a view policy's name; None is the data set's
-    own. teacher: a checkpoint's reference, None where no teacher takes part. learning_rate: None is the optimiser's
-    usual one. initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked
-    runs. warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs
-    (150, 180, 210 of 240). threads: CPU threads, None is torch's choice.
+    is all. share: part of the training images used, in (0, 1]. without_class: number of a class whose training images
+    are all left out; None is no class. views: a view policy's name; None is the data set's own. teacher: a
+    checkpoint's reference, None where no teacher takes part. learning_rate: None is the optimiser's usual one.
+    initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked runs.
+    warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs (150, 180,
+    210 of 240). threads: CPU threads, None is torch's choice.
     """
 
     data: str = "digits"
@@ -69,6 +71,7 @@ class Configuration:
     initial: str | None = None
     labels_per_class: int | None = None
     share: float = 1.0
+    without_class: int | None = None
     image_size: int | None = None
     views: str | None = None
     epochs: int = 30

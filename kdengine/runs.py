@@ -111,7 +111,7 @@ def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
     shared = configurations[0]
     device = choose_device(shared.device)
     held = data.load(shared.data, labels_per_class=shared.labels_per_class, share=shared.share,
-                     image_size=shared.image_size)
+                     without_class=shared.without_class, image_size=shared.image_size)
     taught = 0.0
     if any(methods.METHODS[each.method].needs_teacher for each in configurations):
         teacher = checkpoints.open_reference(shared.teacher).to(device)

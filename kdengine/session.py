@@ -47,7 +47,8 @@ class Session:
             torch.set_num_threads(threads)
         self.data = data.load(
             self.configuration.data, labels_per_class=self.configuration.labels_per_class,
-            share=self.configuration.share, image_size=self.configuration.image_size,
+            share=self.configuration.share, without_class=self.configuration.without_class,
+            image_size=self.configuration.image_size,
         )
         self.views = self.configuration.views or self.data.views
         self.splits = {name: getattr(self.data, name).to(self.device) for name in ("train", "validation", "test")}
@@ -165,6 +166,7 @@ class Session:
             "digest": self.data.digest,
             "labels_per_class": self.configuration.labels_per_class,
             "share": self.configuration.share,
+            "without_class": self.configuration.without_class,
             "views": self.views,
             "train": len(train),
             "labelled": int(train.labelled.sum()),
@@ -239,7 +241,8 @@ class Session:
         return {
             "method": asked.method,
             "hyperparameters": asked.hyperparameters,
-            "data": {key: record.data[key] for key in ("name", "digest", "labels_per_class", "share")},
+            "data": {key: record.data[key]
+                     for key in ("name", "digest", "labels_per_class", "share", "without_class")},
             "teacher": record.teacher and {key: record.teacher[key] for key in ("reference", "digest")},
             "epoch": epoch,
             "seed": asked.seed,

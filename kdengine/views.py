@@ -1,6 +1,6 @@
 """Replayable views: the augmented images of an epoch as a pure function of (split, policy, seed, epoch).
 
-Every random choice of an epoch (order, crop, flip) is drawn up front, on the CPU, from one generator seeded by
+Every random choice of an epoch (order, crop, flip, colours) is drawn up front, on the CPU, from one generator seeded by
 (seed, epoch). So teacher and student see the same pixels (Beyer et al., arXiv 2106.05237), a resumed run sees what
 the undisturbed one would have seen, and the batch size changes nothing but the grouping.
 """
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine.errors import unknown_name
+from kdengine.errors import out_of_range, unknown_name
 from kdengine.signals import IGNORE
 
 
@@ -44,10 +44,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a view may change: a crop after zero-padding by `padding` pixels, a mirror image half of the time."""
+    """What a view may change: a crop after zero-padding by `padding` pixels, a mirror image half of the time, colours.
+
+    jitter: strength s in [0, 1]. Each image's brightness, contrast and saturation are multiplied by factors drawn
+    uniformly from [1 - s, 1 + s], then its hue is turned by a part of the full circle from [-s/4, s/4]: the numbers of
+    torchvision's ColorJitter(s, s, s, s/4), always in this order (ColorJitter draws the order too). Raises KDError
+    for another strength.
+    """
 
     padding: int = 0
     flip: bool = False
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter <= 1:
+            raise out_of_range("jitter", self.jitter, 0, 1)
 
 
 POLICIES: dict[str, Policy] = {
@@ -55,6 +66,8 @@ POLICIES: dict[str, Policy] = {
     "flip": Policy(flip=True),
     "crop": Policy(padding=4),
     "crop+flip": Policy(padding=4, flip=True),
+    "jitter": Policy(jitter=0.4),
+    "crop+flip+jitter": Policy(padding=4, flip=True, jitter=0.4),
 }
 
 
@@ -82,6 +95,8 @@ class Views:
     """long [N, 2]: top-left corner of the crop in the padded image, for the i-th shown."""
     flips: Tensor
     """bool [N], for the i-th shown."""
+    colours: Tensor
+    """float32 [N, 4]: factors of brightness, contrast and saturation, and turns of hue, for the i-th shown."""
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(index, images) batches in order: long [B] and float32 [B, 3, H, W] in [0, 1].
@@ -103,7 +118,8 @@ class Views:
             images = _crop(images, self.policy.padding, self.offsets[start:stop])
         if self.policy.flip:
             images = torch.where(self.flips[start:stop, None, None, None], images.flip(3), images)
-        return images.float().div_(255)
+        images = images.float().div_(255)
+        return _jitter(images, self.colours[start:stop]) if self.policy.jitter else images
 
 
 def views(split: Split, policy: Policy, seed: int, epoch: int) -> Views:
@@ -115,7 +131,21 @@ def views(split: Split, policy: Policy, seed: int, epoch: int) -> Views:
     # Drawn whatever the policy, and per image rather than per place in the order: two policies share their order.
     offsets = torch.randint(0, 2 * policy.padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
-    return Views(split, policy, order.to(device), offsets.to(device), flips.to(device))
+    colours = _colours(policy, count, generator)
+    return Views(split, policy, order.to(device), offsets.to(device), flips.to(device), colours.to(device))
+
+
+def jittered(split: Split, strength: float, seed: int) -> Split:
+    """The split with every image's colours jittered once, rounded to uint8: for measuring robustness to colour.
+
+    strength: in [0, 1], as `Policy.jitter`; 0 gives the same pixels back. Same arguments, same pixels; an image's
+    pixels do not depend on the others'. Raises KDError for another strength.
+    """
+    generator = torch.Generator().manual_seed(seed_from("jittered", seed))
+    colours = _colours(Policy(jitter=strength), len(split), generator).to(split.images.device)
+    parts = zip(split.images.split(256), colours.split(256), strict=True)  # not the whole split as floats at once
+    images = [_jitter(part.float().div_(255), drawn).mul_(255).round_().to(torch.uint8) for part, drawn in parts]
+    return replace(split, images=torch.cat(images))
 
 
 def steps_per_epoch(count: int, size: int) -> int:
@@ -133,3 +163,47 @@ def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     batch = torch.arange(count, device=images.device)
     picked = padded[batch[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)
+
+
+def _colours(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
+    """Draws what `Views.colours` holds: float32 [count, 4], on the CPU."""
+    spread = policy.jitter * torch.tensor([1, 1, 1, 0.25])
+    return torch.tensor([1.0, 1, 1, 0]) + spread * (2 * torch.rand(count, 4, generator=generator) - 1)
+
+
+def _jitter(images: Tensor, colours: Tensor) -> Tensor:
+    """Each image of [B, 3, H, W] in [0, 1] with its own row of `colours` [B, 4], by torchvision's adjust_* formulas."""
+    brightness, contrast, saturation, turn = (each[:, None, None, None] for each in colours.unbind(1))
+    images = (brightness * images).clamp_(0, 1)
+    # The mean is summed in whole numbers, exact in any order: float sums would differ by device and by batch size.
+    parts = (_grey(images) * 2**24).round_().long()
+    mean = parts.sum((1, 2, 3), keepdim=True) / (2**24 * parts[0].numel())
+    images = _blend(images, mean, contrast)
+    images = _blend(images, _grey(images), saturation)
+    return _turn_hue(images, turn)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """`other` at factor 0, the images at 1, beyond them above 1; within [0, 1]."""
+    return (factor * images + (1 - factor) * other).clamp_(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma of [B, 3, H, W] by the weights of ITU-R 601, rounded as torchvision does: [B, 1, H, W]."""
+    red, green, blue = images.split(1, dim=1)
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
+
+
+def _turn_hue(images: Tensor, turn: Tensor) -> Tensor:
+    """The images [B, 3, H, W] with their hue in HSV turned by `turn` [B, 1, 1, 1] of a full circle.
+
+    Value and chroma stay, so back from HSV a channel is value - chroma * clamp(min(k, 4 - k), 0, 1), k = (n + hue) mod
+    6, hue in sixths of the circle, n = 5, 3, 1 for red, green, blue. That cannot leave [0, 1].
+    """
+    value, strongest = images.max(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    # Green - blue beside red, blue - red beside green, red - green beside blue.
+    difference = (images.roll(-1, dims=1) - images.roll(1, dims=1)).gather(1, strongest)
+    hue = 2 * strongest + difference / torch.where(chroma == 0, 1, chroma)  # grey has no hue, and needs none
+    k = (torch.tensor([5, 3, 1], device=images.device).view(3, 1, 1) + hue + 6 * turn) % 6
+    return value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine.data.cifar import CIFAR10, CIFAR100
-from kdengine.data.content import thin, withhold_labels
+from kdengine.data.content import leave_out, thin, withhold_labels
 from kdengine.data.dataset import DataSet
 from kdengine.data.digits import Digits
 from kdengine.data.fashion_mnist import FASHION_MNIST
@@ -41,14 +41,17 @@ def load(
     root: Path | None = None,
     labels_per_class: int | None = None,
     share: float = 1.0,
+    without_class: int | None = None,
     image_size: int | None = None,
 ) -> DataSet:
     """The data set of that name, or `folder:PATH`; the same arguments and files always give the same pixels.
 
     root: None is the data root. share: part of the training images kept, in (0, 1], of every class alike.
     labels_per_class: labels kept of each class of what is left; the other images stay, their target IGNORE. None
-    keeps all. image_size: 8 to 1,024 pixels; None is the data set's own. Raises DataMissing where it is not on this
-    machine, KDError for an argument out of range or unreadable files.
+    keeps all. without_class: number of a class whose training images are taken out altogether, while validation and
+    test stay whole: the transfer set of Hinton et al. 2015 (arXiv 1503.02531, section 3). image_size: 8 to 1,024
+    pixels; None is the data set's own. Raises DataMissing where it is not on this machine, KDError for an argument
+    out of range or unreadable files.
     """
     source, path = _source(spec)
     if not 0 < share <= 1:
@@ -56,7 +59,14 @@ def load(
     if image_size is not None and not 8 <= image_size <= 1024:
         raise out_of_range("image_size", image_size, 8, 1024)
     content = source.read(root or data_root(), path, image_size)
-    train = content.train if share == 1 else thin(content.train, share)
+    train = content.train
+    if without_class is not None:
+        if without_class not in range(len(content.classes)):
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(content.classes))
+            raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {known}.")
+        train = leave_out(train, without_class)
+    if share != 1:
+        train = thin(train, share)
     if labels_per_class is not None:
         train = withhold_labels(train, labels_per_class, content.classes)
     return DataSet(
@@ -71,6 +81,7 @@ def load(
         digest=content.digest,
         labels_per_class=labels_per_class,
         share=share,
+        without_class=without_class,
     )
 
 

@@ -70,6 +70,11 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
     return (~taken).nonzero().flatten(), taken.nonzero().flatten()
 
 
+def leave_out(split: Split, label: int) -> Split:
+    """The split without the images of class number `label`, in its order."""
+    return select(split, (split.target != label).nonzero().flatten())
+
+
 def thin(split: Split, share: float) -> Split:
     """`share` in (0, 1] of each class, at least one image, in the split's order; a smaller share lies in a larger."""
     index = torch.cat([index[: max(_rounded(share * len(index)), 1)] for index in _by_class(split.target, "share")])

@@ -17,8 +17,9 @@ class DataSet:
 
     name: what it was loaded by, `digits` or `folder:flowers`. task: `classification`. train, validation, test:
     uint8 [N, 3, H, H] and long [N]; only train can hold IGNORE. views: the default view policy's name. digest: 16
-    hexadecimal digits over the classes and all splits, before `share` and `labels_per_class` took anything away.
-    labels_per_class: labels left of each class of train, None for all. share: part of the training images left.
+    hexadecimal digits over the classes and all splits, before `without_class`, `share` and `labels_per_class` took
+    anything away. labels_per_class: labels left of each class of train, None for all. share: part of the training
+    images left. without_class: number of the class whose training images were left out, None for no class.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DataSet:
     digest: str
     labels_per_class: int | None = None
     share: float = 1.0
+    without_class: int | None = None
 
     @property
     def size(self) -> int:

@@ -28,6 +28,14 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
+def test_a_record_from_before_a_class_could_be_left_out_still_reads(tmp_path):
+    Record("r1", "g", 12.5, Configuration(), {"state": "finished", "epoch": 1}).save(tmp_path)
+    held = read_json(tmp_path / RECORD)
+    assert held["configuration"].pop("without_class", "absent") is None
+    write_json(tmp_path / RECORD, held)
+    assert read_record(tmp_path / RECORD).configuration == Configuration()
+
+
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": math.nan, "b": [math.inf, 1.0], "c": {"d": -math.inf}})
     assert read_json(tmp_path / "x.json") == {"a": None, "b": [None, 1.0], "c": {"d": None}}
@@ -73,6 +81,7 @@ def test_the_last_row_of_an_epoch_counts(tmp_path):
     ({"learning_rate": math.nan}, "learning_rate is nan"),
     ({"momentum": 1}, "momentum is 1; allowed is a number from 0 to 0.9999"),
     ({"labels_per_class": 0}, "labels_per_class is 0"),
+    ({"without_class": -1}, "without_class is -1; allowed is a number of at least 0"),
     ({"optimizer": "sdg"}, "Unknown optimizer 'sdg'. Did you mean 'sgd'?"),
     ({"schedule": "linear"}, "Unknown schedule 'linear'"),
     ({"precision": "float8"}, "Unknown precision 'float8'"),
@@ -93,6 +102,8 @@ def test_students_side_by_side_share_what_the_views_depend_on():
     one_group([Configuration(method="kd"), Configuration(method="none", learning_rate=0.2)])
     with pytest.raises(KDError, match="share seed; given were 0 and 1"):
         one_group([Configuration(), Configuration(seed=1)])
+    with pytest.raises(KDError, match="share without_class; given were None and 3"):
+        one_group([Configuration(), Configuration(without_class=3)])
 
 
 def test_a_configuration_is_plain_data():

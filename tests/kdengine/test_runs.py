@@ -88,6 +88,16 @@ def test_a_group_leaves_complete_records(waiting):
                          records.PREDICTIONS, runs.LOCK}
 
 
+def test_a_class_left_out_is_in_the_record_and_in_no_training_image(waiting):
+    left, whole = (runs.read(finish(configuration("kd", epochs=1, **given))[0]) for given in ({"without_class": 3}, {}))
+    assert (left.data["without_class"], whole.data["without_class"]) == (3, None)
+    assert 0 < whole.data["train"] - left.data["train"] < 0.2 * whole.data["train"]
+    assert left.data["classes"] == whole.data["classes"]
+    assert left.result["test"]["n"] == whole.result["test"]["n"]
+    about = checkpoints.describe(runs.directory(left.id) / records.STUDENT)
+    assert about["data"]["without_class"] == 3
+
+
 def test_an_adapter_is_saved_beside_the_student_never_inside(waiting):
     run, = finish(configuration("features_mse", epochs=1))
     adapter = load_file(runs.directory(run) / records.ADAPTER)

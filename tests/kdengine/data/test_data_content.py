@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdengine.data.content import content, digest, hold_out, select, thin, withhold_labels
+from kdengine.data.content import content, digest, hold_out, leave_out, select, thin, withhold_labels
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
 from kdengine.signals import IGNORE
@@ -57,6 +57,16 @@ def test_a_smaller_share_lies_in_a_larger(target, one, other):
         assert of_small[label] >= 1
         assert abs(of_small[label] - min(one, other) * count) <= 0.5 or of_small[label] == 1
     assert torch.equal(small.target, target[numbers(small)])
+
+
+@given(targets, st.integers(0, 3), st.floats(0.01, 1))
+def test_a_class_left_out_takes_nothing_else_along(target, label, share):
+    rest = leave_out(numbered(target), label)
+    assert numbers(rest) == [place for place, each in enumerate(target.tolist()) if each != label]
+    assert torch.equal(rest.target, target[target != label])
+    if len(rest):  # each class is shuffled apart, so a share of the rest is what it was beside the class
+        beside = leave_out(thin(numbered(target), share), label)
+        assert numbers(thin(rest, share)) == numbers(beside)
 
 
 @given(targets)

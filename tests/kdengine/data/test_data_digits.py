@@ -119,6 +119,34 @@ def test_a_share_thins_train_alone(digits, root):
     assert all(image.numpy().tobytes() in in_fifth for image in tenth.train.images)
 
 
+def test_a_class_is_left_out_of_train_alone(digits, root):
+    rest = data.load("digits", root=root, without_class=3)
+    kept = digits.train.target != 3
+    assert torch.equal(rest.train.images, digits.train.images[kept])
+    assert torch.equal(rest.train.target, digits.train.target[kept])
+    for split in ("validation", "test"):
+        assert torch.equal(getattr(rest, split).images, getattr(digits, split).images)
+        assert torch.equal(getattr(rest, split).target, getattr(digits, split).target)
+    assert (rest.without_class, rest.classes, rest.digest) == (3, digits.classes, digits.digest)
+    assert rest.facts().count == int(kept.sum())
+    pixels = digits.train.images[kept].double() / 255
+    assert rest.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=1e-12)
+    assert rest.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist(), abs=1e-12)
+
+
+def test_labels_and_share_are_of_the_classes_that_are_left(root):
+    few = data.load("digits", root=root, without_class=3, labels_per_class=5, share=0.2)
+    assert few.train.target[few.train.labelled].bincount().tolist() == [5, 5, 5, 0, 5, 5, 5, 5, 5, 5]
+    beside = data.load("digits", root=root, share=0.2)
+    assert torch.equal(few.train.images, beside.train.images[beside.train.target != 3])
+
+
+@pytest.mark.parametrize("label", [-1, 10, 1.5])
+def test_a_class_there_is_not_is_refused_with_those_there_are(root, label):
+    with pytest.raises(KDError, match=rf"without_class is {label}; allowed is the number of a class: 0 0, 1 1, .*9 9"):
+        data.load("digits", root=root, without_class=label)
+
+
 def test_labels_are_counted_in_what_the_share_left(root):
     with pytest.raises(KDError, match="labels_per_class is 20; allowed is from 1 to 12"):
         data.load("digits", root=root, share=0.1, labels_per_class=20)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import math
 import shutil
-import statistics
 from pathlib import Path
 from typing import Any
 
-from kdengine import runs
+from kdengine import runs, uncertainty
 from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import FINISHED, HISTORY, PREDICTIONS, RECORD, STUDENT, Record, read_record, read_rows
@@ -103,29 +101,6 @@ def comma_separated(table: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def interval(share: float, count: int) -> tuple[float, float]:
-    """The 95% interval of a share measured on `count` items (Wilson's score interval), within [0, 1].
-
-    It is what another sample of images of the same kind would do to this one network; not what another seed would.
-    """
-    z = statistics.NormalDist().inv_cdf(0.975)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided McNemar p-value, from how many items one network alone gets right and the other alone.
-
-    Binomial(n, 1/2) over the n discordant items; 1.0 when there is none. It speaks of these two networks on these
-    images, never of the methods that trained them.
-    """
-    from scipy.stats import binomtest
-
-    discordant = only_first + only_second
-    return 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue)
-
-
 def independent_twin(record: Record, among: dict[str, Record]) -> str | None:
     """The name of a `none` run equal in everything but the method (and the teacher it does not listen to).
 
@@ -176,24 +151,28 @@ def _against_twin(name: str, record: Record, among: dict[str, Record]) -> tuple[
     if twin is None:
         return None, None
     change = record.result["test"]["top1"] - among[twin].result["test"]["top1"]
-    ours, theirs = _right(name), _right(twin)
+    ours, theirs = right(name), right(twin)
     if ours is None or theirs is None:
         return change, None
-    p = mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
-    told = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
-    return change, f"differ ({told})" if p < 0.05 else f"not distinguishable ({told})"
+    p = uncertainty.mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+    return change, f"{'differ' if p < 0.05 else 'not distinguishable'} ({uncertainty.told(p)})"
 
 
-def _right(name: str) -> Any:
-    """bool [N]: which test images a result gets right, from its stored predictions; None where there are none."""
+def predictions(name: str) -> dict[str, Any] | None:
+    """logits [N, C] and target [N] of a result on its test split, as numpy arrays; None where none are stored."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        held = load_file(folder(name) / PREDICTIONS)
+        return load_file(folder(name) / PREDICTIONS)
     except (FileNotFoundError, SafetensorError):
         return None
-    return held["logits"].argmax(axis=1) == held["target"]
+
+
+def right(name: str) -> Any:
+    """bool [N]: which test images a result gets right, from its stored predictions; None where there are none."""
+    held = predictions(name)
+    return None if held is None else held["logits"].argmax(axis=1) == held["target"]
 
 
 def keep(run: str, name: str) -> Path:

@@ -4,7 +4,7 @@ import streamlit as st
 
 import kdengine
 from explorer.bars import accuracy_bars
-from kdengine.results import interval
+from kdengine.uncertainty import share_interval
 
 SHOWN = {
     "digits-teacher": "Teacher",
@@ -25,9 +25,9 @@ for reference, role in SHOWN.items():
     about = shipped.get(reference)
     if about and "test" in about["scores"]:
         test = about["scores"]["test"]
-        low, high = interval(test["top1"], test["n"])
+        sure = share_interval(test["top1"], test["n"])
         measured.append({
-            "name": f"{role} ({about['architecture']})", "accuracy": test["top1"], "low": low, "high": high,
+            "name": f"{role} ({about['architecture']})", "accuracy": test["top1"], "low": sure.low, "high": sure.high,
             "role": "teacher" if reference == "digits-teacher" else "student",
         })
 

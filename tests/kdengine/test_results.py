@@ -2,12 +2,10 @@
 
 import csv
 import io
-import math
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from scipy.stats import binomtest
 
 from kdengine import results
 from kdengine.errors import KDError
@@ -76,23 +74,6 @@ def test_without_stored_predictions_there_is_a_change_but_no_verdict(tmp_path):
     finished(tmp_path, "kd", 90, Configuration(method="kd"))
     assert row("kd")["change"] == pytest.approx(0.30)
     assert row("kd")["verdict"] is None
-
-
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 1), (10, 0), (7, 7), (1, 30)])
-def test_mcnemar_is_the_exact_binomial(first, second):
-    n = first + second
-    if n == 0:
-        expected = 1.0
-    else:
-        probabilities = [math.comb(n, k) / 2**n for k in range(n + 1)]
-        expected = sum(p for p in probabilities if p <= probabilities[first] * (1 + 1e-9))
-    assert results.mcnemar(first, second) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (303, 360), (360, 360)])
-def test_the_interval_is_wilson_s(right, count):
-    expected = binomtest(right, count).proportion_ci(method="wilson")
-    assert results.interval(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_both_downloads_hold_every_row(tmp_path):

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdengine import checkpoints, results, runs, worker
 from kdengine.records import Configuration
-from kdengine.results import interval
+from kdengine.uncertainty import share_interval
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 
@@ -42,8 +42,8 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     drawn = "".join(each.proto.body for each in at.get("html"))
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
         test = checkpoints.describe(checkpoints.locate(name))["scores"]["test"]
-        low, high = interval(test["top1"], test["n"])
-        assert f"{test['top1']:.2%}, 95% interval {low:.2%} to {high:.2%}" in drawn
+        sure = share_interval(test["top1"], test["n"])
+        assert f"{test['top1']:.2%}, 95% interval {sure.low:.2%} to {sure.high:.2%}" in drawn
     assert "5 labels a class" in words(at)
     assert "no label at all" in words(at)
     distilled = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))

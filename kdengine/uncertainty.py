@@ -1,0 +1,105 @@
+"""How sure a number is: intervals and tests for shares of images, and for means over seeds. scipy does the statistics.
+
+Two different questions. Over images: would these networks do the same on other images? Over seeds: would the method do
+the same with other first weights and another order of the images? One seed answers only the first.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+SEEDS_FOR_A_METHOD = 3
+"""Fewer seeds say nothing of a method."""
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95% interval [low, high]; std over the seeds, None where there is one."""
+
+    mean: float
+    low: float
+    high: float
+    std: float | None = None
+
+
+def share_interval(share: float, count: int) -> Interval:
+    """The interval of a share measured on `count` items (Wilson's score interval), within [0, 1].
+
+    It is what another sample of images of the same kind would do to this one network; not what another seed would.
+    """
+    z = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # the first page shows it: no scipy here
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean over two or more seeds, with their standard deviation (n - 1)."""
+    import numpy
+    from scipy.stats import t
+
+    mean, std = float(numpy.mean(values)), float(numpy.std(values, ddof=1))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * std / len(values) ** 0.5
+    return Interval(mean, mean - half, mean + half, std)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided McNemar p-value, from how many items one network alone gets right and the other alone.
+
+    Binomial(n, 1/2) over the n discordant items; 1.0 when there is none. It speaks of these two networks on these
+    images, never of the methods that trained them.
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue)
+
+
+def difference_interval(only_first: int, only_second: int, count: int) -> Interval:
+    """The difference of two networks' accuracies on the same `count` images: bootstrap over the images, percentiles.
+
+    only_first, only_second: how many images one network alone gets right. The same counts give the same interval.
+    """
+    import numpy
+
+    shares = numpy.array([only_first, only_second, count - only_first - only_second]) / count
+    drawn = numpy.random.default_rng(0).multinomial(count, shares, size=_RESAMPLES)
+    low, high = numpy.quantile((drawn[:, 0] - drawn[:, 1]) / count, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval((only_first - only_second) / count, float(low), float(high))
+
+
+def paired_t(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p-value of the paired t-test, pairs sharing their seed; 1.0 where every pair is equal.
+
+    Pairs that all differ by one and the same amount leave no variation to judge by: 0.0.
+    """
+    import numpy
+    from scipy.stats import ttest_1samp
+
+    differences = numpy.subtract(first, second)
+    if numpy.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment, in the order given: the chance of one false finding among all stays below p.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6.
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def told(p: float) -> str:
+    """A p-value as a table shows it."""
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"

@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     methods.add_argument("name", nargs="?", help="a method")
     _add_json(methods)
 
+    recipe = command("recipe", _recipe, "List the lab experiments, or run one: train what is missing, tell the table.")
+    recipe.add_argument("name", nargs="?", help="a recipe")
+    recipe.add_argument("--scale", default="quick", help="quick, lab or paper (%(default)s)")
+    recipe.add_argument("--seeds", type=int, default=1, help="students trained of each kind (%(default)s)")
+    recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
+    _add_json(recipe)
+
     foreign = command("import", _import, "Turn another program's weights into a checkpoint.")
     foreign.add_argument("file", type=Path, help=".pth, .pt, .th or .safetensors with a state dict")
     foreign.add_argument("output", type=Path, help="the checkpoint to write, NAME.safetensors")
@@ -125,8 +132,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--data", help="data set, or folder:PATH (%(default)s)")
     add("--labels-per-class", int, metavar="N", help="labels a class that are read; the other images stay unlabelled")
     add("--share", float, metavar="S", help="part of the training images used, in (0, 1] (%(default)s)")
+    add("--without-class", int, metavar="CLASS", help="number of a class whose training images are all left out")
     add("--image-size", int, metavar="PIXELS", help="side of the images after decoding (the data set's own)")
-    add("--views", help="augmentation: none, flip, crop, crop+flip (the data set's own)")
+    add("--views", help="augmentation: none, flip, crop, crop+flip, jitter, crop+flip+jitter (the data set's own)")
     add("--epochs", int, help="(%(default)s)")
     add("--batch-size", int, help="(%(default)s)")
     add("--optimizer", choices=tuple(records.LEARNING_RATES), help="(%(default)s)")
@@ -452,6 +460,45 @@ def _methods(given: argparse.Namespace) -> int:
 
 def _allowed(field: dict[str, Any]) -> str:
     return " | ".join(field["choices"]) if field["choices"] else f"{field['low']:g} to {field['high']:g}"
+
+
+def _recipe(given: argparse.Namespace) -> int:
+    from kdengine import recipes, sweeps
+    from kdengine.recipes import comparison, report
+
+    if given.name is None:
+        found = [recipes.describe(each) for each in recipes.RECIPES.values()]
+        if given.json:
+            print(json.dumps(found, indent=1))
+        else:
+            _print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
+        return 0
+    if given.seeds < 1:
+        raise KDError(f"--seeds is {given.seeds}; allowed is 1 or more. Three or more can speak of a method.")
+    recipe = recipes.recipe(given.name)
+    parts = recipe.plan(given.scale)
+
+    def tell(done: int, of: int) -> None:
+        if not given.json:
+            print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
+
+    outcome = recipes.run(given.name, given.scale, given.seeds, tell)
+    failures = sweeps.failures(parts, given.seeds)
+    table = comparison.rows(recipe, outcome)
+    if given.json:
+        print(json.dumps(table, indent=1))
+    else:
+        remarks = comparison.remarks(recipe, outcome, table)
+        titles = comparison.titles(recipe)
+        print(f"{recipe.title}. {recipe.question}\n")
+        _print_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])
+        print("\n" + "\n".join(f"- {each}" for each in remarks))
+    if given.report:
+        page = report.write(recipe, given.scale, outcome, given.report)
+        print(f"Report: {page}", file=sys.stderr)
+    for (label, seed), reason in failures.items():
+        print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _import(given: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from kdengine.colours import STUDENTS, TEACHER
+from kdengine.colours import STUDENT, STUDENTS, TEACHER
 
 _HEIGHT = 320
 _GREY = "#8a93a3"
@@ -56,6 +56,73 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
             symbolFillColor=_GREY, symbolOpacity=1, symbolStrokeWidth=2, symbolSize=300)),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("term:N", title="Term"),
                  alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title="Weighted value", format=".4f")],
+    ).properties(height=_HEIGHT)
+
+
+def accuracies(table: Sequence[dict[str, Any]]) -> alt.LayerChart:
+    """A recipe's rows as points with their 95% intervals. Rows: label, accuracy, interval (low, high), in [0, 1]."""
+    values = [{"label": row["label"], "accuracy": row["accuracy"], "low": row["interval"][0],
+               "high": row["interval"][1]} for row in table]
+    base = alt.Chart(alt.Data(values=values)).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
+    low = alt.X("low:Q", title="Test accuracy, with 95% interval", axis=alt.Axis(format="%"),
+                scale=alt.Scale(zero=False))
+    return alt.layer(
+        base.mark_rule(strokeWidth=2, color=_GREY).encode(x=low, x2="high:Q"),
+        base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
+            x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
+                                     alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
+                                     alt.Tooltip("high:Q", format=".2%")]),
+    ).properties(height=alt.Step(28))
+
+
+def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
+    """Numbers by name as bars, the smallest first."""
+    base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
+        x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
+    numbers = base.mark_text(align="left", dx=4, color=_GREY).encode(text=alt.Text("value:Q", format=".4f"))
+    return alt.layer(base.mark_bar(color=STUDENT), numbers).properties(height=alt.Step(28))
+
+
+def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
+    """Validation accuracy over temperature and alpha as a heat map. Points: temperature, alpha, validation."""
+    base = alt.Chart(alt.Data(values=list(points))).encode(
+        x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("alpha:O", title="alpha", sort="descending"))
+    colour = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format="%"),
+                       scale=alt.Scale(scheme="viridis"))
+    cells = base.mark_rect().encode(color=colour, tooltip=[
+        alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
+        alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])
+    numbers = base.mark_text(color="white", stroke="#1f2430", strokeWidth=0.4).encode(
+        text=alt.Text("validation:Q", format=".1%"))
+    return alt.layer(cells, numbers).properties(width=alt.Step(64), height=alt.Step(36))
+
+
+def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Accuracy of teacher and student against the teacher's parameters.
+
+    Points: teacher (a name), parameters, teacher_accuracy, student_accuracy.
+    """
+    values = [{"teacher": point["teacher"], "parameters": point["parameters"], "who": who,
+               "accuracy": point[f"{who}_accuracy"]} for point in points for who in ("teacher", "student")]
+    return alt.Chart(alt.Data(values=values)).mark_line(point=True).encode(
+        x=alt.X("parameters:Q", title="Teacher's parameters", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
+        y=alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
+        color=alt.Color("who:N", scale=alt.Scale(domain=["teacher", "student"], range=[TEACHER, STUDENT]),
+                        legend=alt.Legend(title=None, orient="bottom")),
+        tooltip=[alt.Tooltip("teacher:N"), alt.Tooltip("who:N"), alt.Tooltip("accuracy:Q", format=".2%")],
+    ).properties(height=_HEIGHT)
+
+
+def against_temperature(points: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Accuracies against the temperature, one line a series. Points: temperature, series, accuracy."""
+    return alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
+        x=alt.X("temperature:Q", title="Temperature T", scale=alt.Scale(type="log", base=2)),
+        y=alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("series:N", scale=alt.Scale(range=list(STUDENTS)),
+                        legend=alt.Legend(title=None, orient="bottom")),
+        tooltip=[alt.Tooltip("temperature:Q"), alt.Tooltip("series:N"), alt.Tooltip("accuracy:Q", format=".2%")],
     ).properties(height=_HEIGHT)
 
 

@@ -10,18 +10,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices"),
+    ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
+     "bias"),
     ("data", "models", "methods"),
     ("checkpoints",),
     ("training", "evaluation", "explain", "charts"),
-    ("speeds", "runs", "results", "session", "worker"),
+    ("speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),
 )
 BESIDE = {
     # Within a floor, who may import whom.
     "losses": {"errors", "signals"}, "metrics": {"errors", "losses"}, "records": {"errors"}, "devices": {"errors"},
+    "bias": {"errors"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"speeds"}, "session": {"runs", "speeds"},
-    "worker": {"runs", "session"}, "__main__": {"__init__"},
+    "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
+    "recipes": {"results", "runs", "sweeps"}, "__main__": {"__init__"},
 }
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 
@@ -71,7 +74,7 @@ def test_imports_go_downward(path):
 def test_pages_do_no_arithmetic_and_no_training(path):
     inside, outside = imported(path)
     assert not outside & {"torch", "torchvision", "numpy", "pytorch_grad_cam"}
-    assert inside <= {"__init__", "charts", "colours", "results", "records", "errors"}
+    assert inside <= {"__init__", "charts", "colours", "results", "records", "errors", "uncertainty"}
 
 
 def loaded(code):

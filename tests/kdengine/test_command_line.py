@@ -85,6 +85,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["distill", "--data", "digitz"], "Unknown data set 'digitz'"),
     (["distill", "--data", "cifar10"], "No checkpoint is shipped for cifar10. Train a teacher first"),
     (["distill", "--share", "2"], "share is 2.0; allowed is a number above 0 and at most 1."),
+    (["distill", "--without-class", "-1"], "without_class is -1; allowed is a number of at least 0."),
     (["data", "digit"], "Unknown data set 'digit'"),
     (["data", "cifar100"], "python -m kdengine data cifar100 --download"),
     (["evaluate", "nobody"], "Unknown checkpoint 'nobody'"),

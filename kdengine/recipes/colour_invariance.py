@@ -1,0 +1,74 @@
+"""Robustness to colour: can a student inherit it from a teacher that was tuned for it?"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdengine import checkpoints, data, evaluation, metrics, views
+from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
+from kdengine.records import Record
+from kdengine.sweeps import Part
+from kdengine.views import Split
+
+STRENGTH = 0.4
+"""Of the jitter of the test images; the tuned teacher trains under the same."""
+_PAIRS: dict[str, tuple[str, str, dict[str, Any], int]] = {
+    "quick": ("resnet20", "resnet8", {"data": "cifar10", "share": 0.1, "epochs": 10}, 5),
+    "lab": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}, 10),
+    "paper": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["paper"]}, 30),
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    large, small, settings, tuning = _PAIRS[scale]
+    plain = teacher("Plain teacher", student=large, **settings)
+    tuned = teacher("Colour-tuned teacher", student=large,
+                    **settings | {"views": "crop+flip+jitter", "epochs": tuning, "learning_rate": 0.01})
+    return [
+        plain,
+        Part(tuned.label, tuned.configuration, start=plain.label, seeded=False),
+        *students(plain.label, {
+            "Independent student": ("none", {}),
+            "KD, plain teacher": ("kd", {}),
+            "CRD, plain teacher": ("crd", {}),
+        }, student=small, **settings),
+        *students(tuned.label, {
+            "KD, colour-tuned teacher": ("kd", {}),
+            "CRD, colour-tuned teacher": ("crd", {}),
+        }, student=small, **settings),
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _test(spec: str, image_size: int | None) -> tuple[Split, Split]:
+    """The test split as it is, and with every image's colours changed once."""
+    clean = data.load(spec, image_size=image_size).test
+    return clean, views.jittered(clean, STRENGTH, seed=0)
+
+
+def _measure(record: Record) -> dict[str, float]:
+    """Accuracy on the changed images, what it lost, and how often the answer stayed the same."""
+    clean, jittered = _test(record.configuration.data, record.configuration.image_size)
+    network = checkpoints.open_reference(record.id)
+    before, after = (evaluation.predict(network, split) for split in (clean, jittered))
+
+    def right(logits: Tensor) -> float:
+        return metrics.top_k(logits, clean.target, 1)
+
+    with torch.inference_mode():
+        return {"jittered": right(after), "drop": right(before) - right(after),
+                "same_answer": metrics.agreement(after, before)}
+
+
+COLOUR_INVARIANCE = Recipe(
+    name="colour_invariance",
+    title="Robustness to colour",
+    question="Does a student of a colour-tuned teacher keep its answer when the colours change?",
+    parts=_parts,
+    columns={"jittered": "Colours changed", "drop": "Drop", "same_answer": "Same answer"},
+    measure=_measure,
+)

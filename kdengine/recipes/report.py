@@ -1,0 +1,151 @@
+"""The lab report of a recipe, from its records alone: Markdown, and one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from kdengine import charts, methods, results
+from kdengine.recipes import comparison
+from kdengine.recipes.recipe import Outcome, Recipe
+from kdengine.records import Record
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; }
+table { border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dce3; text-align: left; white-space: nowrap; }
+figure { margin: 1.5rem 0; } figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
+pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
+@media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
+"""
+
+
+def write(recipe: Recipe, scale: str, outcome: Outcome, folder: Path) -> Path:
+    """Write report.md and report.html into a folder; returns the HTML file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(markdown(recipe, scale, outcome), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(html(recipe, scale, outcome), encoding="utf-8")
+    return page
+
+
+def markdown(recipe: Recipe, scale: str, outcome: Outcome) -> str:
+    """The report as Markdown, formulas in TeX; its figures are in the HTML alone."""
+    table = comparison.rows(recipe, outcome)
+    titles = comparison.titles(recipe)
+    lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{command(recipe, scale, outcome)}`", ""]
+    lines += ["## Results", "", *_table(list(titles.values()),
+                                        [[comparison.as_text(row, key) for key in titles] for row in table]), ""]
+    lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(recipe, outcome, table)), ""]
+    for title, facts in _sections(outcome).items():
+        lines += [f"## {title}", "", *_table(["", ""], facts), ""]
+    lines += ["## Methods", ""]
+    for method in _methods(outcome):
+        lines += [f"**{method.title}** (`{method.name}`): {method.summary} Source: {method.source}.", "",
+                  f"$${method.formula}$$", ""]
+    return "\n".join(lines)
+
+
+def html(recipe: Recipe, scale: str, outcome: Outcome) -> str:
+    """The report as one HTML page: charts as SVG, formulas as MathML; no script, no link to fetch."""
+    from latex2mathml.converter import convert
+
+    table = comparison.rows(recipe, outcome)
+    titles = comparison.titles(recipe)
+    parts = [f"<h1>{escape(recipe.title)}</h1><p>{escape(recipe.question)}</p>",
+             f"<pre>{escape(command(recipe, scale, outcome))}</pre>", "<h2>Results</h2>",
+             _html_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])]
+    parts += [_figure(caption, chart) for caption, chart in _figures(recipe, outcome, table).items()]
+    remarks = comparison.remarks(recipe, outcome, table)
+    parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
+    for title, facts in _sections(outcome).items():
+        parts.append(f"<h2>{escape(title)}</h2>{_html_table(['', ''], facts)}")
+    parts.append("<h2>Methods</h2>")
+    for method in _methods(outcome):
+        parts.append(f"<h3>{escape(method.title)}</h3><p>{escape(method.summary)} Source: {escape(method.source)}.</p>"
+                     f"{convert(method.formula, display='block')}")
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(recipe.title)}</title>'
+            f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
+
+
+def command(recipe: Recipe, scale: str, outcome: Outcome) -> str:
+    """What makes these numbers again."""
+    seeds = max((seed for _, seed in outcome.records), default=0) + 1
+    return f"python -m kdengine recipe {recipe.name} --scale {scale} --seeds {seeds}"
+
+
+def _figures(recipe: Recipe, outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
+    curves = {part.label: results.history(record.id) for part in outcome.parts if part.teacher
+              for record in outcome.of(part.label)[:1]}
+    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)} | recipe.figures(outcome)
+    if curves:
+        figures["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
+    return figures
+
+
+def _figure(caption: str, chart: Any) -> str:
+    import vl_convert
+
+    wide = chart if "width" in chart.to_dict() else chart.properties(width=640)
+    drawn = vl_convert.vegalite_to_svg(wide.to_dict())
+    return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
+    """What it ran on, on which pictures, and with which settings."""
+    record = next(iter(outcome.records.values()))
+    students = [each for part in outcome.parts if part.teacher for each in outcome.of(part.label)]
+    about = (students or [record])[0]
+    machine = record.environment
+    return {
+        "Hardware and software": [
+            ["Device", f"{machine['device_name']} ({machine['device']})"], ["Threads", str(machine["threads"])],
+            ["System", f"{machine['system']}, Python {machine['python']}"],
+            *([name, number] for name, number in machine["packages"].items()),
+            *([["Commit", machine["commit"]]] if machine["commit"] else []),
+        ],
+        "Data": [[key.replace("_", " "), str(about.data[key])] for key in
+                 ("title", "size", "train", "labelled", "validation", "test", "views", "digest")],
+        "Settings": _settings(outcome),
+        "Cost": [[f"{each.configuration.method}, seed {each.configuration.seed}", _cost(each)] for each in students],
+    }
+
+
+def _settings(outcome: Outcome) -> list[list[str]]:
+    facts = []
+    for part in outcome.parts:
+        asked = part.configuration
+        fields = ", ".join(f"{key} {value}" for key, value in asked.hyperparameters.items())
+        taught = f", taught by {part.teacher}" if part.teacher else ""
+        started = f", starting from {part.start}" if part.start else ""
+        method = f"{asked.method} ({fields})" if fields else asked.method
+        facts.append([part.label, f"{asked.student}, {method}{taught}{started}; {asked.epochs} epochs, batch "
+                                  f"{asked.batch_size}, {asked.optimizer} {asked.learning_rate:g}, {asked.schedule}, "
+                                  f"weight decay {asked.weight_decay:g}"])
+    return facts
+
+
+def _cost(record: Record) -> str:
+    result = record.result
+    return (f"{result['training_seconds']:.0f} s, {result['images_per_second']:,.0f} images a second, beside "
+            f"{result['side_by_side'] - 1} others; {result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
+
+
+def _methods(outcome: Outcome) -> list[type[methods.Method]]:
+    used = dict.fromkeys(part.configuration.method for part in outcome.parts)
+    return [methods.METHODS[name] for name in used]
+
+
+def _table(titles: list[str], cells: list[list[str]]) -> list[str]:
+    def line(row: list[str]) -> str:
+        return "| " + " | ".join(row) + " |"
+
+    return [line(titles), "|" + " --- |" * len(titles), *map(line, cells)]
+
+
+def _html_table(titles: list[str], cells: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+    return f"<table>{f'<thead><tr>{head}</tr></thead>' if any(titles) else ''}<tbody>{body}</tbody></table>"

@@ -1,0 +1,35 @@
+"""Response-based against feature-based distillation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
+from kdengine.sweeps import Part
+
+_PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 20}),
+    "lab": ("resnet50", "resnet18", {"data": "cifar10", **SCHEDULE["lab"]}),
+    "paper": ("resnet50", "resnet18", {"data": "cifar10", **SCHEDULE["paper"]}),
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    large, small, settings = _PAIRS[scale]
+    few = {"labels_per_class": 10} if scale == "quick" else {}  # with every label, digits are too easy to tell apart
+    return [
+        teacher("Teacher", student=large, **settings),
+        *students("Teacher", {
+            "Independent student": ("none", {}),
+            "Response-based": ("kd", {"temperature": 4.0, "alpha": 0.5}),
+            "Feature-based": ("features_mse", {}),
+        }, student=small, **settings, **few),
+    ]
+
+
+RESPONSE_VS_FEATURE = Recipe(
+    name="response_vs_feature",
+    title="Response or feature",
+    question="Does a student learn more from the teacher's answers, or from its feature maps?",
+    parts=_parts,
+)

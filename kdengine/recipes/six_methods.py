@@ -1,0 +1,51 @@
+"""Six ways to train one student, compared, and ranked by how close each comes to the teacher."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import altair
+
+from kdengine.charts import ranking
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.sweeps import Part
+
+_PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 20}),
+    "lab": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}),
+    "paper": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["paper"]}),
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    large, small, settings = _PAIRS[scale]
+    few = {"labels_per_class": 10} if scale == "quick" else {}
+    return [
+        teacher("Teacher", student=large, **settings),
+        *students("Teacher", {
+            "Independent student": ("none", {}),
+            "Logit matching": ("kd", {}),
+            "Label smoothing": ("label_smoothing", {}),
+            "DKD": ("dkd", {}),
+            "Hints": ("fitnet", {}),
+            "CRD": ("crd", {}),
+        }, student=small, **settings, **few),
+    ]
+
+
+def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+    values = {
+        part.label: statistics.fmean(record.result["test"]["kl_to_teacher"] for record in records)
+        for part in outcome.parts if part.teacher and (records := outcome.of(part.label))
+    }
+    return {"KL(teacher || student) on the test images, nats; the closest first.": ranking(values, "KL to teacher")}
+
+
+SIX_METHODS = Recipe(
+    name="six_methods",
+    title="Six methods",
+    question="Which of six ways of training brings a student furthest, and which closest to its teacher?",
+    parts=_parts,
+    figures=_figures,
+)

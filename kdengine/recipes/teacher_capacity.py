@@ -1,0 +1,53 @@
+"""Larger teachers for one student: does the student follow?"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import altair
+
+from kdengine.charts import by_teacher
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.sweeps import Part
+
+_TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
+    "quick": (("resnet8", "resnet14", "resnet20", "resnet32"), "resnet8", {"data": "digits", "epochs": 15}),
+    "lab": (("vgg16_bn", "vgg19_bn"), "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}),
+    "paper": (("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), "resnet8",
+              {"data": "cifar100", **SCHEDULE["paper"]}),
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    teachers, small, settings = _TEACHERS[scale]
+    few = {"labels_per_class": 10} if scale == "quick" else {}
+    parts = [teacher(f"Teacher {name}", student=name, **settings) for name in teachers]
+    parts += students(f"Teacher {teachers[0]}", {"Independent student": ("none", {})}, student=small, **settings, **few)
+    for name in teachers:
+        parts += students(f"Teacher {name}", {f"Taught by {name}": ("kd", {})}, student=small, **settings, **few)
+    return parts
+
+
+def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+    points = []
+    for part in outcome.parts:
+        records = outcome.of(part.label)
+        if part.configuration.method == "kd" and records:
+            points.append({
+                "teacher": records[0].teacher["architecture"],
+                "parameters": records[0].teacher["parameters"],
+                "teacher_accuracy": records[0].teacher["test"]["top1"],
+                "student_accuracy": statistics.fmean(record.result["test"]["top1"] for record in records),
+            })
+    return {"Accuracy of teacher and student against the teacher's size; the distance is the capacity gap.":
+            by_teacher(points)}
+
+
+TEACHER_CAPACITY = Recipe(
+    name="teacher_capacity",
+    title="Larger teachers",
+    question="Does a larger teacher make a better student, or does the gap between them grow?",
+    parts=_parts,
+    figures=_figures,
+)

@@ -1,0 +1,87 @@
+"""Tuning T and alpha of logit matching, on validation images kept apart from the test images."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import altair
+
+from kdengine.charts import grid
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.sweeps import Part
+
+_TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
+_GRIDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "quick": ((1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.9, 1.0)),
+    "lab": (tuple(map(float, range(1, 11))), _TENTHS),
+    "paper": (tuple(map(float, range(1, 11))), _TENTHS),
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "quick": {"data": "digits", "epochs": 15},
+    "lab": {"data": "cifar10", **SCHEDULE["lab"]},
+    "paper": {"data": "cifar10", **SCHEDULE["paper"]},
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    temperatures, alphas = _GRIDS[scale]
+    settings = _SETTINGS[scale]
+    few = {"labels_per_class": 10} if scale == "quick" else {}
+    points = {
+        f"T {temperature:g}, alpha {alpha:g}": ("kd", {"temperature": temperature, "alpha": alpha})
+        for temperature in temperatures for alpha in alphas
+    }
+    return [
+        teacher("Teacher", student="resnet20" if scale == "quick" else "resnet56", **settings),
+        *students("Teacher", {"Independent student": ("none", {}), **points},
+                  student="resnet8" if scale == "quick" else "resnet20", **settings, **few),
+    ]
+
+
+def _points(outcome: Outcome) -> list[dict[str, Any]]:
+    """Each finished point of the grid: label, temperature, alpha, and mean validation and test accuracy."""
+    points = []
+    for part in outcome.parts:
+        records = outcome.of(part.label)
+        if part.configuration.method == "kd" and records:
+            points.append({
+                "label": part.label, **part.configuration.hyperparameters,
+                **{split: statistics.fmean(record.result[split]["top1"] for record in records)
+                   for split in ("validation", "test")},
+            })
+    return points
+
+
+def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+    points = _points(outcome)
+    return {"Validation accuracy over T and alpha; the test images take no part in the choice.": grid(points)}
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    points = _points(outcome)
+    if not points:
+        return []
+
+    def best(among: list[dict[str, Any]]) -> dict[str, Any]:
+        return max(among, key=lambda point: point["validation"])  # the first of equals: smallest T, then alpha
+
+    lowest = min(point["alpha"] for point in points)
+    first = best([point for point in points if point["alpha"] == lowest])
+    second = best([point for point in points if point["temperature"] == first["temperature"]])
+    whole = best(points)
+    return [
+        f"Tuning in two steps: at alpha {lowest:g} the best T is {first['temperature']:g}; at that T the best alpha is "
+        f"{second['alpha']:g} (validation {second['validation']:.2%}, test {second['test']:.2%}).",
+        f"The whole grid chooses {whole['label']} (validation {whole['validation']:.2%}, test {whole['test']:.2%}).",
+    ]
+
+
+TEMPERATURE_ALPHA = Recipe(
+    name="temperature_alpha",
+    title="Tuning T and alpha",
+    question="Which temperature and which share of the teacher serve the student best?",
+    parts=_parts,
+    figures=_figures,
+    remarks=_remarks,
+)

@@ -1,0 +1,168 @@
+"""Sweeps: many runs, some of which start from others. What is finished is never trained again.
+
+A sweep keeps no state of its own: a part is done when a finished run of exactly its configuration lies in the runs
+folder. So a sweep that was cut off, at any point, is finished by starting it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kdengine import runs
+from kdengine.errors import KDError
+from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, STOPPED, Configuration, Record
+from kdengine.worker import SLOTS
+
+_POLL_S = 0.3
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a sweep.
+
+    label: what tables call it, unique in its sweep. teacher, start: labels of the parts that teach it, and that it
+    starts from, None where there is none; they stand before it. seeded: whether it is trained once a seed; a part
+    that is not is trained once, with seed 0.
+    """
+
+    label: str
+    configuration: Configuration
+    teacher: str | None = None
+    start: str | None = None
+    seeded: bool = True
+
+
+Ids = dict[tuple[str, int], str]
+"""Runs by (label, seed)."""
+
+
+def run(parts: Sequence[Part], seeds: int = 1, on_change: Callable[[int, int], None] = lambda done, of: None) -> Ids:
+    """Train every part that is not finished, and return the finished runs.
+
+    Parts that can share views and a teacher are trained side by side; as many groups at once as the machine has
+    training slots. Interrupted runs are resumed. A part whose run failed, or whose teacher's did, is left out.
+    on_change(done, of) is called when a run has finished. Ctrl-C stops what is training at its last complete epoch.
+    """
+    wanted = _wanted(parts, seeds)
+    told = -1
+    try:
+        while True:
+            found = _found(wanted)
+            done = {key: record.id for key, record in found.items() if record.state == FINISHED}
+            if len(done) != told:
+                told = len(done)
+                on_change(told, len(wanted))
+            if not _advance(wanted, found, done):
+                return done
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        for record in _found(wanted).values():
+            if runs.state(record.id) in ACTIVE:
+                runs.stop(record.id)
+        raise
+
+
+def finished(parts: Sequence[Part], seeds: int = 1) -> Ids:
+    """The runs of a sweep that have finished so far."""
+    return {key: record.id for key, record in _found(_wanted(parts, seeds)).items() if record.state == FINISHED}
+
+
+def failures(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], str]:
+    """Why parts of a sweep have failed, by (label, seed)."""
+    found = _found(_wanted(parts, seeds)).items()
+    return {key: record.status["reason"] for key, record in found if record.state == FAILED}
+
+
+def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
+    """Every run of the sweep, its seed in its configuration."""
+    wanted = {}
+    for part in parts:
+        for seed in range(seeds if part.seeded else 1):
+            configuration = dataclasses.replace(part.configuration, seed=seed)
+            wanted[part.label, seed] = dataclasses.replace(part, configuration=configuration)
+    return wanted
+
+
+def _found(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Record]:
+    """The run of each part, where there is one: the finished one before others, then the newest."""
+    held: dict[str, Record] = {}
+    for record in runs.all_runs():
+        key = _key(record.configuration)
+        if key not in held or (record.state == FINISHED and held[key].state != FINISHED):
+            held[key] = record
+    found: dict[tuple[str, int], Record] = {}
+    for place, part in wanted.items():
+        configuration = _concrete(part, wanted, found)
+        if configuration is not None and (record := held.get(_key(configuration))):
+            found[place] = record
+    return found
+
+
+def _concrete(
+    part: Part, wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record]
+) -> Configuration | None:
+    """The part's configuration with the runs it leans on by id; None while they are not finished."""
+    leans = {}
+    for field, label in (("teacher", part.teacher), ("initial", part.start)):
+        if label is None:
+            continue
+        seed = part.configuration.seed if (label, part.configuration.seed) in wanted else 0
+        record = found.get((label, seed))
+        if record is None or record.state != FINISHED:
+            return None
+        leans[field] = record.id
+    return dataclasses.replace(part.configuration, **leans)
+
+
+def _key(configuration: Configuration) -> str:
+    """Equal for configurations of equal numbers. A method's own first stage is no part of it: runs add it."""
+    from kdengine import methods
+
+    asked = dataclasses.asdict(configuration)
+    try:
+        method = methods.method(configuration.method, **configuration.hyperparameters)
+    except KDError:  # a run of a method, or with a field, that is no more: it equals nothing asked for today
+        return json.dumps(asked, sort_keys=True)
+    asked["hyperparameters"] = dataclasses.asdict(method)
+    if method.first_stage:
+        del asked["initial"]
+    return json.dumps(asked, sort_keys=True)
+
+
+def _advance(wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record], done: Ids) -> bool:
+    """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start."""
+    states = {key: runs.state(record.id) for key, record in found.items()}
+    active = {found[key].group for key, state in states.items() if state in ACTIVE}
+    if len(active) >= SLOTS:
+        return True
+    cut_off = [found[key] for key, state in states.items() if state in (STOPPED, INTERRUPTED)]
+    if cut_off:
+        together = [record for record in cut_off if record.group == cut_off[0].group]
+        before = {record.configuration.initial for record in together} - {None}  # a first stage was cut off too
+        runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
+        runs.resume([record.id for record in together])
+        return True
+    groups: dict[str, list[Configuration]] = {}
+    for key, part in wanted.items():
+        if key not in found and (configuration := _concrete(part, wanted, found)) is not None:
+            groups.setdefault(json.dumps(configuration.shared()), []).append(configuration)
+    if groups:
+        runs.submit(next(iter(groups.values())))
+        return True
+    return bool(active)
+
+
+def check(parts: Sequence[Part]) -> None:
+    """Raise KDError where a label stands twice or leans on one that does not stand before it."""
+    seen: set[str] = set()
+    for part in parts:
+        if part.label in seen:
+            raise KDError(f"The label {part.label!r} stands twice in one sweep.")
+        for label in (part.teacher, part.start):
+            if label is not None and label not in seen:
+                raise KDError(f"{part.label!r} leans on {label!r}, which does not stand before it.")
+        seen.add(part.label)

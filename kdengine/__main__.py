@@ -101,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("name", nargs="?", help="a recipe")
     recipe.add_argument("--scale", default="quick", help="quick, lab or paper (%(default)s)")
     recipe.add_argument("--seeds", type=int, default=1, help="students trained of each kind (%(default)s)")
+    recipe.add_argument("--data", help="another data set than the scale's")
+    recipe.add_argument("--share", type=float, metavar="S", help="part of its training images, in (0, 1]")
+    recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
+    recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
+    recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     _add_json(recipe)
 
@@ -473,28 +478,26 @@ def _recipe(given: argparse.Namespace) -> int:
         else:
             _print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
         return 0
-    if given.seeds < 1:
-        raise KDError(f"--seeds is {given.seeds}; allowed is 1 or more. Three or more can speak of a method.")
-    recipe = recipes.recipe(given.name)
-    parts = recipe.plan(given.scale)
+    asked = recipes.plan(given.name, given.scale, given.seeds, data=given.data, share=given.share, epochs=given.epochs,
+                         teacher=given.teacher, student=given.student)
 
     def tell(done: int, of: int) -> None:
         if not given.json:
             print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
-    outcome = recipes.run(given.name, given.scale, given.seeds, tell)
-    failures = sweeps.failures(parts, given.seeds)
-    table = comparison.rows(recipe, outcome)
+    outcome = recipes.run(asked, tell)
+    failures = sweeps.failures(asked.parts, asked.seeds)
+    table = comparison.rows(outcome)
     if given.json:
         print(json.dumps(table, indent=1))
     else:
-        remarks = comparison.remarks(recipe, outcome, table)
-        titles = comparison.titles(recipe)
-        print(f"{recipe.title}. {recipe.question}\n")
+        remarks = comparison.remarks(outcome, table)
+        titles = comparison.titles(asked.recipe)
+        print(f"{asked.recipe.title}. {asked.recipe.question}\n")
         _print_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])
         print("\n" + "\n".join(f"- {each}" for each in remarks))
     if given.report:
-        page = report.write(recipe, given.scale, outcome, given.report)
+        page = report.write(outcome, given.report)
         print(f"Report: {page}", file=sys.stderr)
     for (label, seed), reason in failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)

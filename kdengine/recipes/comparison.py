@@ -27,12 +27,13 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def rows(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
+def rows(outcome: Outcome) -> list[dict[str, Any]]:
     """One row a part that has finished, keys as in COLUMNS and in the recipe's own columns; None where there is none.
 
     With one seed the intervals are over the images, and the verdict is about two networks. With two or more they are
     over the seeds; from three on the verdict is about the method, Holm's adjustment over all compared.
     """
+    recipe = outcome.plan.recipe
     among = {record.id: record for record in outcome.records.values()}
     table, compared = [], []
     for part in outcome.parts:
@@ -83,7 +84,7 @@ def as_text(row: dict[str, Any], column: str) -> str:
     return f"{value:,}" if column == "parameters" else str(value)
 
 
-def remarks(recipe: Recipe, outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
+def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
     told = []
     taught = [part for part in outcome.parts if part.teacher and outcome.of(part.label)]
@@ -112,7 +113,7 @@ def remarks(recipe: Recipe, outcome: Outcome, table: Sequence[dict[str, Any]]) -
                 if named:
                     told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
                                 f"p < 0.05): {', '.join(named)}.")
-    return told + recipe.remarks(outcome)
+    return told + outcome.plan.recipe.remarks(outcome)
 
 
 def _row(label: str, records: list[Record]) -> dict[str, Any]:

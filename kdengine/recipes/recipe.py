@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kdengine.errors import unknown_name
+from kdengine import sweeps
+from kdengine.errors import KDError, unknown_name
 from kdengine.records import Configuration, Record
 from kdengine.sweeps import Part
 
@@ -27,12 +29,68 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 """Settings of the two long scales that every recipe shares."""
 
 
+CHANGES = ("data", "share", "epochs", "teacher", "student")
+"""What of a plan may be changed: the data set, the part of it, every network's epochs, and the architectures."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe at one scale, with so many seeds, and what was changed of it: all that decides what is trained.
+
+    changes: values by the names in CHANGES. Raises KDError for an unknown scale or change, seeds below 1, or one
+    teacher for a recipe that compares several.
+    """
+
+    recipe: Recipe
+    scale: str = "quick"
+    seeds: int = 1
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise unknown_name("scale", self.scale, SCALES)
+        if self.seeds < 1:
+            raise KDError(f"seeds is {self.seeds}; allowed is 1 or more. Three or more can speak of a method.")
+        for name in self.changes:
+            if name not in CHANGES:
+                raise unknown_name("change", name, CHANGES)
+        sweeps.check(self.parts)
+
+    @functools.cached_property
+    def parts(self) -> list[Part]:
+        """Its networks, teachers before their students."""
+        parts = self.recipe.parts(self.scale)
+        teachers = {part.configuration.student for part in parts if not part.seeded}
+        if "teacher" in self.changes and len(teachers) > 1:
+            raise KDError(f"{self.recipe.name} compares the teachers {', '.join(sorted(teachers))}; one for all of "
+                          "them leaves nothing to compare.")
+        return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
+
+    @property
+    def command(self) -> str:
+        """The command line that runs it."""
+        changes = "".join(f" --{name} {value}" for name, value in self.changes.items())
+        return f"python -m kdengine recipe {self.recipe.name} --scale {self.scale} --seeds {self.seeds}{changes}"
+
+    def _changed(self, part: Part) -> Configuration:
+        settings = {name: self.changes[name] for name in ("data", "share", "epochs") if name in self.changes}
+        architecture = self.changes.get("student" if part.seeded else "teacher")
+        if architecture is not None:
+            settings["student"] = architecture
+        return dataclasses.replace(part.configuration, **settings)
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a recipe has so far: its parts, and the finished record of each by (label, seed)."""
+    """What of a plan has been trained so far: the finished record of each part by (label, seed)."""
 
-    parts: Sequence[Part]
+    plan: Plan
     records: Mapping[tuple[str, int], Record]
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The plan's parts, trained or not."""
+        return self.plan.parts
 
     def of(self, label: str) -> list[Record]:
         """The finished records of one part, by seed."""
@@ -68,12 +126,6 @@ class Recipe:
     measure: Callable[[Record], dict[str, float]] = _nothing
     figures: Callable[[Outcome], dict[str, altair.Chart]] = _no_figures
     remarks: Callable[[Outcome], list[str]] = _no_remarks
-
-    def plan(self, scale: str) -> list[Part]:
-        """The parts at a scale. Raises KDError for an unknown one."""
-        if scale not in SCALES:
-            raise unknown_name("scale", scale, SCALES)
-        return self.parts(scale)
 
 
 def teacher(label: str, **settings: Any) -> Part:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdengine import charts, methods, results
 from kdengine.recipes import comparison
-from kdengine.recipes.recipe import Outcome, Recipe
+from kdengine.recipes.recipe import Outcome
 from kdengine.records import Record
 
 _STYLE = """
@@ -22,23 +22,23 @@ pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 """
 
 
-def write(recipe: Recipe, scale: str, outcome: Outcome, folder: Path) -> Path:
+def write(outcome: Outcome, folder: Path) -> Path:
     """Write report.md and report.html into a folder; returns the HTML file."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown(recipe, scale, outcome), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
     page = folder / "report.html"
-    page.write_text(html(recipe, scale, outcome), encoding="utf-8")
+    page.write_text(html(outcome), encoding="utf-8")
     return page
 
 
-def markdown(recipe: Recipe, scale: str, outcome: Outcome) -> str:
+def markdown(outcome: Outcome) -> str:
     """The report as Markdown, formulas in TeX; its figures are in the HTML alone."""
-    table = comparison.rows(recipe, outcome)
+    recipe, table = outcome.plan.recipe, comparison.rows(outcome)
     titles = comparison.titles(recipe)
-    lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{command(recipe, scale, outcome)}`", ""]
+    lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{outcome.plan.command}`", ""]
     lines += ["## Results", "", *_table(list(titles.values()),
                                         [[comparison.as_text(row, key) for key in titles] for row in table]), ""]
-    lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(recipe, outcome, table)), ""]
+    lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
     for title, facts in _sections(outcome).items():
         lines += [f"## {title}", "", *_table(["", ""], facts), ""]
     lines += ["## Methods", ""]
@@ -48,17 +48,17 @@ def markdown(recipe: Recipe, scale: str, outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def html(recipe: Recipe, scale: str, outcome: Outcome) -> str:
+def html(outcome: Outcome) -> str:
     """The report as one HTML page: charts as SVG, formulas as MathML; no script, no link to fetch."""
     from latex2mathml.converter import convert
 
-    table = comparison.rows(recipe, outcome)
+    recipe, table = outcome.plan.recipe, comparison.rows(outcome)
     titles = comparison.titles(recipe)
     parts = [f"<h1>{escape(recipe.title)}</h1><p>{escape(recipe.question)}</p>",
-             f"<pre>{escape(command(recipe, scale, outcome))}</pre>", "<h2>Results</h2>",
+             f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
              _html_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])]
-    parts += [_figure(caption, chart) for caption, chart in _figures(recipe, outcome, table).items()]
-    remarks = comparison.remarks(recipe, outcome, table)
+    parts += [_figure(caption, chart) for caption, chart in _figures(outcome, table).items()]
+    remarks = comparison.remarks(outcome, table)
     parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
     for title, facts in _sections(outcome).items():
         parts.append(f"<h2>{escape(title)}</h2>{_html_table(['', ''], facts)}")
@@ -70,16 +70,10 @@ def html(recipe: Recipe, scale: str, outcome: Outcome) -> str:
             f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
 
 
-def command(recipe: Recipe, scale: str, outcome: Outcome) -> str:
-    """What makes these numbers again."""
-    seeds = max((seed for _, seed in outcome.records), default=0) + 1
-    return f"python -m kdengine recipe {recipe.name} --scale {scale} --seeds {seeds}"
-
-
-def _figures(recipe: Recipe, outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
+def _figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     curves = {part.label: results.history(record.id) for part in outcome.parts if part.teacher
               for record in outcome.of(part.label)[:1]}
-    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)} | recipe.figures(outcome)
+    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)} | outcome.plan.recipe.figures(outcome)
     if curves:
         figures["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
     return figures

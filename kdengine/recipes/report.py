@@ -73,7 +73,8 @@ def html(outcome: Outcome) -> str:
 def _figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     curves = {part.label: results.history(record.id) for part in outcome.parts if part.teacher
               for record in outcome.of(part.label)[:1]}
-    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)} | outcome.plan.recipe.figures(outcome)
+    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)}
+    figures |= outcome.plan.recipe.figures(outcome)
     if curves:
         figures["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
     return figures

@@ -21,7 +21,7 @@ def _parts(scale: str) -> list[Part]:
         teacher("Teacher", student=large, **settings),
         *students("Teacher", {
             "Independent student": ("none", {}),
-            "Response-based": ("kd", {"temperature": 4.0, "alpha": 0.5}),
+            "Response-based": ("kd", {}),
             "Feature-based": ("features_mse", {}),
         }, student=small, **settings, **few),
     ]

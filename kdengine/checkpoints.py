@@ -183,6 +183,28 @@ def open_reference(reference: str) -> Network:
     return load(path) if path else models.pretrained(reference).eval()
 
 
+def open_teacher(reference: str, classes: Sequence[str], size: int) -> Network:
+    """The network a reference means, to teach these classes from images of `size` pixels; in evaluation mode.
+
+    A checkpoint must know exactly these classes, at this size. An ImageNet network need only have them among its
+    1000: it keeps their logits, and takes the images as they are. Raises KDError as `open_reference`, and where it
+    cannot teach this.
+    """
+    from kdengine import models
+
+    path = require(reference)
+    if path is None:
+        return models.pretrained(reference, classes, size).eval()
+    teacher = load(path)
+    if teacher.classes != tuple(classes):
+        raise KDError(f"The teacher {reference} knows {_summary(teacher.classes)}; the data set has "
+                      f"{_summary(classes)}. Take a teacher that was trained on these classes.")
+    if teacher.input_size != size:
+        raise KDError(f"The teacher {reference} takes images of {teacher.input_size} pixels; these have {size}. "
+                      f"Set --image-size {teacher.input_size}, or take another teacher.")
+    return teacher
+
+
 def read_foreign(path: Path) -> dict[str, Tensor]:
     """The weights in another program's `.pth`, `.pt`, `.th` or `.safetensors`, names without a `module.` prefix.
 
@@ -266,3 +288,7 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _summary(names: Sequence[str]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

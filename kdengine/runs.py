@@ -114,7 +114,7 @@ def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
                      without_class=shared.without_class, image_size=shared.image_size)
     taught = 0.0
     if any(methods.METHODS[each.method].needs_teacher for each in configurations):
-        teacher = checkpoints.open_reference(shared.teacher).to(device)
+        teacher = checkpoints.open_teacher(shared.teacher, held.classes, held.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, backward=False)
     step, first_steps = taught, 0.0
     for each in configurations:

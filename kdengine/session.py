@@ -92,13 +92,7 @@ class Session:
         reference = self.configuration.teacher
         if reference is None:
             return None
-        teacher = checkpoints.open_reference(reference)
-        if teacher.classes != self.data.classes:
-            raise KDError(f"The teacher {reference} knows {_summary(teacher.classes)}; {self.data.name} has "
-                          f"{_summary(self.data.classes)}. Take a teacher that was trained on these classes.")
-        if teacher.input_size != self.data.size:
-            raise KDError(f"The teacher {reference} takes images of {teacher.input_size} pixels; these have "
-                          f"{self.data.size}. Set --image-size {teacher.input_size}, or take another teacher.")
+        teacher = checkpoints.open_teacher(reference, self.data.classes, self.data.size)
         teacher.requires_grad_(False)
         return self._placed(teacher)
 
@@ -340,7 +334,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def _summary(names: tuple[str, ...]) -> str:
-    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -47,16 +47,28 @@ def build(
         )
 
 
-def pretrained(name: str) -> Network:
-    """The network of that name with published weights of the 1000 ImageNet classes, at its own input size.
+def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int | None = None) -> Network:
+    """The network of that name with published weights of the 1000 ImageNet classes.
 
-    Raises KDError for a name that has none, and where they must be downloaded and cannot be.
+    classes: keep only the logits of these, in this order; None keeps all. input_size: pixels it is to be shown; None
+    is the size its weights were trained at, where it is at its best. Raises KDError for a name that has no published
+    weights, a class that is none of the 1000, and where the weights must be downloaded and cannot be.
     """
     published = {each: found.pretrained for each, found in MODELS.items() if found.pretrained}
     if name not in published:
         raise unknown_name("network with ImageNet weights", name, published)
+    known = imagenet.class_names()
+    classes = known if classes is None else tuple(classes)
+    for each in classes:
+        if each not in known:
+            raise KDError(f"{each!r} is none of the 1000 ImageNet classes that {name} knows, such as "
+                          f"{', '.join(known[:3])}.")
     weights = published[name].load()
-    network = build(name, imagenet.class_names())
+    if classes != known:
+        kept = torch.tensor([known.index(each) for each in classes])
+        head = {each for each in weights if weights[each].ndim and len(weights[each]) == len(known)}
+        weights = {each: value[kept] if each in head else value for each, value in weights.items()}
+    network = build(name, classes, input_size=input_size)
     network.net.load_state_dict(weights)
     return network
 

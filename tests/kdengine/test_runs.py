@@ -224,7 +224,7 @@ def test_what_cannot_be_loaded_fails_the_run_with_a_sentence(waiting, tmp_path):
 
 def test_a_teacher_of_other_classes_is_refused(waiting):
     run, = finish(configuration("kd", teacher="efficientnet_lite0"))
-    assert "knows 1000 classes" in runs.read(run).status["reason"]
+    assert "'0' is none of the 1000 ImageNet classes" in runs.read(run).status["reason"]
 
 
 def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):

@@ -97,9 +97,13 @@ def shapes_change(state, block):
     return weight.shape[0] != weight.shape[1]
 
 
-def by_hand(x, state, head, *, blocks, padded):
+def by_hand(x, state, head, *, blocks, padded, imagenet_stem=False):
     """The forward of a CIFAR ResNet written out, from its weights alone."""
-    x = norm(F.conv2d(x, state["conv1.weight"], padding=1), state, "bn1").relu()
+    if imagenet_stem:
+        x = norm(F.conv2d(x, state["conv1.weight"], stride=2, padding=3), state, "bn1").relu()
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+    else:
+        x = norm(F.conv2d(x, state["conv1.weight"], padding=1), state, "bn1").relu()
     for stage in (1, 2, 3):
         for place in range(blocks):
             block = f"layer{stage}.{place}"
@@ -124,6 +128,14 @@ def test_a_cifar_resnet_computes_what_the_paper_says(name, head, blocks, padded)
     x = torch.randn(2, 3, 32, 32, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = by_hand(x, network.net.state_dict(), head, blocks=blocks, padded=padded)
+        torch.testing.assert_close(network.net(x), expected)
+
+
+def test_the_imagenet_stem_reduces_four_times_before_the_first_stage():
+    network = with_uneven_statistics(models.build("resnet8x4_imagenet", range(7)).double())
+    x = torch.randn(2, 3, 64, 64, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = by_hand(x, network.net.state_dict(), "fc", blocks=1, padded=False, imagenet_stem=True)
         torch.testing.assert_close(network.net(x), expected)
 
 

@@ -168,6 +168,17 @@ def test_the_description_is_plain_data_in_display_order():
         "download", 553.51)
 
 
+def test_an_imagenet_network_keeps_the_logits_of_the_classes_asked_for():
+    every = models.pretrained("efficientnet_lite0").eval()
+    few = models.pretrained("efficientnet_lite0", ["golf ball", "tench"], 96).eval()
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():  # ImageNet class numbers: golf ball 574, tench 0
+        torch.testing.assert_close(few(images), every(images)[:, [574, 0]])
+    assert (few.classes, few.input_size) == (("golf ball", "tench"), 96)
+    with pytest.raises(KDError, match="'sevens' is none of the 1000 ImageNet classes"):
+        models.pretrained("efficientnet_lite0", ["tench", "sevens"])
+
+
 def check_of(network, **changed):
     for key, value in changed.items():
         setattr(network, key, value)

@@ -134,6 +134,65 @@ def watch(run: str) -> dict[str, Any]:
     }
 
 
+def list_recipes() -> list[dict[str, Any]]:
+    """The lab experiments in display order: name, title, question, and by scale data, epochs and parts."""
+    from kdengine import recipes
+
+    return [recipes.describe(each) for each in recipes.RECIPES.values()]
+
+
+def start_recipe(name: str, scale: str, seeds: int) -> None:
+    """Train what a recipe has not trained yet, in a process of its own; returns at once. KDError where it runs."""
+    from kdengine import recipes
+
+    recipes.start(recipes.plan(name, scale, seeds))
+
+
+def stop_recipe(name: str, scale: str, seeds: int) -> None:
+    """Ask a recipe to stop what it trains at the last complete epoch; started again, it goes on from there."""
+    from kdengine import recipes
+
+    recipes.stop(recipes.plan(name, scale, seeds))
+
+
+def watch_recipe(name: str, scale: str, seeds: int) -> dict[str, Any]:
+    """How far a recipe is: running, command, log, and each of its networks with label, seed, run, state and epoch."""
+    from kdengine import recipes
+
+    asked = recipes.plan(name, scale, seeds)
+    return recipes.progress(asked) | {"command": asked.command}
+
+
+def recipe_results(name: str, scale: str, seeds: int) -> dict[str, Any]:
+    """What of a recipe is finished: `table` (rows of texts under their titles), `remarks`, `figures`, `gallery`.
+
+    figures: Altair charts by caption. gallery: heat maps as HTML, empty where the recipe has none.
+    """
+    from kdengine import recipes
+    from kdengine.recipes import comparison, gallery, report
+
+    outcome = recipes.so_far(recipes.plan(name, scale, seeds))
+    table = comparison.rows(outcome)
+    titles = comparison.titles(outcome.plan.recipe)
+    looks = gallery.looks(outcome) if outcome.plan.recipe.gallery else []
+    return {
+        "table": [{title: comparison.as_text(row, key) for key, title in titles.items()} for row in table],
+        "remarks": comparison.remarks(outcome, table),
+        "figures": report.figures(outcome, table),
+        "gallery": gallery.html(looks) if looks else "",
+        "gallery_caption": gallery.CAPTION,
+    }
+
+
+def recipe_report(name: str, scale: str, seeds: int) -> dict[str, str]:
+    """The lab report of what of a recipe is finished: `html`, one file that needs nothing beside it, and `markdown`."""
+    from kdengine import recipes
+    from kdengine.recipes import report
+
+    outcome = recipes.so_far(recipes.plan(name, scale, seeds))
+    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+
+
 def read_picture(source: bytes | Path) -> Image:
     """A picture a person gave, upright and in RGB. Raises KDError that says why it cannot be used."""
     from kdengine.data import pictures
@@ -270,17 +329,23 @@ __all__ = [
     "list_heat_maps",
     "list_methods",
     "list_models",
+    "list_recipes",
     "list_runs",
     "open_data",
     "open_network",
     "overlay",
     "predict",
     "read_picture",
+    "recipe_report",
+    "recipe_results",
     "remove",
     "results_table",
     "resume",
     "sample_photographs",
     "start",
+    "start_recipe",
     "stop",
+    "stop_recipe",
     "watch",
+    "watch_recipe",
 ]

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import secrets
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from kdengine import processes
 from kdengine.errors import KDError, unknown_name
-from kdengine.places import PROJECT, checkpoints_root, data_root, runs_root
+from kdengine.places import runs_root
 from kdengine.records import (
     ACTIVE,
     HISTORY,
@@ -47,8 +42,6 @@ FIRST_STAGE_SHARE = 1 / 8
 """Epochs of a first stage, as a share of the whole: 30 of 240 in the published comparisons (Tian et al. 2020)."""
 START_S = 5.0
 """A worker's start, mostly torch's import."""
-
-_probing = threading.Lock()
 
 
 def submit(configurations: Sequence[Configuration]) -> list[str]:
@@ -226,18 +219,8 @@ def state(run: str) -> str:
 
 
 def alive(run: str) -> bool:
-    """Whether a worker holds the run's lock.
-
-    Probes are serialised inside this process: two of one file would otherwise see each other.
-    """
-    with _probing:
-        lock = FileLock(directory(run) / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        return False
+    """Whether a worker holds the run's lock."""
+    return processes.held(directory(run) / LOCK)
 
 
 def _check(configurations: Sequence[Configuration]) -> None:
@@ -259,22 +242,5 @@ def _check(configurations: Sequence[Configuration]) -> None:
 
 
 def _launch(runs: Sequence[str]) -> None:
-    """Start a worker that outlives this process. All runs write to the first one's log."""
-    paths = [str(PROJECT), os.environ.get("PYTHONPATH")]
-    environment = os.environ | {
-        "KDENGINE_RUNS": str(runs_root()),
-        "KDENGINE_DATA": str(data_root()),
-        "KDENGINE_CHECKPOINTS": str(checkpoints_root()),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
-    if os.name == "nt":
-        apart: dict[str, Any] = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    else:
-        apart = {"start_new_session": True}
-    with (directory(runs[0]) / LOG).open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kdengine", "worker", *runs],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **apart,
-        )
-    # Reaped when it ends, so that a long-lived server collects no zombies.
-    threading.Thread(target=process.wait, daemon=True).start()
+    """Start a worker. All runs write to the first one's log."""
+    processes.launch(["worker", *runs], directory(runs[0]) / LOG)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kdengine import runs
@@ -40,12 +41,16 @@ Ids = dict[tuple[str, int], str]
 """Runs by (label, seed)."""
 
 
-def run(parts: Sequence[Part], seeds: int = 1, on_change: Callable[[int, int], None] = lambda done, of: None) -> Ids:
+def run(
+    parts: Sequence[Part], seeds: int = 1, on_change: Callable[[int, int], None] = lambda done, of: None,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> Ids:
     """Train every part that is not finished, and return the finished runs.
 
     Parts that can share views and a teacher are trained side by side; as many groups at once as the machine has
     training slots. Interrupted runs are resumed. A part whose run failed, or whose teacher's did, is left out.
-    on_change(done, of) is called when a run has finished. Ctrl-C stops what is training at its last complete epoch.
+    on_change(done, of) is called when a run has finished. keep_going() is asked a few times a second; once it is
+    False, and on Ctrl-C, what is training stops at its last complete epoch.
     """
     wanted = _wanted(parts, seeds)
     told = -1
@@ -56,14 +61,22 @@ def run(parts: Sequence[Part], seeds: int = 1, on_change: Callable[[int, int], N
             if len(done) != told:
                 told = len(done)
                 on_change(told, len(wanted))
-            if not _advance(wanted, found, done):
+            if not keep_going():
+                _stop(found)
+                return done
+            if not _advance(wanted, found):
                 return done
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        for record in _found(wanted).values():
-            if runs.state(record.id) in ACTIVE:
-                runs.stop(record.id)
+        _stop(_found(wanted))
         raise
+
+
+def records(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Record | None]:
+    """The run of each part of a sweep by (label, seed), None where it has none yet."""
+    wanted = _wanted(parts, seeds)
+    found = _found(wanted)
+    return {key: found.get(key) for key in wanted}
 
 
 def finished(parts: Sequence[Part], seeds: int = 1) -> Ids:
@@ -88,11 +101,11 @@ def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
 
 
 def _found(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Record]:
-    """The run of each part, where there is one: the finished one before others, then the newest."""
-    held: dict[str, Record] = {}
+    """The run of each part, where there is one: the first that finished, as others may lean on it, else the newest."""
+    held: dict[Hashable, Record] = {}
     for record in runs.all_runs():
         key = _key(record.configuration)
-        if key not in held or (record.state == FINISHED and held[key].state != FINISHED):
+        if key not in held or record.state == FINISHED:
             held[key] = record
     found: dict[tuple[str, int], Record] = {}
     for place, part in wanted.items():
@@ -118,7 +131,7 @@ def _concrete(
     return dataclasses.replace(part.configuration, **leans)
 
 
-def _key(configuration: Configuration) -> str:
+def _key(configuration: Configuration) -> Hashable:
     """Equal for configurations of equal numbers. A method's own first stage is no part of it: runs add it."""
     from kdengine import methods
 
@@ -127,33 +140,49 @@ def _key(configuration: Configuration) -> str:
         method = methods.method(configuration.method, **configuration.hyperparameters)
     except KDError:  # a run of a method, or with a field, that is no more: it equals nothing asked for today
         return json.dumps(asked, sort_keys=True)
-    asked["hyperparameters"] = dataclasses.asdict(method)
+    asked["hyperparameters"] = tuple(dataclasses.asdict(method).items())
     if method.first_stage:
         del asked["initial"]
-    return json.dumps(asked, sort_keys=True)
+    return tuple(asked.items())
 
 
-def _advance(wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record], done: Ids) -> bool:
+def _stop(found: dict[tuple[str, int], Record]) -> None:
+    for record in found.values():
+        for run in (record.id, record.configuration.initial):  # it may be waiting for its first stage
+            if run is not None:
+                with suppress(KDError):  # it is not active, or has ended just now
+                    runs.stop(run)
+
+
+def _advance(wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record]) -> bool:
     """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start."""
     states = {key: runs.state(record.id) for key, record in found.items()}
     active = {found[key].group for key, state in states.items() if state in ACTIVE}
     if len(active) >= SLOTS:
         return True
-    cut_off = [found[key] for key, state in states.items() if state in (STOPPED, INTERRUPTED)]
+    cut_off = [found[key] for key, state in states.items() if _cut_off(found[key], state)]
     if cut_off:
-        together = [record for record in cut_off if record.group == cut_off[0].group]
-        before = {record.configuration.initial for record in together} - {None}  # a first stage was cut off too
+        together = {record.id: record for record in cut_off if record.group == cut_off[0].group}
+        before = {record.configuration.initial for record in together.values()} - {None}  # a first stage was cut off too
         runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
-        runs.resume([record.id for record in together])
+        runs.resume(list(together))
         return True
-    groups: dict[str, list[Configuration]] = {}
+    groups: dict[str, dict[Hashable, Configuration]] = {}  # two parts of one configuration are one run
     for key, part in wanted.items():
         if key not in found and (configuration := _concrete(part, wanted, found)) is not None:
-            groups.setdefault(json.dumps(configuration.shared()), []).append(configuration)
+            groups.setdefault(json.dumps(configuration.shared()), {})[_key(configuration)] = configuration
     if groups:
-        runs.submit(next(iter(groups.values())))
+        runs.submit(list(next(iter(groups.values())).values()))
         return True
     return bool(active)
+
+
+def _cut_off(record: Record, state: str) -> bool:
+    """Whether a run can go on: it was stopped or interrupted, or failed because its first stage was."""
+    if state == FAILED and record.configuration.initial is not None:
+        with suppress(KDError):  # the first stage has been removed
+            return runs.state(record.configuration.initial) in (STOPPED, INTERRUPTED)
+    return state in (STOPPED, INTERRUPTED)
 
 
 def check(parts: Sequence[Part]) -> None:

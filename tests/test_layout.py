@@ -15,16 +15,16 @@ FLOORS = (
     ("data", "models", "methods"),
     ("checkpoints",),
     ("training", "evaluation", "explain", "charts"),
-    ("speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
+    ("processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),
 )
 BESIDE = {
     # Within a floor, who may import whom.
     "losses": {"errors", "signals"}, "metrics": {"errors", "losses"}, "records": {"errors"}, "devices": {"errors"},
     "bias": {"errors"},
-    "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"speeds"}, "session": {"runs", "speeds"},
+    "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
-    "recipes": {"results", "runs", "sweeps"}, "__main__": {"__init__"},
+    "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},
 }
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 

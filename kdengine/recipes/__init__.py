@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from kdengine import runs, sweeps
-from kdengine.errors import unknown_name
+from filelock import FileLock, Timeout
+
+from kdengine import processes, runs, sweeps
+from kdengine.errors import KDError, unknown_name
+from kdengine.places import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
@@ -15,6 +21,9 @@ from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
+
+_LOCK, _STARTED, _STOP, _LOG = "lock", "started", "stop", "log.txt"
+_LOCK_PATIENCE_S = 2.0  # a page's probe may hold it for a moment
 
 RECIPES: dict[str, Recipe] = {
     each.name: each
@@ -38,8 +47,52 @@ def plan(name: str, scale: str = "quick", seeds: int = 1, **changes: Any) -> Pla
 
 
 def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
-    """Train what a plan has not trained yet, and return all of it. See `sweeps.run`."""
-    return _outcome(asked, sweeps.run(asked.parts, asked.seeds, on_change))
+    """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
+
+    See `sweeps.run`. Raises KDError while another process runs the same plan.
+    """
+    place = _place(asked)
+    lock = FileLock(place / _LOCK, timeout=_LOCK_PATIENCE_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise KDError(f"{asked.recipe.name} is being run like this already, by another process. Wait for it, or stop "
+                      "it on the Recipes page.") from None
+    with lock:
+        for mark in (_STARTED, _STOP):
+            (place / mark).unlink(missing_ok=True)
+        return _outcome(asked, sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists()))
+
+
+def start(asked: Plan) -> None:
+    """Run a plan in a process of its own, which outlives this one. Raises KDError where that is being done."""
+    if running(asked):
+        raise KDError(f"{asked.recipe.name} is being run like this already.")
+    place = _place(asked)
+    (place / _LOG).unlink(missing_ok=True)
+    (place / _STARTED).touch()
+    processes.launch(asked.arguments, place / _LOG)
+
+
+def stop(asked: Plan) -> None:
+    """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end."""
+    (_place(asked) / _STOP).touch()
+
+
+def running(asked: Plan) -> bool:
+    """Whether a process runs this very plan now, or has just been started to."""
+    place = _place(asked)
+    try:
+        fresh = time.time() - (place / _STARTED).stat().st_mtime < runs.GRACE_S
+    except FileNotFoundError:
+        fresh = False
+    return fresh or processes.held(place / _LOCK)
+
+
+def log(asked: Plan) -> str:
+    """What the last process that `start` began has printed."""
+    path = _place(asked) / _LOG
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def so_far(asked: Plan) -> Outcome:
@@ -48,13 +101,53 @@ def so_far(asked: Plan) -> Outcome:
 
 
 def describe(each: Recipe) -> dict[str, Any]:
-    """A recipe as plain data: name, title, question, and by scale the labels of its parts."""
-    return {"name": each.name, "title": each.title, "question": each.question,
-            "parts": {scale: [part.label for part in each.parts(scale)] for scale in SCALES}}
+    """A recipe as plain data: name, title, question, and by scale its data, epochs and parts.
+
+    A part holds label, network, method, teacher and start (labels, or None).
+    """
+    scales = {}
+    for scale in SCALES:
+        parts = each.parts(scale)
+        scales[scale] = {
+            "data": parts[0].configuration.data,
+            "share": parts[0].configuration.share,
+            "epochs": parts[0].configuration.epochs,
+            "parts": [{"label": part.label, "network": part.configuration.student,
+                       "method": part.configuration.method, "teacher": part.teacher, "start": part.start}
+                      for part in parts],
+        }
+    return {"name": each.name, "title": each.title, "question": each.question, "scales": scales}
+
+
+def progress(asked: Plan) -> dict[str, Any]:
+    """How far a plan is: running, and in `networks` the label, seed, run, state, epoch, epochs and reason of each.
+
+    The state is one of a run's, or `waiting` where there is none yet.
+    """
+    networks = []
+    for (label, seed), record in sweeps.records(asked.parts, asked.seeds).items():
+        networks.append({
+            "label": label,
+            "seed": seed,
+            "run": record and record.id,
+            "state": runs.state(record.id) if record else "waiting",
+            "epoch": record.status["epoch"] if record else 0,
+            "reason": record and record.status["reason"],
+        })
+    return {"running": running(asked), "networks": networks, "log": log(asked)}
+
+
+def _place(asked: Plan) -> Path:
+    """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
+    digest = hashlib.sha256(asked.command.encode()).hexdigest()[:12]
+    place = runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _outcome(asked: Plan, ids: sweeps.Ids) -> Outcome:
     return Outcome(asked, {key: runs.read(run) for key, run in ids.items()})
 
 
-__all__ = ["CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "plan", "recipe", "run", "so_far"]
+__all__ = ["CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "log", "plan", "progress", "recipe",
+           "run", "running", "so_far", "start", "stop"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from kdengine import checkpoints, data, evaluation, metrics, views
 from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
 from kdengine.records import Record
 from kdengine.sweeps import Part
-from kdengine.views import Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdengine.views import Split
 
 STRENGTH = 0.4
 """Of the jitter of the test images; the tuned teacher trains under the same."""
@@ -46,12 +46,18 @@ def _parts(scale: str) -> list[Part]:
 @functools.lru_cache(maxsize=1)
 def _test(spec: str, image_size: int | None) -> tuple[Split, Split]:
     """The test split as it is, and with every image's colours changed once."""
+    from kdengine import data, views
+
     clean = data.load(spec, image_size=image_size).test
     return clean, views.jittered(clean, STRENGTH, seed=0)
 
 
 def _measure(record: Record) -> dict[str, float]:
     """Accuracy on the changed images, what it lost, and how often the answer stayed the same."""
+    import torch
+
+    from kdengine import checkpoints, evaluation, metrics
+
     clean, jittered = _test(record.configuration.data, record.configuration.image_size)
     network = checkpoints.open_reference(record.id)
     before, after = (evaluation.predict(network, split) for split in (clean, jittered))
@@ -71,4 +77,5 @@ COLOUR_INVARIANCE = Recipe(
     parts=_parts,
     columns={"jittered": "Colours changed", "drop": "Drop", "same_answer": "Same answer"},
     measure=_measure,
+    gallery=True,
 )

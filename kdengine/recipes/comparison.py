@@ -41,7 +41,7 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
         if not records:
             continue
         row = _row(part.label, records)
-        measured = [recipe.measure(record) for record in records]
+        measured = [value for (label, _), value in outcome.measures.items() if label == part.label]
         row |= {key: statistics.fmean(each[key] for each in measured) for key in recipe.columns}
         pairs = [(record, among[twin]) for record in records
                  if (twin := results.independent_twin(record, among)) is not None]

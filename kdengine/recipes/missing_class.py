@@ -7,7 +7,7 @@ from typing import Any
 
 import altair
 
-from kdengine import bias, results
+from kdengine import results
 from kdengine.charts import against_temperature
 from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
 from kdengine.records import Record
@@ -37,6 +37,8 @@ def _parts(scale: str) -> list[Part]:
 def _measure(record: Record) -> dict[str, float]:
     """Accuracy on the missing class, as trained and with that class's logit shifted to its known share."""
     import torch
+
+    from kdengine import bias
 
     held = results.predictions(record.id)
     logits, target = torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,15 @@ class Plan:
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
     @property
+    def arguments(self) -> list[str]:
+        """What runs it after `python -m kdengine`."""
+        changes = [word for name, value in self.changes.items() for word in (f"--{name}", str(value))]
+        return ["recipe", self.recipe.name, "--scale", self.scale, "--seeds", str(self.seeds), *changes]
+
+    @property
     def command(self) -> str:
         """The command line that runs it."""
-        changes = "".join(f" --{name} {value}" for name, value in self.changes.items())
-        return f"python -m kdengine recipe {self.recipe.name} --scale {self.scale} --seeds {self.seeds}{changes}"
+        return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
     def _changed(self, part: Part) -> Configuration:
         settings = {name: self.changes[name] for name in ("data", "share", "epochs") if name in self.changes}
@@ -91,6 +97,11 @@ class Outcome:
     def parts(self) -> Sequence[Part]:
         """The plan's parts, trained or not."""
         return self.plan.parts
+
+    @functools.cached_property
+    def measures(self) -> dict[tuple[str, int], dict[str, float]]:
+        """The recipe's own columns of each record, by (label, seed)."""
+        return {key: self.plan.recipe.measure(record) for key, record in self.records.items()}
 
     def of(self, label: str) -> list[Record]:
         """The finished records of one part, by seed."""
@@ -115,7 +126,8 @@ class Recipe:
 
     question: what it answers, in a sentence. parts(scale): the networks, teachers before their students.
     columns: further columns of its table, title by key; measure(record) gives their values for one run.
-    figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers.
+    figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
+    ends with heat maps of its networks.
     """
 
     name: str
@@ -126,6 +138,7 @@ class Recipe:
     measure: Callable[[Record], dict[str, float]] = _nothing
     figures: Callable[[Outcome], dict[str, altair.Chart]] = _no_figures
     remarks: Callable[[Outcome], list[str]] = _no_remarks
+    gallery: bool = False
 
 
 def teacher(label: str, **settings: Any) -> Part:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine import charts, methods, results
-from kdengine.recipes import comparison
+from kdengine.recipes import comparison, gallery
 from kdengine.recipes.recipe import Outcome
 from kdengine.records import Record
 
@@ -57,7 +57,9 @@ def html(outcome: Outcome) -> str:
     parts = [f"<h1>{escape(recipe.title)}</h1><p>{escape(recipe.question)}</p>",
              f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
              _html_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])]
-    parts += [_figure(caption, chart) for caption, chart in _figures(outcome, table).items()]
+    parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
+    if recipe.gallery and (looks := gallery.looks(outcome)):
+        parts += [f"<h2>Where they look</h2>{gallery.html(looks)}<p>{escape(gallery.CAPTION)}</p>"]
     remarks = comparison.remarks(outcome, table)
     parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
     for title, facts in _sections(outcome).items():
@@ -70,14 +72,15 @@ def html(outcome: Outcome) -> str:
             f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
 
 
-def _figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
+def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
+    """A recipe's charts by caption: accuracies with their intervals, its own, and how the students learned."""
     curves = {part.label: results.history(record.id) for part in outcome.parts if part.teacher
               for record in outcome.of(part.label)[:1]}
-    figures = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)}
-    figures |= outcome.plan.recipe.figures(outcome)
+    drawn = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)}
+    drawn |= outcome.plan.recipe.figures(outcome)
     if curves:
-        figures["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
-    return figures
+        drawn["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
+    return drawn
 
 
 def _figure(caption: str, chart: Any) -> str:
@@ -135,7 +138,7 @@ def _methods(outcome: Outcome) -> list[type[methods.Method]]:
 
 def _table(titles: list[str], cells: list[list[str]]) -> list[str]:
     def line(row: list[str]) -> str:
-        return "| " + " | ".join(row) + " |"
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
     return [line(titles), "|" + " --- |" * len(titles), *map(line, cells)]
 

@@ -32,4 +32,5 @@ RESPONSE_VS_FEATURE = Recipe(
     title="Response or feature",
     question="Does a student learn more from the teacher's answers, or from its feature maps?",
     parts=_parts,
+    gallery=True,
 )

@@ -48,4 +48,5 @@ SIX_METHODS = Recipe(
     question="Which of six ways of training brings a student furthest, and which closest to its teacher?",
     parts=_parts,
     figures=_figures,
+    gallery=True,
 )

@@ -36,4 +36,5 @@ WHAT_CAN_BE_MATCHED = Recipe(
     title="What can be matched",
     question="Logits, weights, features, gradients, sparsity, relations: what of a teacher is worth matching?",
     parts=_parts,
+    gallery=True,
 )

@@ -1,0 +1,168 @@
+"""Recipes: the lab experiments, each run at a press, with its table, figures and report."""
+
+import streamlit as st
+
+import kdengine
+from explorer import forms
+from kdengine import KDError
+from kdengine.records import ACTIVE, FAILED, FINISHED
+from kdengine.uncertainty import SEEDS_FOR_A_METHOD
+
+SCALES = {
+    "quick": "**Quick**: minutes on two CPU cores, small networks, few epochs.",
+    "lab": "**Lab**: what a lab sheet asks for, 40 epochs. A GPU, or a night.",
+    "paper": "**Paper**: the published schedule, 240 epochs. A GPU.",
+}
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@st.cache_data(max_entries=1)
+def recipes() -> dict[str, dict]:
+    """The recipes by name."""
+    return {each["name"]: each for each in kdengine.list_recipes()}
+
+
+@st.cache_resource(max_entries=16, show_spinner="Measuring and drawing …")
+def results_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
+    """What a recipe shows, once for the same finished runs. A resource: charts need not be copied."""
+    del runs
+    return kdengine.recipe_results(name, scale, seeds)
+
+
+@st.cache_data(max_entries=8, show_spinner="Writing the report …")
+def report_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
+    """The report, once for the same finished runs."""
+    del runs
+    return kdengine.recipe_report(name, scale, seeds)
+
+
+def choose() -> tuple[str, str, int]:
+    """Recipe, scale and seeds."""
+    known = recipes()
+    left, middle, right = st.columns([3, 2, 1])
+    name = left.selectbox("Experiment", list(known), key="recipe", bind="query-params",
+                          format_func=lambda each: known[each]["title"])
+    with middle:
+        scale = st.segmented_control("Scale", list(SCALES), default="quick", required=True, key="scale",
+                                     bind="query-params", format_func=str.capitalize)
+    with right:
+        seeds = forms.linked_number("Seeds", 1, 20, 1, "seeds",
+                                    help=f"Students trained of each kind. From {SEEDS_FOR_A_METHOD} on, the table may "
+                                         "say that a method is better; fewer speak of these networks alone.")
+    return name, scale, seeds
+
+
+def describe(name: str, scale: str, seeds: int) -> None:
+    """What it asks and what it trains."""
+    recipe = recipes()[name]
+    about = recipe["scales"][scale]
+    parts = about["parts"]
+    taught = [part for part in parts if part["teacher"]]
+    count = len(parts) + (seeds - 1) * len(taught)
+    share = f"{about['share']:.0%} of " if about["share"] < 1 else ""
+    st.subheader(recipe["question"])
+    st.markdown(f"{SCALES[scale]} {count} networks on {share}`{about['data']}`, {about['epochs']} epochs.")
+    with st.expander(f"What it trains: {len(parts)} networks" + (f", students {seeds} times" if seeds > 1 else "")):
+        st.dataframe(
+            [{"Network": part["label"], "Architecture": part["network"], "Method": part["method"],
+              "Teacher": part["teacher"] or (part["start"] and f"starts from {part['start']}")} for part in parts],
+            hide_index=True, width="stretch", placeholder="–",
+        )
+
+
+def present(data: str) -> bool:
+    """Whether the data set is on this machine; says how to get it where it is not."""
+    known = {each["name"]: each for each in kdengine.list_data()}
+    if known[data]["present"]:
+        return True
+    size = known[data]["download_bytes"]
+    st.info(f"{known[data]['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB) on the "
+            "**Distill** page, or put into the data folder.")
+    return False
+
+
+def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
+    """Progress and the buttons, as it is now; asks for a whole rerun when a network has finished or all has ended."""
+    watched = kdengine.watch_recipe(name, scale, seeds)
+    networks = watched["networks"]
+    done = finished(networks)
+    epochs = recipes()[name]["scales"][scale]["epochs"]
+    bar, button = st.columns([5, 1], vertical_alignment="center")
+    if watched["running"]:
+        active = [each for each in networks if each["state"] in ACTIVE]
+        part = sum(min(1.0, each["epoch"] / epochs) for each in active)
+        now = ", ".join(dict.fromkeys(each["label"] for each in active)) or "starting"
+        bar.progress((len(done) + part) / len(networks), f"{len(done)} of {len(networks)} networks trained · {now}")
+        if button.button("Stop", width="stretch"):
+            kdengine.stop_recipe(name, scale, seeds)
+            st.toast("Stopping. What is trained is kept; starting again goes on from there.")
+    else:
+        if len(done) == len(networks):
+            bar.success(f"All {len(networks)} networks are trained. `{watched['command']}`")
+        else:
+            begun = any(each["run"] for each in networks)
+            text = f"{len(done)} of {len(networks)} networks trained." if begun else "Nothing trained yet."
+            bar.progress(len(done) / len(networks), f"{text} On the command line: `{watched['command']}`")
+            if button.button("Continue" if begun else "Run", type="primary", width="stretch"):
+                try:
+                    kdengine.start_recipe(name, scale, seeds)
+                except KDError as error:
+                    st.info(str(error))
+                st.rerun()
+        for each in networks:
+            if each["state"] == FAILED:
+                st.error(f"{each['label']}, seed {each['seed']}, failed: {each['reason']}")
+        if watched["log"] and not begun_well(watched):
+            with st.expander("What its process printed"):
+                st.code(watched["log"])
+    if was_running and (not watched["running"] or tuple(done) != st.session_state.get("shown")):
+        st.rerun()
+
+
+def begun_well(watched: dict) -> bool:
+    """Whether the last process left nothing undone."""
+    return all(each["state"] == FINISHED for each in watched["networks"])
+
+
+def finished(networks: list[dict]) -> list[str]:
+    """The ids of the finished runs."""
+    return [each["run"] for each in networks if each["state"] == FINISHED]
+
+
+def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
+    """Table, observations, figures, heat maps and the report."""
+    found = results_of(name, scale, seeds, runs)
+    st.subheader("Table")
+    st.dataframe(found["table"], hide_index=True, width="stretch")
+    st.subheader("Observations")
+    st.markdown("\n".join(f"- {each}" for each in found["remarks"]))
+    st.subheader("Figures")
+    columns = st.columns(2, gap="large")
+    for place, (caption, chart) in enumerate(found["figures"].items()):
+        with columns[place % 2]:
+            st.altair_chart(chart, width="stretch")
+            st.caption(caption)
+    if found["gallery"]:
+        st.subheader("Where they look")
+        st.html(found["gallery"])
+        st.caption(found["gallery_caption"])
+    st.subheader("Lab report")
+    left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
+    left.download_button("Download HTML", lambda: report_of(name, scale, seeds, runs)["html"],
+                         f"{name}-{scale}.html", "text/html", width="stretch")
+    right.download_button("Download Markdown", lambda: report_of(name, scale, seeds, runs)["markdown"],
+                          f"{name}-{scale}.md", "text/markdown", width="stretch")
+    note.caption("Hardware, versions, data, settings, tables, figures and formulas, from the runs' own records.")
+
+
+st.title("Recipes")
+name, scale, seeds = choose()
+describe(name, scale, seeds)
+if present(recipes()[name]["scales"][scale]["data"]):
+    watched = kdengine.watch_recipe(name, scale, seeds)
+    runs = tuple(finished(watched["networks"]))
+    st.session_state["shown"] = runs
+    st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(
+        name, scale, seeds, watched["running"])
+    if runs:
+        show(name, scale, seeds, runs)

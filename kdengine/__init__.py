@@ -89,6 +89,34 @@ def default_teacher(data: str) -> str | None:
     return max(best, key=best.get, default=None)
 
 
+def shipped_families() -> dict[str, dict[str, Any]]:
+    """Shipped checkpoints by the data set they know: `teacher`, a reference or None, and `students`, names.
+
+    The teacher is the ImageNet network that taught one of them, where one did, else `default_teacher`.
+    """
+    from kdengine import checkpoints
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, about in list_checkpoints().items():
+        family = found.setdefault(about["data"]["name"], {"teacher": None, "students": []})
+        family["students"].append(name)
+        family["teacher"] = family["teacher"] or checkpoints.imagenet_teacher(name, about)
+    for data, family in found.items():
+        family["teacher"] = family["teacher"] or default_teacher(data)
+        family["students"] = [name for name in family["students"] if name != family["teacher"]]
+    return found
+
+
+def teacher_of(name: str, about: dict[str, Any]) -> str | None:
+    """The reference of the network that taught a checkpoint or run, as it taught it; None where it had no teacher.
+
+    about: its identity, as `list_checkpoints` gives it, or its record, as `list_runs` does.
+    """
+    from kdengine import checkpoints
+
+    return checkpoints.imagenet_teacher(name, about) or (about.get("teacher") or {}).get("reference")
+
+
 def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
     """What a group of students will take on this machine: seconds, images_per_second. Checked as by `start`."""
     from kdengine import runs
@@ -342,10 +370,12 @@ __all__ = [
     "results_table",
     "resume",
     "sample_photographs",
+    "shipped_families",
     "start",
     "start_recipe",
     "stop",
     "stop_recipe",
+    "teacher_of",
     "watch",
     "watch_recipe",
 ]

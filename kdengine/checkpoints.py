@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _IDENTITY = "kdengine"
 """The header's key; its value is the identity as one JSON string."""
 
+TEACHER_OF = "teacher-of:"
+"""Before a student's name or run id: the ImageNet network that taught it, on that student's classes and image size."""
+
 _NEEDED = ("architecture", "classes", "input_size", "mean", "std", "digest")
 """What an identity must hold for its network to be built and checked."""
 
@@ -176,11 +179,30 @@ def require(reference: str) -> Path | None:
 
 
 def open_reference(reference: str) -> Network:
-    """The network a reference means, in evaluation mode. Raises KDError as `require` and `load` do."""
+    """The network a reference means, in evaluation mode. Raises KDError as `require` and `load` do.
+
+    `teacher-of:STUDENT` is the student's teacher as it taught it, see `TEACHER_OF`.
+    """
     from kdengine import models
 
+    if reference.startswith(TEACHER_OF):
+        return _teacher_of(reference.removeprefix(TEACHER_OF))
     path = require(reference)
     return load(path) if path else models.pretrained(reference).eval()
+
+
+def imagenet_teacher(student: str, about: Mapping[str, Any]) -> str | None:
+    """The reference of the ImageNet network that taught a student; None where it had another teacher, or none.
+
+    about: the student's identity. What is on disk under the teacher's name is no ImageNet network.
+    """
+    teacher = (about.get("teacher") or {}).get("reference")
+    if teacher is None or locate(teacher):
+        return None
+    from kdengine import models
+
+    known = teacher in models.MODELS and models.MODELS[teacher].pretrained
+    return f"{TEACHER_OF}{student}" if known else None
 
 
 def open_teacher(reference: str, classes: Sequence[str], size: int) -> Network:
@@ -284,6 +306,16 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         network, (example,), path, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
     )
+
+
+def _teacher_of(student: str) -> Network:
+    path = locate(student)
+    if path is None:
+        raise unknown_name("checkpoint", student, shipped())
+    about = describe(path)
+    if imagenet_teacher(student, about) is None:
+        raise KDError(f"{student} was not taught by an ImageNet network.")
+    return open_teacher(about["teacher"]["reference"], about["classes"], about["input_size"])
 
 
 def _some(names: list[str]) -> str:

@@ -22,6 +22,7 @@ KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
 MOST_STUDENTS = 4
+DOWNLOAD = "the **Distill** page fetches them"
 SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
 
 
@@ -108,12 +109,18 @@ def families() -> dict[str, Family]:
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     methods = method_titles()
     found: dict[str, Family] = {}
+    shipped = kdengine.shipped_families()
     for reference, about in kdengine.list_checkpoints().items():
         data, labels = about["data"]["name"], about["data"]["labels_per_class"]
         count = "all labels" if labels is None else f"{labels} labels a class"
         family = found.setdefault(data, Family(f"{titles.get(data, data)} (shipped)", data))
         family.networks[reference] = Known(
             f"{about['architecture']} · {methods[about['method']]}", f"{reference}, {count}", about["method"])
+        teacher = kdengine.teacher_of(reference, about)
+        if teacher == shipped[data]["teacher"]:  # an ImageNet network: what else teaches is a checkpoint of its own
+            family.networks.setdefault(teacher, Known(about["teacher"]["reference"], "ImageNet weights, these classes"))
+    for data, family in found.items():
+        family.first = shipped[data]["teacher"]
     found["photograph"] = photographs()
     for run in kdengine.list_runs():
         if run["state"] != FINISHED:
@@ -124,12 +131,11 @@ def families() -> dict[str, Family]:
         family.networks[run["id"]] = Known(
             f"{asked['student']} · {methods[asked['method']]} · {when}", run["id"], asked["method"])
         if run["teacher"]:
-            teacher = run["teacher"]
-            family.networks.setdefault(teacher["reference"], Known(teacher["architecture"], teacher["reference"]))
-            family.first = family.first or teacher["reference"]
+            teacher = kdengine.teacher_of(run["id"], run)
+            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], run["teacher"]["reference"]))
+            family.first = family.first or teacher
     for family in found.values():
-        if family.data:
-            family.first = kdengine.default_teacher(family.data) or family.first or next(iter(family.networks))
+        family.first = family.first or next(iter(family.networks))
     return found
 
 
@@ -165,6 +171,11 @@ def choose_networks(key: str, family: Family) -> list[str]:
 def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
     """A test image, an upload or a sample; None where there is none yet."""
     if family.data is None:
+        return uploaded(classes, samples=True)
+    missing = [each for each in kdengine.list_data() if each["name"] == family.data and not each["present"]]
+    if missing:
+        st.caption(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}). Bring a picture of "
+                   f"your own: {', '.join(classes[:10])}{' …' if len(classes) > 10 else ''}.")
         return uploaded(classes, samples=True)
     source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
                       label_visibility="collapsed")

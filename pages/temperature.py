@@ -14,10 +14,10 @@ OPENING_TEMPERATURE = 4.0
 OPENING_LOGITS = {"teacher": "10, 2, -3", "student": "4, 2.5, 0", "names": ""}
 EXTENSIONS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 IMAGENET = ("efficientnet_lite2", "efficientnet_lite0")
-DISTILLED = "digits-resnet8-kd"
+PHOTOGRAPHS = "ImageNet"
 NETWORKS_HELP = (
     "ImageNet: EfficientNet-Lite2 and the smaller Lite0 know 1,000 kinds of things, and were trained independently. "
-    "Digits: the shipped teacher and a student know one handwritten digit, light on dark."
+    "The others: a teacher and its students, which know the classes of one data set; digits are light on dark."
 )
 THUMBNAIL = 96  # pixels
 
@@ -60,8 +60,10 @@ def typed_logits() -> dict | None:
 
 def example() -> dict | None:
     """A test picture of the digits, as the shipped teacher and a student of it see it."""
-    found = digits_networks()
-    if found is None:
+    family = kdengine.shipped_families().get("digits")
+    if not (family and family["teacher"] and family["students"]):
+        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them; "
+                "typed logits need none.")
         return None
     digits = networks.open_data("digits")
     last = len(digits.test) - 1
@@ -71,7 +73,7 @@ def example() -> dict | None:
     st.session_state["example"] = example_in_link(last)
     index = fields.number_input(f"Test picture, 0 to {last}", 0, last, key="example", on_change=keep_example)
     with fields:
-        pair = with_student(*found)
+        pair = with_student(**family)
     picture, label = kdengine.example(digits, index)
     place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {digits.classes[label]}")
     return answers(pair, picture) | {"label": label}
@@ -95,15 +97,17 @@ def uploaded() -> dict | None:
     """A picture of the person's own, as two networks see it."""
     upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
     file = upload_column.file_uploader("Picture", EXTENSIONS)
+    families = {data: family for data, family in kdengine.shipped_families().items()
+                if family["teacher"] and family["students"]}
+    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     with networks_column:
-        kind = st.segmented_control("Networks", ["ImageNet", "Digits"], default="ImageNet", required=True,
-                                    key="networks", bind="query-params", help=NETWORKS_HELP)
-        if kind == "Digits":
-            found = digits_networks()
-            pair = found and with_student(*found)
-        else:
+        kind = st.selectbox("Networks", [PHOTOGRAPHS, *families], key="networks", bind="query-params",
+                            format_func=lambda each: titles.get(each, each), help=NETWORKS_HELP)
+        if kind == PHOTOGRAPHS:
             pair = IMAGENET
             st.caption("Neither was distilled from the other.")
+        else:
+            pair = with_student(**families[kind])
     if file is None:
         st.info("Upload a picture to see what both networks make of it. It stays on this machine, and out of the link.")
         return None
@@ -113,32 +117,17 @@ def uploaded() -> dict | None:
         st.error(str(error))
         return None
     picture_column.image(picture, width=THUMBNAIL, alt="The uploaded picture")
-    if pair is None:
-        return None
     shown = answers(pair, picture)
     label = label_column.selectbox("What it really is", range(len(shown["classes"])), index=None,
                                    format_func=shown["classes"].__getitem__, placeholder="unknown")
-    titles = ("Teacher", "Student") if kind == "Digits" else ("Larger network", "Smaller network")
-    return shown | {"label": label, "titles": titles}
-
-
-def digits_networks() -> tuple[str, list[str]] | None:
-    """The shipped digits teacher and its students; None, and a sentence, where either is missing."""
-    teacher = kdengine.default_teacher("digits")
-    students = [name for name, about in kdengine.list_checkpoints().items()
-                if about.get("data", {}).get("name") == "digits" and name != teacher]
-    if teacher is None or not students:
-        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them; "
-                "typed logits need none.")
-        return None
-    return teacher, students
+    roles = ("Larger network", "Smaller network") if kind == PHOTOGRAPHS else ("Teacher", "Student")
+    return shown | {"label": label, "titles": roles}
 
 
 def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
-    """The teacher and the student chosen to stand beside it."""
-    place = students.index(DISTILLED) if DISTILLED in students else 0
-    student = st.selectbox(f"Student, beside {teacher}", students, index=place, key="student_network",
-                           bind="query-params")
+    """The teacher and the student chosen to stand beside it: the one distilled by its logits unless another is."""
+    place = next((place for place, name in enumerate(students) if name.endswith("-kd")), 0)
+    student = st.selectbox("Student", students, index=place, key="student_network", bind="query-params")
     return teacher, student
 
 

@@ -185,12 +185,13 @@ def test_a_picture_of_the_person_s_own_is_answered_by_two_independent_networks(n
     assert len(given["classes"]) == len(given["teacher"]) == len(given["student"]) == 1000
     assert given["teacher"] != given["student"] and given["titles"] == ["Larger network", "Smaller network"]
     assert given["label"] is None and given["temperature"] == 2
-    at.selectbox[0].set_value(5).run()
+    next(each for each in at.selectbox if each.label == "What it really is").set_value(5).run()
     assert drawn(at)["label"] == 5
 
 
 def test_a_picture_can_go_to_the_digits_networks(shipped):
-    at = opened(source="Picture", networks="Digits")
+    at = opened(source="Picture")
+    at.selectbox(key="networks").set_value("digits").run()
     picture, _ = kdengine.example(kdengine.open_data("digits"), 3)
     at.file_uploader[0].upload("three.png", png(np.asarray(picture)), "image/png").run()
     expected = kdengine.predict(kdengine.open_network("digits-teacher"), picture)["logits"]

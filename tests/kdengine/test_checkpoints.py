@@ -204,3 +204,53 @@ def test_a_written_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         checkpoints.save(network, tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.fixture
+def taught(tmp_path, monkeypatch):
+    """A student of two ImageNet classes at 64 pixels, which says that EfficientNet-Lite0 taught it."""
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path))
+    student = models.build("resnet8", ("tench", "golf ball"), input_size=64)
+    checkpoints.save(student, tmp_path / "fish.safetensors", method="kd", data={"name": "fish"},
+                     teacher={"reference": "efficientnet_lite0", "digest": "0"}, scores={})
+    return checkpoints.describe(tmp_path / "fish.safetensors")
+
+
+def test_an_imagenet_teacher_opens_as_it_taught_its_student(taught):
+    reference = checkpoints.imagenet_teacher("fish", taught)
+    assert reference == "teacher-of:fish"
+    teacher = checkpoints.open_reference(reference)
+    assert (teacher.classes, teacher.input_size, teacher.training) == (("tench", "golf ball"), 64, False)
+    images = torch.rand(1, 3, 64, 64)
+    expected = checkpoints.open_reference("efficientnet_lite0")(images)[:, [0, 574]]  # their ImageNet numbers
+    torch.testing.assert_close(teacher(images), expected)
+
+
+def test_only_an_imagenet_network_is_opened_as_a_teacher(taught, saved, tmp_path):
+    assert checkpoints.imagenet_teacher("x", {"teacher": {"reference": "20261121-160601-ae79-1-none"}}) is None
+    assert checkpoints.imagenet_teacher("x", {"teacher": None}) is None
+    saved.rename(tmp_path / "efficientnet_lite0.safetensors")  # a checkpoint of that name goes before
+    assert checkpoints.imagenet_teacher("fish", taught) is None
+    with pytest.raises(KDError, match="fish was not taught by an ImageNet network"):
+        checkpoints.open_reference("teacher-of:fish")
+    with pytest.raises(KDError, match="Unknown checkpoint 'nobody'"):
+        checkpoints.open_reference("teacher-of:nobody")
+
+
+def test_a_teacher_must_know_exactly_these_classes_at_this_size(saved):
+    teacher = checkpoints.open_teacher(str(saved), CLASSES, 32)
+    assert teacher.classes == tuple(CLASSES)
+    with pytest.raises(KDError, match=r"knows 3 classes \(cat, dog, owl\); the data set has 2 classes \(cat, dog\)"):
+        checkpoints.open_teacher(str(saved), CLASSES[:2], 32)
+    with pytest.raises(KDError, match=r"takes images of 32 pixels; these have 64\. Set --image-size 32"):
+        checkpoints.open_teacher(str(saved), CLASSES, 64)
+
+
+def test_a_family_is_taught_by_the_imagenet_network_that_taught_a_student(taught, tmp_path):
+    import kdengine
+
+    student = models.build("resnet8", ("tench", "golf ball"), input_size=64)
+    checkpoints.save(student, tmp_path / "alone.safetensors", method="none",
+                     data={"name": "fish", "labels_per_class": None}, scores={"validation": {"top1": 0.9}})
+    assert kdengine.shipped_families() == {"fish": {"teacher": "teacher-of:fish", "students": ["alone", "fish"]}}
+    assert kdengine.teacher_of("fish", taught) == "teacher-of:fish"

@@ -1,0 +1,78 @@
+"""One process a plan: started, seen, stopped; a second one is refused."""
+
+import os
+
+import pytest
+from filelock import FileLock
+
+from kdengine import processes, recipes, runs, sweeps
+from kdengine.errors import KDError
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """What would have been started, instead of starting it."""
+    seen = []
+    monkeypatch.setattr(processes, "launch", lambda arguments, log: seen.append(arguments))
+    return seen
+
+
+def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launched):
+    asked = recipes.plan("six_methods", "lab", 3, data="cifar10", epochs=15)
+    assert not recipes.running(asked)
+    recipes.start(asked)
+    assert launched == [["recipe", "six_methods", "--scale", "lab", "--seeds", "3", "--data", "cifar10",
+                         "--epochs", "15"]]
+    assert asked.command == f"python -m kdengine {' '.join(launched[0])}"
+    assert recipes.running(asked)
+    assert not recipes.running(recipes.plan("six_methods", "lab", 2, data="cifar10", epochs=15))
+    with pytest.raises(KDError, match="six_methods is being run like this already"):
+        recipes.start(asked)
+
+
+def test_a_process_that_never_came_up_is_given_up(launched, monkeypatch):
+    asked = recipes.plan("six_methods")
+    recipes.start(asked)
+    mark, = runs.runs_root().glob(".recipes/*/started")
+    long_ago = mark.stat().st_mtime - runs.GRACE_S
+    os.utime(mark, (long_ago, long_ago))
+    assert not recipes.running(asked)
+
+
+def test_two_processes_do_not_run_one_plan(launched, monkeypatch):
+    asked = recipes.plan("six_methods")
+    monkeypatch.setattr(recipes, "_LOCK_PATIENCE_S", 0.01)
+    recipes.start(asked)
+    lock, = (mark.with_name("lock") for mark in runs.runs_root().glob(".recipes/*/started"))
+    with FileLock(lock), pytest.raises(KDError, match="by another process"):
+        recipes.run(asked)
+    monkeypatch.setattr(sweeps, "run", lambda *_: {})
+    assert recipes.run(asked).records == {}
+    assert not recipes.running(asked)
+
+
+def test_stop_is_heard_by_the_sweep_and_forgotten_by_the_next_run(monkeypatch):
+    asked = recipes.plan("six_methods")
+    heard = []
+
+    def sweep(parts, seeds, on_change, keep_going):
+        heard.append(keep_going())
+        recipes.stop(asked)
+        heard.append(keep_going())
+        return {}
+
+    monkeypatch.setattr(sweeps, "run", sweep)
+    recipes.run(asked)
+    recipes.run(asked)
+    assert heard == [True, False, True, False]
+
+
+def test_progress_names_every_network_trained_or_not():
+    asked = recipes.plan("response_vs_feature", seeds=2)
+    told = recipes.progress(asked)
+    assert not told["running"]
+    assert [(each["label"], each["seed"], each["state"]) for each in told["networks"]] == [
+        ("Teacher", 0, "waiting"),
+        *((label, seed, "waiting") for label in ("Independent student", "Response-based", "Feature-based")
+          for seed in (0, 1)),
+    ]

@@ -1,0 +1,119 @@
+"""The Recipes page, headless: what it shows before, while and after, and what it asks of the engine."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from kdengine import processes, recipes, runs
+from kdengine.records import FAILED
+from tests.kdengine.recipes import scene
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "recipes.py"
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """What would have been started, instead of starting it."""
+    seen = []
+    monkeypatch.setattr(processes, "launch", lambda arguments, log: seen.append(arguments))
+    return seen
+
+
+def opened(**link):
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    at = AppTest.from_file(str(PAGE), default_timeout=90)
+    for key, value in link.items():
+        at.query_params[key] = value
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def words(at):
+    kinds = ("subheader", "markdown", "caption", "info", "error", "success")
+    return " ".join(each.value for kind in kinds for each in getattr(at, kind))
+
+
+def button(at, label):
+    return next(each for each in at.button if each.label == label)
+
+
+def train(name, count=None):
+    """Leave finished runs of a recipe's networks, made by hand, teachers first."""
+    plan = recipes.plan(name)
+    ids = {part.label: f"network-{number}" for number, part in enumerate(plan.parts)}
+    for part in plan.parts[:count]:
+        taught = measured = None
+        asked = part.configuration
+        if part.teacher:
+            taught = {"reference": ids[part.teacher], "architecture": "resnet20", "parameters": 272_474,
+                      "test": {"top1": 0.9, "n": scene.COUNT}}
+            asked = dataclasses.replace(asked, teacher=ids[part.teacher])
+            measured = {"kl_to_teacher": 0.25, "agreement": 0.75}
+        scene.finished(asked, ids[part.label], scene.answers(60 + len(runs.all_runs())), taught=taught,
+                       measured=measured)
+    return plan
+
+
+def test_it_says_what_it_asks_and_what_it_would_train(launched):
+    at = opened()
+    assert "Does a student learn more from the teacher's answers" in words(at)
+    assert "4 networks on `digits`, 20 epochs" in words(at)
+    assert list(at.dataframe[0].value["Network"]) == [
+        "Teacher", "Independent student", "Response-based", "Feature-based"]
+    at.number_input(key="seeds").set_value(3).run()
+    assert "10 networks on `digits`" in words(at)  # one teacher, three students three times
+    button(at, "Run").click().run()
+    assert not at.exception, at.exception
+    assert launched == [["recipe", "response_vs_feature", "--scale", "quick", "--seeds", "3"]]
+    assert "Stop" in [each.label for each in at.button]
+
+
+def test_stop_reaches_the_process(launched):
+    at = opened()
+    button(at, "Run").click().run()
+    button(at, "Stop").click().run()
+    assert list(runs.runs_root().glob(".recipes/response_vs_feature-*/stop"))
+
+
+def test_data_that_are_not_here_are_told_and_nothing_can_be_started(launched):
+    at = opened()
+    at.selectbox(key="recipe").set_value("colour_invariance").run()
+    assert "CIFAR-10 is not on this machine" in words(at)
+    assert not [each for each in at.button if each.label == "Run"]
+
+
+def test_half_done_shows_what_there_is_and_goes_on(launched):
+    train("temperature_alpha", 3)
+    at = opened()
+    at.selectbox(key="recipe").set_value("temperature_alpha").run()
+    assert not at.exception, at.exception
+    assert "Continue" in [each.label for each in at.button]
+    table = at.dataframe[1].value
+    assert list(table[""]) == ["Teacher", "Independent student", "T 1, alpha 0.1"]
+    assert "The whole grid chooses T 1, alpha 0.1" in words(at)
+
+
+def test_what_is_done_shows_table_figures_observations_and_report(launched):
+    train("teacher_capacity")
+    at = opened()
+    at.selectbox(key="recipe").set_value("teacher_capacity").run()
+    assert not at.exception, at.exception
+    assert "All 9 networks are trained" in words(at)
+    assert len(at.dataframe[1].value) == 9
+    assert len(at.get("vega_lite_chart")) == 3
+    assert "1 seed cannot say that a method is better" in words(at)
+    assert [each.proto.label for each in at.get("download_button")] == ["Download HTML", "Download Markdown"]
+
+
+def test_a_failed_network_and_its_reason_are_told(launched):
+    plan = train("response_vs_feature", 1)
+    record, = runs.all_runs()
+    runs.set_state(record, FAILED, reason="Epoch 1, step 2: the term 'cross_entropy' became nan.")
+    at = opened()
+    assert f"{plan.parts[0].label}, seed 0, failed: Epoch 1, step 2" in words(at)
+    assert at.dataframe and len(at.dataframe) == 1  # no result, no table

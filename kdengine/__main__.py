@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
     recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
     recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
+    recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     _add_json(recipe)
 
@@ -485,7 +486,7 @@ def _recipe(given: argparse.Namespace) -> int:
         if not given.json:
             print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
-    outcome = recipes.run(asked, tell)
+    outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
     failures = sweeps.failures(asked.parts, asked.seeds)
     table = comparison.rows(outcome)
     if given.json:
@@ -496,7 +497,7 @@ def _recipe(given: argparse.Namespace) -> int:
         print(f"{asked.recipe.title}. {asked.recipe.question}\n")
         _print_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])
         print("\n" + "\n".join(f"- {each}" for each in remarks))
-    if given.report:
+    if given.report and outcome.records:
         page = report.write(outcome, given.report)
         print(f"Report: {page}", file=sys.stderr)
     for (label, seed), reason in failures.items():

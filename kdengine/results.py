@@ -26,6 +26,8 @@ COLUMNS: dict[str, str] = {
     "labels": "Labels",
     "loss": "Test loss",
     "accuracy": "Test accuracy",
+    "low": "95% from",
+    "high": "to",
     "change": "Change",
     "verdict": "Versus independent",
     "kl_to_teacher": "KL to teacher",
@@ -34,7 +36,7 @@ COLUMNS: dict[str, str] = {
     "parameters": "Parameters",
     "milliseconds": "ms / image",
 }
-_PERCENT = {"accuracy", "agreement", "calibration_error"}
+_PERCENT = {"accuracy", "low", "high", "agreement", "calibration_error"}
 _POINTS = {"change"}
 
 
@@ -123,6 +125,7 @@ def _but_for_method(record: Record) -> dict[str, Any]:
 
 def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
     asked, test = record.configuration, record.result["test"]
+    sure = uncertainty.share_interval(test["top1"], test["n"])
     change, verdict = _against_twin(name, record, among)
     settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in asked.hyperparameters.items())
@@ -135,6 +138,8 @@ def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
         "labels": record.data["labelled"],
         "loss": test["loss"],
         "accuracy": test["top1"],
+        "low": sure.low,
+        "high": sure.high,
         "change": change,
         "verdict": verdict,
         "kl_to_teacher": test.get("kl_to_teacher"),

@@ -163,7 +163,7 @@ def _advance(wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], R
     cut_off = [found[key] for key, state in states.items() if _cut_off(found[key], state)]
     if cut_off:
         together = {record.id: record for record in cut_off if record.group == cut_off[0].group}
-        before = {record.configuration.initial for record in together.values()} - {None}  # a first stage was cut off too
+        before = {record.configuration.initial for record in together.values()} - {None}  # first stages, cut off too
         runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
         runs.resume(list(together))
         return True

@@ -24,6 +24,7 @@ HELP = {
     "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
     "loss": "Cross-entropy on the test split, in nats; never the training loss.",
     "accuracy": "Of the last epoch, never the best.",
+    "low": "Wilson's interval over the test images: what other images of the same kind would change, not another seed.",
     "change": "Percentage points against an independent student equal in everything but the method; a dash where "
               "there is none.",
     "verdict": "McNemar's exact test on the same test images: about these two networks, not about the method.",
@@ -33,10 +34,10 @@ HELP = {
     "milliseconds": "Median of one forward of one image, on the run's device.",
 }
 FORMATS = {
-    "loss": "%.4f", "accuracy": "%.2f%%", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
+    "loss": "%.4f", "accuracy": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
     "calibration_error": "%.2f%%", "parameters": "localized", "milliseconds": "%.2f",
 }
-SHARES = ("accuracy", "change", "agreement", "calibration_error")
+SHARES = ("accuracy", "low", "high", "change", "agreement", "calibration_error")
 """Shown in hundredths."""
 
 columns = {

@@ -482,9 +482,18 @@ def _recipe(given: argparse.Namespace) -> int:
     asked = recipes.plan(given.name, given.scale, given.seeds, data=given.data, share=given.share, epochs=given.epochs,
                          teacher=given.teacher, student=given.student)
 
+    told: set[str] = set()
+
     def tell(done: int, of: int) -> None:
-        if not given.json:
-            print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
+        if given.json:
+            return
+        for record in recipes.so_far(asked).teachers():
+            if record.id not in told:
+                told.add(record.id)
+                test = record.result["test"]
+                print(f"{record.configuration.student}, to teach: {100 * test['top1']:.2f}% of {test['n']} test images "
+                      "right.", flush=True)
+        print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
     outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
     failures = sweeps.failures(asked.parts, asked.seeds)

@@ -34,8 +34,9 @@ HELP = {
     "milliseconds": "Median of one forward of one image, on the run's device.",
 }
 FORMATS = {
-    "loss": "%.4f", "accuracy": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
-    "calibration_error": "%.2f%%", "parameters": "localized", "milliseconds": "%.2f",
+    "loss": "%.4f", "accuracy": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
+    "kl_to_teacher": "%.4f", "agreement": "%.2f%%", "calibration_error": "%.2f%%", "parameters": "localized",
+    "milliseconds": "%.2f",
 }
 SHARES = ("accuracy", "low", "high", "change", "agreement", "calibration_error")
 """Shown in hundredths."""

@@ -107,6 +107,10 @@ class Outcome:
         """The finished records of one part, by seed."""
         return [record for (each, _), record in sorted(self.records.items()) if each == label]
 
+    def teachers(self) -> list[Record]:
+        """The finished records of the networks that are there to teach."""
+        return [record for part in self.parts if not part.seeded for record in self.of(part.label)]
+
 
 def _nothing(record: Record) -> dict[str, float]:
     return {}

@@ -52,6 +52,7 @@ def test_a_change_is_told_against_an_independent_twin(tmp_path):
     assert row("kd")["change"] == pytest.approx(0.30)
     assert row("kd")["verdict"] == "differ (p < 0.001)"
     assert row("kd")["method"] == "kd (temperature 4)"
+    assert (row("kd")["low"], row("kd")["high"]) == pytest.approx((0.82563, 0.94478), abs=1e-5)  # scipy
     assert row("close")["verdict"] == "not distinguishable (p = 0.5)"  # 2 of 2 discordant: 2 * (1/2)^2
 
 
@@ -86,8 +87,8 @@ def test_both_downloads_hold_every_row(tmp_path):
     assert next(each for each in read if each["name"] == "alone")["change"] == ""
     lines = results.markdown(table).splitlines()
     assert len(lines) == 4
-    assert "| 90.00% | +30.00 pts |" in next(line for line in lines if line.startswith("| kd"))
-    assert "| 60.00% | – |" in next(line for line in lines if line.startswith("| alone"))
+    assert "| 90.00% | 82.56% | 94.48% | +30.00 pts |" in next(line for line in lines if line.startswith("| kd"))
+    assert "| 60.00% | 50.20% | 69.06% | – |" in next(line for line in lines if line.startswith("| alone"))
 
 
 def test_a_damaged_shipped_record_hides_no_other(tmp_path):

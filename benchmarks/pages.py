@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.browser.real import browser, chromium, server, settle
 
-PAGES = ("", "temperature", "distill", "compare", "results")
+PAGES = ("", "temperature", "distill", "recipes", "compare", "results")
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ def default_teacher(data: str) -> str | None:
     best = {
         name: about["scores"]["validation"]["top1"] for name, about in list_checkpoints().items()
         if about["data"]["name"] == data and about["data"]["labels_per_class"] is None
+        and about["data"].get("without_class") is None
         and "validation" in about["scores"]  # imported weights were never measured here
     }
     return max(best, key=best.get, default=None)

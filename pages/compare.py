@@ -176,7 +176,7 @@ def choose_picture(family: Family, references: list[str], classes: tuple[str, ..
     if missing:
         st.caption(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}). Bring a picture of "
                    f"your own: {', '.join(classes[:10])}{' …' if len(classes) > 10 else ''}.")
-        return uploaded(classes, samples=True)
+        return uploaded(classes, samples=True, opening=kdengine.sample_photographs()[0]["title"])
     source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
                       label_visibility="collapsed")
     return uploaded(classes) if source == OWN_PICTURE else test_image(family.data, references)
@@ -232,11 +232,16 @@ def go_to_dispute(data: str, references: tuple[str, ...]) -> None:
     go((later or found)[0])
 
 
-def uploaded(classes: tuple[str, ...], *, samples: bool = False) -> Picture | None:
-    """A person's own picture, or, where offered, a sample photograph; a bad file is told and gives None."""
+def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | None = None) -> Picture | None:
+    """A person's own picture, or, where offered, a sample photograph; a bad file is told and gives None.
+
+    opening: the sample that is shown before anything is chosen.
+    """
     file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
     held = {each["title"]: each for each in kdengine.sample_photographs()} if samples else {}
-    chosen = st.pills("Or a sample", list(held), key="sample", bind="query-params") if samples and not file else None
+    chosen = None
+    if samples and not file:
+        chosen = st.pills("Or a sample", list(held), default=opening, key="sample", bind="query-params")
     if file:
         content, name = file.getvalue(), Path(file.name).stem
     elif chosen:

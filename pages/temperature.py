@@ -108,11 +108,15 @@ def uploaded() -> dict | None:
             st.caption("Neither was distilled from the other.")
         else:
             pair = with_student(**families[kind])
-    if file is None:
+    samples = {each["title"]: each for each in kdengine.sample_photographs()}
+    sample = None if file else upload_column.pills("Or a sample", list(samples), key="sample", bind="query-params")
+    if sample:
+        upload_column.caption(samples[sample]["credit"])
+    if not (file or sample):
         st.info("Upload a picture to see what both networks make of it. It stays on this machine, and out of the link.")
         return None
     try:
-        picture = kdengine.read_picture(file.getvalue())
+        picture = kdengine.read_picture(file.getvalue() if file else samples[sample]["path"])
     except KDError as error:
         st.error(str(error))
         return None

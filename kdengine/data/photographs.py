@@ -1,4 +1,4 @@
-"""Photographs that are on every machine: the two that come with scikit-learn."""
+"""Photographs that are on every machine: a cat that comes with this program, two that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-_HELD = (
-    ("Palace", "china.jpg", "Photo: danielbuechele, CC BY 2.0"),
-    ("Dahlia", "flower.jpg", "Photo: vultilion, CC BY 2.0"),
-)
+_ASSETS = Path(__file__).resolve().parent / "assets"
 
 
 def photographs() -> list[dict[str, Any]]:
     """Each as plain data: title, credit (to be shown beside it), path."""
     # By file, not through sklearn.datasets: importing that costs a second.
-    folder = Path(str(files("sklearn"))) / "datasets" / "images"
-    return [{"title": title, "credit": credit, "path": folder / name} for title, name, credit in _HELD]
+    theirs = Path(str(files("sklearn"))) / "datasets" / "images"
+    return [
+        {"title": "Cat", "credit": "Photo: Stéfan van der Walt, CC0", "path": _ASSETS / "cat.jpg"},
+        {"title": "Palace", "credit": "Photo: danielbuechele, CC BY 2.0", "path": theirs / "china.jpg"},
+        {"title": "Dahlia", "credit": "Photo: vultilion, CC BY 2.0", "path": theirs / "flower.jpg"},
+    ]

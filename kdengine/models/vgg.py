@@ -1,7 +1,9 @@
 """torchvision's VGG networks with batch normalisation (Simonyan & Zisserman, arXiv 1409.1556).
 
-`vgg11_bn` to `vgg19_bn`: torchvision's convolutions and a classifier 512-512-512-C, for 32x32 images. The same names
-with `_imagenet`: torchvision's own 4096-wide classifier, for photos. A stage is the last ReLU before each pooling.
+`vgg11_bn` to `vgg19_bn`: torchvision's convolutions and a classifier 512-512-512-C, for 32x32 images. `vgg8_bn`, the
+slim student of the distillation literature (Tian et al., arXiv 1910.10699), has one convolution a stage.
+`vgg11_bn_imagenet` to `vgg19_bn_imagenet`: torchvision's own 4096-wide classifier, for photos. A stage is the last ReLU
+before each pooling.
 Poolings round up, so a map has ceil(input / stride) pixels at any input size; where 32 divides the size, nothing
 differs from torchvision.
 """
@@ -17,7 +19,8 @@ from kdengine.models.architecture import Architecture, ImageNetWeights, numbered
 from kdengine.signals import Stage
 
 CHANNELS = (64, 128, 256, 512, 512)
-CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),
+                19: (2, 2, 4, 4, 4)}
 """How many 3x3 convolutions each of the five stages has, by depth; a pooling follows each stage."""
 DOWNLOAD_MB = {11: 531.50, 13: 532.25, 16: 553.51, 19: 574.77}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from kdengine import charts, methods, results
 from kdengine.recipes import comparison, gallery
 from kdengine.recipes.recipe import Outcome
-from kdengine.records import Record
+from kdengine.records import Record, write_json
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
@@ -23,11 +24,17 @@ pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
-    """Write report.md and report.html into a folder; returns the HTML file."""
+    """Write report.md, report.html and records.json into a folder; returns the HTML file.
+
+    records.json holds the command, and the runs' own records as they are: what the report was made from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
     page = folder / "report.html"
     page.write_text(html(outcome), encoding="utf-8")
+    held = [{"label": label, "seed": seed, "record": dataclasses.asdict(record)}
+            for (label, seed), record in outcome.records.items()]
+    write_json(folder / "records.json", {"command": outcome.plan.command, "runs": held})
     return page
 
 

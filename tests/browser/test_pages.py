@@ -15,8 +15,8 @@ from tests.browser.real import settle
 pytestmark = pytest.mark.browser
 
 PAGES = {
-    "": "Knowledge distillation, live", "temperature": "Temperature", "distill": "Distill", "compare": "Compare",
-    "results": "Results",
+    "": "Knowledge distillation, live", "temperature": "Temperature", "distill": "Distill", "recipes": "Recipes",
+    "compare": "Compare", "results": "Results",
 }
 
 expect = pytest.importorskip("playwright.sync_api").expect

@@ -223,6 +223,12 @@ def test_vgg_is_torchvisions_features_with_its_stages_before_the_poolings(depth)
         torch.testing.assert_close(network.net(x), last(second(first(flat).relu()).relu()))
 
 
+def test_the_slim_vgg_has_one_convolution_a_stage():
+    widths = [3, 64, 128, 256, 512, 512]
+    convolutions = sum(9 * inputs * outputs + 3 * outputs for inputs, outputs in pairwise(widths))  # bias, batch norm
+    assert models.parameters("vgg8_bn", 100) == convolutions + 2 * (512 * 512 + 512) + 512 * 100 + 100
+
+
 def test_vgg_maps_end_at_two_by_two_on_small_images():
     assert [32 // stage.stride for stage in MODELS["vgg13_bn"].stages] == [32, 16, 8, 4, 2]
 

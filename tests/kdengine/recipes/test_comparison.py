@@ -1,0 +1,242 @@
+"""The table of a recipe: one seed speaks of two networks, three of a method, and of neither more than is measured."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kdengine.recipes import comparison
+from tests.kdengine.recipes.scene import made
+
+METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
+
+
+def table(outcome):
+    return {row["label"]: row for row in comparison.rows(outcome)}
+
+
+def wilson(right, count=100):
+    sure = stats.binomtest(right, count).proportion_ci(method="wilson")
+    return sure.low, sure.high
+
+
+def student_s(values):
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    return float(low), float(high)
+
+
+def shares(counts):
+    return [count / 100 for count in counts]
+
+
+def changes(ours, theirs):
+    return [(first - second) / 100 for first, second in zip(ours, theirs, strict=True)]
+
+
+def test_one_seed_is_measured_over_the_images():
+    told = table(made({"Teacher": [90], "Independent": [60], "KD": [75]}))
+    assert list(told) == ["Teacher", "Independent", "KD"]
+    for label, right in (("Teacher", 90), ("Independent", 60), ("KD", 75)):
+        assert told[label]["accuracy"] == right / 100
+        assert told[label]["interval"] == pytest.approx(wilson(right))
+        assert told[label]["std"] is None
+        assert told[label]["over"] == "100 images"
+        assert told[label]["seeds"] == 1
+    assert {key: told["KD"][key] for key in ("network", "loss", "kl_to_teacher", "agreement", "parameters",
+                                             "milliseconds")} == {
+        "network": "resnet8", "loss": 0.5, "kl_to_teacher": 0.125, "agreement": 0.75, "parameters": 78_042,
+        "milliseconds": 1.25}
+    assert told["Teacher"]["network"] == "resnet20"
+    assert told["Teacher"]["kl_to_teacher"] is told["Teacher"]["agreement"] is None
+
+
+def test_one_seed_says_whether_two_networks_differ_on_these_images():
+    # KD alone gets 60 to 84 right, its twin alone 0 to 9; CRD gets two more than its twin, and loses none.
+    told = table(made({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [62]}, METHODS))
+    assert told["KD"]["change"] == pytest.approx(0.15)
+    exact = sum(math.comb(35, k) for k in range(25, 36)) / 2**34  # both tails
+    assert told["KD"]["verdict"] == f"these two networks differ (p = {exact:.2g})" == (
+        "these two networks differ (p = 0.017)")
+    assert told["CRD"]["verdict"] == "two networks not distinguishable (p = 0.5)"  # 2 * (1/2)^2
+    each = np.array([1] * 25 + [-1] * 10 + [0] * 65)
+    drawn = np.random.default_rng(7).choice(each, (20_000, 100)).mean(axis=1)
+    assert told["KD"]["change_interval"] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.0101)
+
+
+def test_a_worse_network_loses():
+    told = table(made({"Teacher": [90], "Independent": [80], "KD": [50]}))
+    assert told["KD"]["change"] == pytest.approx(-0.3)
+    low, high = told["KD"]["change_interval"]
+    assert low < -0.3 < high < 0
+
+
+def test_two_seeds_have_an_interval_and_say_nothing_of_a_method():
+    told = table(made({"Teacher": [90], "Independent": [60, 64], "KD": [80, 78]}))
+    assert told["KD"]["accuracy"] == pytest.approx(0.79)
+    assert told["KD"]["std"] == pytest.approx(statistics.stdev([0.80, 0.78]))
+    assert told["KD"]["interval"] == pytest.approx(student_s(shares([80, 78])))
+    assert told["KD"]["over"] == "2 seeds"
+    assert told["KD"]["change"] == pytest.approx(0.17)
+    assert told["KD"]["change_interval"] == pytest.approx(student_s([0.20, 0.14]))
+    assert told["KD"]["verdict"] == "these two networks differ (p < 0.001)"  # of the first pair: 20 of 20 discordant
+    assert told["Teacher"]["over"] == "100 images"
+
+
+THREE = {"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "DKD": [60, 66, 61], "CRD": [56, 58, 58]}
+
+
+def test_three_seeds_judge_a_method_by_pairs_of_one_seed():
+    told = table(made(THREE, METHODS))
+    raw = {label: stats.ttest_rel(THREE[label], THREE["Independent"]).pvalue for label in ("KD", "DKD", "CRD")}
+    assert raw["KD"] < raw["CRD"] < raw["DKD"]
+    expected = {"KD": 3 * raw["KD"], "CRD": 2 * raw["CRD"], "DKD": raw["DKD"]}  # Holm, over the three compared
+    assert told["KD"]["verdict"] == f"better (p = {expected['KD']:.2g})"
+    assert told["CRD"]["verdict"] == f"worse (p = {expected['CRD']:.2g})"
+    assert told["DKD"]["verdict"] == f"not distinguishable (p = {expected['DKD']:.2g})"
+    assert expected["CRD"] < 0.05 < expected["DKD"]
+    for label in ("KD", "DKD", "CRD"):
+        differences = changes(THREE[label], THREE["Independent"])
+        assert told[label]["change"] == pytest.approx(statistics.fmean(differences))
+        assert told[label]["change_interval"] == pytest.approx(student_s(differences))
+        assert told[label]["interval"] == pytest.approx(student_s(shares(THREE[label])))
+        assert told[label]["seeds"] == 3
+
+
+def test_a_method_that_passes_alone():
+    right = {"Teacher": [90], "Independent": [60, 60, 60], "KD": [64, 66, 63]}
+    p = stats.ttest_1samp([4, 6, 3], 0).pvalue
+    assert 0.025 < p < 0.05
+    assert table(made(right))["KD"]["verdict"] == f"better (p = {p:.2g})"
+
+
+def test_holm_counts_every_method_compared():
+    right = {"Teacher": [90], "Independent": [60, 60, 60], "KD": [64, 66, 63], "CRD": [61, 59, 61]}
+    p = stats.ttest_1samp([4, 6, 3], 0).pvalue
+    told = table(made(right, METHODS))
+    assert told["KD"]["verdict"] == f"not distinguishable (p = {2 * p:.2g})"
+    other = stats.ttest_1samp([1, -1, 1], 0).pvalue
+    assert told["CRD"]["verdict"] == f"not distinguishable (p = {other:.2g})"
+
+
+def test_without_a_twin_there_is_no_change():
+    told = table(made({"Teacher": [90], "KD": [75, 76, 77]}))
+    assert told["KD"]["change"] is told["KD"]["change_interval"] is told["KD"]["verdict"] is None
+    assert [comparison.as_text(told["KD"], key) for key in ("change", "change_interval", "verdict")] == ["–"] * 3
+    assert told["KD"]["accuracy"] == pytest.approx(0.76)
+
+
+def test_a_twin_on_other_pictures_is_none():
+    told = table(made({"Teacher": [90], "Independent": [60], "KD": [75]}, digest={"Independent": "other"}))
+    assert told["KD"]["change"] is told["KD"]["verdict"] is None
+
+
+def test_only_pairs_of_one_seed_are_compared():
+    # Two of three seeds have a twin: a change of 10 and 20 points, and no word about the method.
+    told = table(made({"Teacher": [90], "Independent": [60, 60], "KD": [70, 80, 99]}))
+    assert told["KD"]["change"] == pytest.approx(0.15)
+    assert told["KD"]["seeds"] == 3
+    assert told["KD"]["verdict"] == "these two networks differ (p = 0.002)"  # 10 of 10 discordant: 2 * (1/2)^10
+
+
+def test_the_independent_student_and_the_teacher_are_compared_with_nothing():
+    told = table(made(THREE, METHODS))
+    assert told["Independent"]["change"] is told["Teacher"]["change"] is None
+    assert told["Independent"]["verdict"] is told["Teacher"]["verdict"] is None
+
+
+def test_what_has_not_finished_has_no_row():
+    assert list(table(made({"Teacher": [90], "KD": [75]}, METHODS))) == ["Teacher", "KD"]
+    assert comparison.rows(made({}, METHODS, seeds=1)) == []
+
+
+def test_columns_of_a_recipe_are_means_over_the_seeds():
+    told = table(made({"Teacher": [90], "KD": [70, 80]}, columns={"wrong": "Wrong"},
+                      measure=lambda record: {"wrong": 1 - record.result["test"]["top1"]}))
+    assert told["KD"]["wrong"] == pytest.approx(0.25)
+    assert told["Teacher"]["wrong"] == pytest.approx(0.1)
+    titles = comparison.titles(made({}, METHODS, seeds=1, columns={"wrong": "Wrong"}).plan.recipe)
+    assert list(titles.values())[-4:] == ["Agreement", "Wrong", "Parameters", "ms / image"]
+    assert list(titles)[:3] == ["label", "network", "seeds"]
+
+
+@pytest.mark.parametrize(("right", "label", "expected"), [
+    ({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)]}, "KD", {
+        "label": "KD", "network": "resnet8", "seeds": "1", "loss": "0.5000", "accuracy": "75.00%",
+        "interval": "65.70% to 82.45%, over 100 images", "change": "+15.00 pts",
+        "verdict": "these two networks differ (p = 0.017)", "kl_to_teacher": "0.1250", "agreement": "75.00%",
+        "parameters": "78,042", "milliseconds": "1.25"}),
+    ({"Teacher": [90], "Independent": [80, 80], "KD": [77, 76]}, "KD", {
+        "accuracy": "76.50% ± 0.71%", "interval": "70.15% to 82.85%, over 2 seeds", "change": "-3.50 pts",
+        "change_interval": "-9.85 to +2.85"}),  # t(0.975) of one degree of freedom, 12.7062, times half a point
+    ({"Teacher": [90]}, "Teacher", {"change": "–", "kl_to_teacher": "–", "agreement": "–", "verdict": "–"}),
+])
+def test_a_cell_as_people_read_it(right, label, expected):
+    row = table(made(right))[label]
+    assert {key: comparison.as_text(row, key) for key in expected} == expected
+
+
+def remarks(right, labels_of=METHODS, **more):
+    outcome = made(right, labels_of, **more)
+    return comparison.remarks(outcome, comparison.rows(outcome))
+
+
+def test_remarks_on_one_seed_name_the_numbers_and_their_limit():
+    low, high = wilson(75)
+    assert remarks({"Teacher": [90], "Independent": [60], "KD": [75], "CRD": [70]}) == [
+        "Teacher (resnet20): 90.00% in this very pipeline.",
+        "Highest mean accuracy among the students with a method: KD, 75.00% "
+        f"({low:.2%} to {high:.2%} over 100 images).",
+        "Closest to its teacher: KD, KL 0.1250 nats.",
+        "1 seed cannot say that a method is better: that takes 3 or more.",
+    ]
+
+
+def test_the_closest_need_not_be_the_best():
+    told = remarks({"Teacher": [90], "Independent": [60], "KD": [65], "CRD": [70]})
+    assert any(each.startswith("Highest mean accuracy among the students with a method: CRD, 70.00%") for each in told)
+    assert "Closest to its teacher: KD, KL 0.1250 nats." in told
+
+
+def test_a_teacher_no_better_than_its_students_is_warned_of():
+    told = remarks({"Teacher": [70], "Independent": [70], "KD": [75], "CRD": [69]})
+    assert told[1] == "Careful: Teacher is no better than Independent, KD; there is little to learn from it."
+
+
+def test_a_better_teacher_is_not_warned_of():
+    assert not any("Careful" in each for each in remarks({"Teacher": [76], "Independent": [60], "KD": [75]}))
+
+
+def test_two_seeds_cannot_say_it_either():
+    told = remarks({"Teacher": [90], "Independent": [60, 61], "KD": [75, 76]})
+    assert told[-1] == "2 seeds cannot say that a method is better: that takes 3 or more."
+
+
+def test_from_three_seeds_on_methods_are_named_better_or_worse():
+    told = remarks(THREE)
+    assert told[-2:] == [
+        "Better than the independent student (paired by seed, Holm-adjusted p < 0.05): KD.",
+        "Worse than the independent student (paired by seed, Holm-adjusted p < 0.05): CRD.",
+    ]
+    assert not any("cannot say" in each for each in told)
+
+
+def test_the_fewest_seeds_decide_what_may_be_said():
+    told = remarks({"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "CRD": [56]})
+    assert told[-1] == "1 seed cannot say that a method is better: that takes 3 or more."
+    assert not any(each.startswith(("Better", "Worse")) for each in told)
+
+
+def test_nothing_is_said_of_what_was_not_measured():
+    assert remarks({}, seeds=1) == []
+    assert remarks({"Teacher": [90]}, seeds=1) == []
+
+
+def test_nothing_of_methods_without_a_method():
+    assert remarks({"Teacher": [90], "Independent": [60]}) == ["Teacher (resnet20): 90.00% in this very pipeline."]
+
+
+def test_remarks_of_the_recipe_come_last():
+    told = remarks({"Teacher": [90], "KD": [60]}, remarks=lambda outcome: ["And one more."])
+    assert told[-1] == "And one more."

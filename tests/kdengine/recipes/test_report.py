@@ -1,0 +1,188 @@
+"""The lab report: everything that was measured and how, in two files that need nothing beside them."""
+
+import dataclasses
+import json
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+from kdengine.methods import METHODS
+from kdengine.recipes import comparison, report
+from tests.kdengine.recipes.scene import COUNT, PACKAGES, drawn_from, made
+
+LABELS = {"Independent": ("none", {}), "KD": ("kd", {"temperature": 3.0}), "DKD": ("dkd", {})}
+RIGHT = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "DKD": [58]}
+HARMFUL = "<img src=x onerror=alert(1)> & co"
+VOID = {"br", "col", "hr", "img", "input", "link", "meta"}
+
+
+class Page(HTMLParser):
+    """A page's tags with their attributes, its texts by the tag that holds them, and whether every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.open = [], {}, []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(text)
+
+    def named(self, tag):
+        return [attributes for each, attributes in self.tags if each == tag]
+
+
+@pytest.fixture
+def outcome():
+    return made(RIGHT, LABELS)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+
+
+def test_markdown_holds_the_table_as_it_is(outcome):
+    lines = report.markdown(outcome).splitlines()
+    titles = comparison.titles(outcome.plan.recipe)
+    start = lines.index("## Results") + 2
+    assert lines[start].count("|") == lines[start + 1].count("|") == len(titles) + 1
+    assert cells(lines[start])[1:4] == ["Network", "Seeds", "Test loss"]
+    shown = [cells(line) for line in lines[start + 2:start + 2 + len(RIGHT)]]
+    assert shown == [[comparison.as_text(row, key) for key in titles] for row in comparison.rows(outcome)]
+    assert [row[0] for row in shown] == list(RIGHT)
+    assert "75.00%" in shown[2] and "+15.00 pts" in shown[2]
+
+
+FACTS = [
+    "python -m kdengine recipe two_ways --scale quick --seeds 1",
+    "Which way is better?",
+    "these two networks differ (p = 0.017)",
+    "1 seed cannot say that a method is better: that takes 3 or more.",
+    "A processor (cpu)", "Linux x86_64, Python 3.11.9", "c0ffee",
+    *PACKAGES, *PACKAGES.values(),
+    "Handwritten digits", "d1g357", "1258", "180", "crop",
+    "resnet8, kd (temperature 3.0), taught by Teacher; 20 epochs, batch 64, sgd 0.05, cosine, weight decay 0.0005",
+    "resnet20, none; 20 epochs, batch 64, sgd 0.05, cosine, weight decay 0.0005",
+    "kd, seed 0", "12 s, 2,345 images a second, beside 2 others; 25.0 MFLOPs, 0.31 MB",
+]
+
+
+@pytest.mark.parametrize("write", [report.markdown, report.html])
+def test_it_says_how_it_was_made(outcome, write):
+    text = write(outcome)
+    assert [fact for fact in FACTS if fact not in text] == []
+
+
+def test_it_holds_the_formula_and_source_of_every_method_used_and_of_no_other(outcome):
+    text, page = report.markdown(outcome), report.html(outcome)
+    for name in ("none", "kd", "dkd"):
+        method = METHODS[name]
+        assert f"$${method.formula}$$" in text
+        assert f"**{method.title}** (`{name}`): {method.summary} Source: {method.source}." in text
+        assert f"<h3>{method.title}</h3>" in page
+        assert method.source in page
+    assert text.count("$$") == 2 * 3
+    assert page.count("<h3>") == 3
+
+
+def test_the_page_parses_and_holds_every_row(outcome):
+    page = Page(report.html(outcome))
+    for row in comparison.rows(outcome):
+        for key in comparison.titles(outcome.plan.recipe):
+            assert comparison.as_text(row, key) in page.texts["td"]
+    assert set(comparison.titles(outcome.plan.recipe).values()) - {""} <= set(page.texts["th"])
+    assert page.texts["h1"] == ["Two ways"]
+    assert page.texts["li"] == comparison.remarks(outcome, comparison.rows(outcome))
+
+
+def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(outcome):
+    text = report.html(outcome)
+    page = Page(text)
+    assert len(page.named("svg")) == 2 == len(page.named("figcaption"))  # accuracies, and how they learned
+    assert len(page.named("math")) == len(LABELS)
+    assert page.named("script") == page.named("link") == page.named("iframe") == page.named("object") == []
+    assert "@import" not in text and "url(http" not in text
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "xlink:href", "data", "srcset", "action"):
+                assert value.startswith(("data:", "#")), (tag, name, value)
+
+
+def test_the_curves_are_those_of_the_first_seed(outcome):
+    drawn = report.figures(outcome, comparison.rows(outcome))
+    held = drawn_from(drawn["Validation accuracy while training, first seed."])
+    assert [(each["run"], each["epoch"], each["accuracy"]) for each in held] == [
+        (label, epoch, epoch / 4) for label in LABELS for epoch in (1, 2)]
+
+
+def test_the_accuracies_are_drawn_with_their_intervals(outcome):
+    table = comparison.rows(outcome)
+    drawn = report.figures(outcome, table)["Accuracy on the test images, with 95% intervals."]
+    assert drawn_from(drawn) == [{"label": row["label"], "accuracy": row["accuracy"], "low": row["interval"][0],
+                                  "high": row["interval"][1]} for row in table]
+
+
+def test_text_is_text_and_never_markup():
+    outcome = made({"Teacher": [90], "Independent": [60], HARMFUL: [75]}, title=HARMFUL, question=HARMFUL,
+                   columns={"share": HARMFUL}, measure=lambda record: {"share": 0.5})
+    text = report.html(outcome)
+    page = Page(text)
+    assert page.named("img") == []
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert page.texts["h1"] == page.texts["title"] == [HARMFUL]
+    assert HARMFUL in page.texts["td"] and HARMFUL in page.texts["th"] and HARMFUL in page.texts["p"]
+    for drawn in text.split("<svg")[1:]:  # Vega writes the label too
+        ElementTree.fromstring("<svg" + drawn.split("</svg>")[0] + "</svg>")
+
+
+def test_a_bar_in_a_name_leaves_the_markdown_table_whole():
+    lines = report.markdown(made({"Teacher": [90], "A|B": [75]})).splitlines()
+    assert sum(line.startswith("| A\\|B |") for line in lines) == 2  # in the results, and in the settings
+
+
+def test_columns_of_the_recipe_and_its_figures_are_in_it():
+    import altair
+
+    chart = altair.Chart(altair.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q")
+    outcome = made(RIGHT, LABELS, columns={"wrong": "Wrong"}, figures=lambda outcome: {"Drawn for it.": chart},
+                   measure=lambda record: {"wrong": 1 - record.result["test"]["top1"]})
+    page = Page(report.html(outcome))
+    assert "Wrong" in page.texts["th"]
+    assert {"40.00%", "25.00%", "42.00%"} <= set(page.texts["td"])
+    assert page.texts["figcaption"][1] == "Drawn for it."
+    assert "| Wrong |" in report.markdown(outcome)
+
+
+def test_a_recipe_half_done_has_a_report_of_that_half():
+    outcome = made({"Teacher": [90]}, LABELS, seeds=1)
+    page = Page(report.html(outcome))
+    assert len(page.named("svg")) == 1  # nobody has learned from it yet
+    assert "90.00%" in page.texts["td"]
+    assert f"{COUNT}" in page.texts["td"]
+
+
+def test_page_text_and_the_records_they_came_from_lie_beside_each_other(outcome, tmp_path):
+    page = report.write(outcome, tmp_path / "new" / "report")
+    assert page == tmp_path / "new" / "report" / "report.html"
+    assert page.read_text(encoding="utf-8") == report.html(outcome)
+    assert (page.parent / "report.md").read_text(encoding="utf-8") == report.markdown(outcome)
+    held = json.loads((page.parent / "records.json").read_text(encoding="utf-8"))
+    assert held["command"] == outcome.plan.command
+    assert {(each["label"], each["seed"]): each["record"] for each in held["runs"]} == {
+        key: dataclasses.asdict(record) for key, record in outcome.records.items()}
+    assert sorted(path.name for path in page.parent.iterdir()) == ["records.json", "report.html", "report.md"]

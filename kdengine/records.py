@@ -27,6 +27,9 @@ FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "inter
 ACTIVE = (QUEUED, STARTING, RUNNING)
 RESUMABLE = (STOPPED, FAILED, INTERRUPTED)
 
+FIRST_STAGE = "_first"
+"""How the names of first stages end: methods that run before another, and are no result of their own."""
+
 LEARNING_RATES = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3}
 """Optimisers and the learning rate each starts from where none is given."""
 SCHEDULES = ("constant", "cosine", "step")

@@ -12,7 +12,17 @@ from typing import Any
 from kdengine import runs, uncertainty
 from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, runs_root
-from kdengine.records import FINISHED, HISTORY, PREDICTIONS, RECORD, STUDENT, Record, read_record, read_rows
+from kdengine.records import (
+    FINISHED,
+    FIRST_STAGE,
+    HISTORY,
+    PREDICTIONS,
+    RECORD,
+    STUDENT,
+    Record,
+    read_record,
+    read_rows,
+)
 
 SHIPPED = "records"
 """Where, in the checkpoints folder, each shipped checkpoint's record, history and predictions lie."""
@@ -49,9 +59,8 @@ def finished() -> dict[str, Record]:
         except KDError:
             continue  # a damaged record must not hide the others
     shipped = dict(sorted(shipped.items(), key=lambda item: (item[1].created, item[1].id)))
-    every = runs.all_runs()
-    parts = {record.configuration.initial for record in every}  # a first stage is no result of its own
-    own = {record.id: record for record in every if record.state == FINISHED and record.id not in parts}
+    own = {record.id: record for record in runs.all_runs()
+           if record.state == FINISHED and not record.configuration.method.endswith(FIRST_STAGE)}
     return shipped | own
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, STOPPED, Con
 from kdengine.worker import SLOTS
 
 _POLL_S = 0.3
+_TRIES = 3
+"""How often a run is resumed at one and the same epoch before its worker counts as unable to go on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def run(
     """
     wanted = _wanted(parts, seeds)
     told = -1
+    tries: Counter[tuple[str, int]] = Counter()
     try:
         while True:
             found = _found(wanted)
@@ -64,7 +68,7 @@ def run(
             if not keep_going():
                 _stop(found)
                 return done
-            if not _advance(wanted, found):
+            if not _advance(wanted, found, tries):
                 return done
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
@@ -154,15 +158,27 @@ def _stop(found: dict[tuple[str, int], Record]) -> None:
                     runs.stop(run)
 
 
-def _advance(wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record]) -> bool:
-    """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start."""
+def _advance(
+    wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record], tries: Counter[tuple[str, int]]
+) -> bool:
+    """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start.
+
+    tries: how often this sweep has resumed a run at an epoch.
+    """
     states = {key: runs.state(record.id) for key, record in found.items()}
     active = {found[key].group for key, state in states.items() if state in ACTIVE}
     if len(active) >= SLOTS:
         return True
     cut_off = [found[key] for key, state in states.items() if _cut_off(found[key], state)]
-    if cut_off:
-        together = {record.id: record for record in cut_off if record.group == cut_off[0].group}
+    together = {record.id: record for record in cut_off if record.group == cut_off[0].group}
+    for record in list(together.values()):
+        tries[record.id, record.status["epoch"]] += 1
+        if tries[record.id, record.status["epoch"]] > _TRIES and record.state != STOPPED:
+            del together[record.id]
+            runs.set_state(record, FAILED, reason=(
+                f"Its worker died {_TRIES} more times at epoch {record.status['epoch'] + 1}. "
+                f"`python -m kdengine runs {record.id} --log` may say why."))
+    if together:
         before = {record.configuration.initial for record in together.values()} - {None}  # first stages, cut off too
         runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
         runs.resume(list(together))

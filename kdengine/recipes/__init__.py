@@ -49,8 +49,14 @@ def plan(name: str, scale: str = "quick", seeds: int = 1, **changes: Any) -> Pla
 def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
     """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
 
-    See `sweeps.run`. Raises KDError while another process runs the same plan.
+    See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, for
+    data or networks nobody knows.
     """
+    from kdengine import data, models
+
+    for part in asked.parts:
+        data.require(part.configuration.data)
+        models.require(part.configuration.student)
     place = _place(asked)
     lock = FileLock(place / _LOCK, timeout=_LOCK_PATIENCE_S)
     try:

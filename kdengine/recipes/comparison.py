@@ -134,7 +134,7 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
         "loss": mean("loss"),
         "accuracy": sure.mean,
         "std": sure.std,
-        "interval": (sure.low, sure.high),
+        "interval": (max(0.0, sure.low), min(1.0, sure.high)),  # t knows no bounds, an accuracy does
         "over": f"{first.result['test']['n']:,} images" if one else f"{len(records)} seeds",
         "change": None,
         "change_interval": None,

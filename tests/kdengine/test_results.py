@@ -56,6 +56,14 @@ def test_a_change_is_told_against_an_independent_twin(tmp_path):
     assert row("close")["verdict"] == "not distinguishable (p = 0.5)"  # 2 of 2 discordant: 2 * (1/2)^2
 
 
+def test_a_first_stage_is_no_result_but_a_network_another_started_from_is(tmp_path):
+    finished(tmp_path, "first", 50, Configuration(method="fsp_first"))
+    finished(tmp_path, "second", 60, Configuration(method="fsp", initial="first"))
+    finished(tmp_path, "plain", 70, Configuration(method="none"))
+    finished(tmp_path, "tuned", 80, Configuration(method="none", initial="plain"))
+    assert {each["name"] for each in results.rows()} == {"second", "plain", "tuned"}
+
+
 @pytest.mark.parametrize("other", [{"seed": 1}, {"epochs": 5}, {"student": "resnet20"}, {"labels_per_class": 3},
                                    {"learning_rate": 0.2}])
 def test_there_is_no_twin_that_differs_in_more_than_the_method(tmp_path, other):

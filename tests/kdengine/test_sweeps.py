@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,23 @@ def test_teachers_come_before_students_and_nothing_is_trained_twice(workers):
     assert told == [(0, 4), (1, 4), (4, 4)]
     assert sweeps.run(parts) == sweeps.finished(parts) == ids
     assert len(runs.all_runs()) == 4
+
+
+def test_a_worker_that_always_dies_is_given_up_and_told(monkeypatch):
+    def dies(ids):
+        for run in ids:
+            if configuration_of(run).method == "crd":
+                runs.set_state(runs.read(run), records.INTERRUPTED, epoch=1)
+            else:
+                pretend([run])
+
+    workers = here(monkeypatch, dies)
+    parts = family(CRD=("crd", {}))
+    assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
+    assert workers.methods == [["none"], ["none", "crd"], ["crd"], ["crd"], ["crd"]]
+    told = sweeps.failures(parts)
+    assert list(told) == [("CRD", 0)]
+    assert re.match("Its worker died 3 more times at epoch 2.*--log` may say why", told["CRD", 0])
 
 
 def test_several_seeds_share_one_teacher(workers):

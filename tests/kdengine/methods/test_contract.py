@@ -8,7 +8,7 @@ import torch
 
 from kdengine.errors import KDError
 from kdengine.methods import FIRST_STAGES, METHODS, describe, method
-from kdengine.records import Configuration
+from kdengine.records import FIRST_STAGE, Configuration
 from kdengine.signals import Signals, Wanted
 from kdengine.training import Learner
 from tests.kdengine import tiny
@@ -21,6 +21,11 @@ EVERY_BOTH = pytest.mark.parametrize(("name", "task"), [
     (name, task) for name, each in ALL.items() for task in each.tasks])
 EVERY_SEGMENTING = pytest.mark.parametrize("name", [
     name for name, each in ALL.items() if "segmentation" in each.tasks])
+
+
+def test_the_names_of_first_stages_say_so():
+    assert FIRST_STAGES and all(name.endswith(FIRST_STAGE) for name in FIRST_STAGES)
+    assert not any(name.endswith(FIRST_STAGE) for name in METHODS)
 
 
 @EVERY_BOTH

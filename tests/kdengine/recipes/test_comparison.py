@@ -84,6 +84,13 @@ def test_two_seeds_have_an_interval_and_say_nothing_of_a_method():
     assert told["Teacher"]["over"] == "100 images"
 
 
+def test_an_interval_over_seeds_ends_where_accuracies_do():
+    told = table(made({"Teacher": [90], "Independent": [60, 64], "KD": [79, 75]}))
+    low, high = student_s(shares([79, 75]))
+    assert high > 1
+    assert told["KD"]["interval"] == pytest.approx((low, 1.0))
+
+
 THREE = {"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "DKD": [60, 66, 61], "CRD": [56, 58, 58]}
 
 

@@ -304,6 +304,20 @@ def overlay(picture: Image, heat: Sequence[Sequence[float]], opacity: float) -> 
     return explain.overlay(picture, torch.tensor(heat), opacity)
 
 
+def heat_on_object(heat: Sequence[Sequence[float]], data: DataSet, index: int) -> dict[str, float] | None:
+    """Whether a heat map [h][w] of a test picture lies on its object: inside, pointing and area, in [0, 1].
+
+    See `kdengine.explain.on_object`. None where the data set does not know where its objects lie.
+    """
+    import torch
+
+    from kdengine import explain
+
+    if data.boxes is None:
+        return None
+    return explain.on_object(torch.tensor([heat]), data.boxes[index : index + 1], data.size)
+
+
 def compare_heat_maps(student: Sequence[Sequence[float]], teacher: Sequence[Sequence[float]]) -> dict[str, float]:
     """How alike two heat maps [h][w] are: rank correlation (NaN for a constant map), cosine, overlap of the top 20%."""
     import torch
@@ -352,6 +366,7 @@ __all__ = [
     "estimate",
     "example",
     "heat_map",
+    "heat_on_object",
     "kl_to_teacher",
     "list_checkpoints",
     "list_data",

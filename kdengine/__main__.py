@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", help="shipped checkpoint, run, file or ImageNet network")
     evaluate.add_argument("--data", help="data set (the one it was trained on)")
     evaluate.add_argument("--teacher", help="also measure KL to and agreement with this checkpoint")
+    evaluate.add_argument("--heat", metavar="METHOD",
+                          help="also measure whether its heat maps of the true class lie on the object: gradcam, ... "
+                               "(data sets that know where it is: shapes, shapes_tied)")
     evaluate.add_argument("--device", choices=records.DEVICES, default="auto")
     _add_json(evaluate)
 
@@ -333,6 +336,8 @@ def _evaluate(given: argparse.Namespace) -> int:
         teacher_logits = evaluation.predict(teacher, test)
     measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
     measured |= evaluation.cost(network)
+    if given.heat:
+        measured |= {f"heat_{key}": value for key, value in _heat(network, held, given.heat).items()}
     latency = measured.pop("latency")
     measured |= {f"latency_{key}": value for key, value in latency.items()}
     if given.json:
@@ -342,6 +347,21 @@ def _evaluate(given: argparse.Namespace) -> int:
                      [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
                       for key, value in measured.items() if value is not None])
     return 0
+
+
+def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
+    """How far the heat maps of a data set's test images lie on their objects."""
+    import torch
+
+    from kdengine import explain
+
+    if held.boxes is None:
+        raise KDError(f"Where the objects of {held.name} lie is not known; --heat is for shapes and shapes_tied.")
+    device = next(network.parameters()).device
+    parts = zip(held.test.images.split(100), held.test.target.split(100), strict=True)
+    maps = [explain.heat_map(network, images.to(device).float() / 255, target, method=method)
+            for images, target in parts]
+    return explain.on_object(torch.cat(maps), held.boxes, held.size)
 
 
 def _same_classes(network: Any, held: Any) -> None:

@@ -89,13 +89,15 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("alpha:O", title="alpha", sort="descending"))
-    colour = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format="%"),
+    middle = sum(point["validation"] for point in points) / max(1, len(points))
+    colour = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
                        scale=alt.Scale(scheme="viridis"))
     cells = base.mark_rect().encode(color=colour, tooltip=[
         alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
         alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])
-    numbers = base.mark_text(color="white", stroke="#1f2430", strokeWidth=0.4).encode(
-        text=alt.Text("validation:Q", format=".1%"))
+    numbers = base.mark_text().encode(  # viridis is dark where it is low
+        text=alt.Text("validation:Q", format=".1%"),
+        color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
     return alt.layer(cells, numbers).properties(width=alt.Step(64), height=alt.Step(36))
 
 

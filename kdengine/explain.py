@@ -218,6 +218,30 @@ def compare_maps(student: Tensor, teacher: Tensor) -> dict[str, float]:
     }
 
 
+def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, float]:
+    """Whether heat maps [B, h, w] in [0, 1] lie on the objects they should: means over the maps, all in [0, 1].
+
+    boxes: [B, 4], left, top, right and bottom (exclusive) in pixels of images of `size` a side; the maps are enlarged
+    to that (bilinear). `inside` is the share of the heat inside the box (Wang et al. 2020, arXiv 1910.01279),
+    `pointing` the share of maps whose hottest pixel, the first of equals, is (Zhang et al. 2016, arXiv 1608.00507),
+    `area` the share of the image that the box takes: what a map that prefers nothing gets of both. A map that is all 0
+    is on no object. Raises KDError where maps and boxes differ in number.
+    """
+    if len(heat) != len(boxes):
+        raise KDError(f"{len(heat)} heat maps and {len(boxes)} boxes are given; must be one box a map.")
+    heat = F.interpolate(heat.float()[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    pixel = torch.arange(size)
+    left, top, right, bottom = (each[:, None] for each in boxes.unbind(1))
+    across, down = (pixel >= left) & (pixel < right), (pixel >= top) & (pixel < bottom)
+    box = down[:, :, None] & across[:, None, :]
+    total = heat.sum((1, 2))
+    inside = (heat * box).sum((1, 2)) / torch.where(total > 0, total, 1)
+    hottest = heat.flatten(1).argmax(dim=1, keepdim=True)
+    pointing = box.flatten(1).gather(1, hottest)[:, 0] & (total > 0)
+    return {"inside": inside.mean().item(), "pointing": pointing.float().mean().item(),
+            "area": box.float().mean().item()}
+
+
 def overlay(picture: Image.Image, heat: Tensor, opacity: float) -> Image.Image:
     """A picture with its heat map on top: RGB, of the picture's size; dark violet is cold, yellow is hot.
 

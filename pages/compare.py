@@ -58,6 +58,8 @@ class Picture:
     image: Image.Image
     inside: Image.Image
     truth: int | None
+    index: int | None = None
+    """Its number among the test images, None where it is none of them."""
 
 
 @st.cache_data(max_entries=1)
@@ -203,7 +205,7 @@ def test_image(data: str, references: list[str]) -> Picture | None:
     any_one.button("Random", on_click=go_anywhere, args=(last,), width="stretch", disabled=last == 0)
     dispute.button("They disagree", on_click=go_to_dispute, args=(data, tuple(references)), width="stretch",
                    disabled=len(references) < 2, help="The next test image that they do not answer alike.")
-    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth)
+    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
 
 
 def go(index: int) -> None:
@@ -338,7 +340,7 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
             st.image(card.picture, width="stretch", output_format="JPEG",
                      alt=f"Where {known.name} looks for {classes[target]}")
             st.html(comparison.bars(card))
-            st.caption(f"{known.note} · {map_note(found)}")
+            st.caption(f"{known.note} · {map_note(found)}{object_note(family, picture, found)}")
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)
@@ -364,6 +366,14 @@ def map_note(found: dict) -> str:
     if not any(map(any, found["heat"])):
         return f"{told}: nothing here speaks for this class"
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
+
+
+def object_note(family: Family, picture: Picture, found: dict) -> str:
+    """How much of a map lies on the object, where the data set knows its place."""
+    if picture.index is None:
+        return ""
+    on = kdengine.heat_on_object(found["heat"], open_data(family.data), picture.index)
+    return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 
 def show_agreement(family: Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict]) -> None:

@@ -13,6 +13,7 @@ from kdengine.data.fashion_mnist import FASHION_MNIST
 from kdengine.data.folder import Folder, image_folders
 from kdengine.data.imagenette import IMAGENETTE
 from kdengine.data.pictures import picture_tensor, read_picture
+from kdengine.data.shapes import Shapes
 from kdengine.data.source import Source
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.places import data_root
@@ -24,6 +25,21 @@ DIGITS = Digits(
     views="crop",
     classes=10,
 )
+SHAPES = Shapes(
+    name="shapes",
+    title="Shapes",
+    summary="5,500 drawn scenes of 64 x 64 pixels; the class is the kind of the large object. Always there.",
+    views="flip",
+    classes=10,
+)
+SHAPES_TIED = Shapes(
+    name="shapes_tied",
+    title="Shapes, colour tied to kind",
+    summary="The same, but in training each kind has a colour of its own: will a network look at shape or colour?",
+    views="flip",
+    classes=10,
+    tied=True,
+)
 FOLDER = Folder(
     name="folder",
     title="Image folder",
@@ -31,7 +47,7 @@ FOLDER = Folder(
     views="crop+flip",
 )
 SOURCES: dict[str, Source] = {
-    each.name: each for each in (DIGITS, CIFAR10, CIFAR100, FASHION_MNIST, IMAGENETTE, FOLDER)
+    each.name: each for each in (DIGITS, SHAPES, SHAPES_TIED, CIFAR10, CIFAR100, FASHION_MNIST, IMAGENETTE, FOLDER)
 }
 
 
@@ -82,6 +98,7 @@ def load(
         labels_per_class=labels_per_class,
         share=share,
         without_class=without_class,
+        boxes=content.boxes,
     )
 
 

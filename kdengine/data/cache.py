@@ -21,6 +21,7 @@ _VERSION = 1
 """Counted up when decoding or splitting changes, so that nothing decoded the old way is found."""
 _HEADER = "content"
 """The key in the file's header; its value is one JSON string, classes and digest."""
+_BOXES = "boxes"
 _SPLITS = ("train", "validation", "test")
 
 
@@ -59,6 +60,7 @@ def _read(path: Path) -> Content | None:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads(file.metadata()[_HEADER])
+            boxes = file.get_tensor(_BOXES).clone() if _BOXES in file.keys() else None  # noqa: SIM118  it is no dict
             # Copied, since the file is mapped: were it cut short later, reading a mapped page would kill the process.
             splits = [
                 Split(*(file.get_tensor(f"{name}.{part}").clone() for part in ("images", "target")))
@@ -69,7 +71,7 @@ def _read(path: Path) -> Content | None:
         return None
     if digest(classes, *splits) != stated:
         return None
-    return Content(classes, *splits, digest=stated)
+    return Content(classes, *splits, digest=stated, boxes=boxes)
 
 
 def _write(path: Path, content: Content) -> None:
@@ -81,6 +83,8 @@ def _write(path: Path, content: Content) -> None:
         f"{name}.{part}": getattr(getattr(content, name), part).contiguous()
         for name in _SPLITS for part in ("images", "target")
     }
+    if content.boxes is not None:
+        tensors[_BOXES] = content.boxes
     header = {_HEADER: json.dumps({"classes": content.classes, "digest": content.digest})}
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial")
     try:

@@ -18,7 +18,8 @@ from kdengine.views import Split, seed_from
 class Content:
     """Classes and decoded splits, on the CPU, every image labelled.
 
-    digest: 16 hexadecimal digits over the classes and every split's images and targets.
+    digest: 16 hexadecimal digits over the classes and every split's images and targets. boxes: where the object that
+    names each test image lies, as `DataSet.boxes`; None where nobody knows.
     """
 
     classes: tuple[str, ...]
@@ -26,9 +27,12 @@ class Content:
     validation: Split
     test: Split
     digest: str
+    boxes: Tensor | None = None
 
 
-def content(classes: tuple[str, ...], train: Split, test: Split, validation: Split | None = None) -> Content:
+def content(
+    classes: tuple[str, ...], train: Split, test: Split, validation: Split | None = None, boxes: Tensor | None = None
+) -> Content:
     """The content of these splits; without a validation split, a tenth of each class of train is held out for it.
 
     Raises KDError where no class has two training images, so that there is nothing to hold out.
@@ -39,7 +43,7 @@ def content(classes: tuple[str, ...], train: Split, test: Split, validation: Spl
             raise KDError("No class has more than one training image, too few to hold a validation split out of. "
                           "Add images, or a validation split.")
         train, validation = select(train, kept), select(train, held)
-    return Content(classes, train, validation, test, digest(classes, train, validation, test))
+    return Content(classes, train, validation, test, digest(classes, train, validation, test), boxes)
 
 
 def digest(classes: tuple[str, ...], *splits: Split) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from kdengine.signals import Facts
 from kdengine.views import Split
@@ -19,7 +20,9 @@ class DataSet:
     uint8 [N, 3, H, H] and long [N]; only train can hold IGNORE. views: the default view policy's name. digest: 16
     hexadecimal digits over the classes and all splits, before `without_class`, `share` and `labels_per_class` took
     anything away. labels_per_class: labels left of each class of train, None for all. share: part of the training
-    images left. without_class: number of the class whose training images were left out, None for no class.
+    images left. without_class: number of the class whose training images were left out, None for no class. boxes: long
+    [len(test), 4], left, top, right and bottom (exclusive), in pixels, of what is seen of the object that names a test
+    image; None where nobody knows.
     """
 
     name: str
@@ -34,6 +37,7 @@ class DataSet:
     labels_per_class: int | None = None
     share: float = 1.0
     without_class: int | None = None
+    boxes: Tensor | None = None
 
     @property
     def size(self) -> int:

@@ -95,7 +95,8 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
         above = [part.label for part in taught
                  if part.teacher == label and by_label[part.label]["accuracy"] >= row["accuracy"]]
         if above:
-            told.append(f"Careful: {label} is no better than {', '.join(above)}; there is little to learn from it.")
+            whom = ", ".join(above) if len(above) <= 3 else f"{len(above)} of its students"
+            told.append(f"Careful: {label} is no better than {whom}; there is little to learn from it.")
     distilled = [by_label[part.label] for part in taught if part.configuration.method != "none"]
     if distilled:
         best = max(distilled, key=lambda row: row["accuracy"])

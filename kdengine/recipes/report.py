@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine import charts, methods, results
+from kdengine.colours import STUDENTS
 from kdengine.recipes import comparison, gallery
 from kdengine.recipes.recipe import Outcome
 from kdengine.records import Record, write_json
@@ -85,7 +86,7 @@ def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
               for record in outcome.of(part.label)[:1]}
     drawn = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)}
     drawn |= outcome.plan.recipe.figures(outcome)
-    if curves:
+    if 0 < len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
         drawn["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
     return drawn
 

@@ -8,13 +8,14 @@ import weakref
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
 from kdengine.errors import KDError
-from kdengine.explain import HEAT_MAPS, _lock, compare_maps, default_stage, heat_map, overlay
+from kdengine.explain import HEAT_MAPS, _lock, compare_maps, default_stage, heat_map, on_object, overlay
 from kdengine.models.network import Network
 from kdengine.signals import Stage
 
@@ -493,3 +494,33 @@ def test_a_heat_map_is_enlarged_upright_and_blended():
 def test_an_overlay_refuses_what_it_cannot_draw(heat, opacity, message):
     with pytest.raises(KDError, match=message):
         overlay(picture(), heat, opacity)
+
+
+def slow_on_object(heat, box, size):
+    """Share of the enlarged map inside a box, and whether its hottest pixel is, pixel by pixel."""
+    large = F.interpolate(heat[None, None], size=(size, size), mode="bilinear", align_corners=False)[0, 0].tolist()
+    left, top, right, bottom = box
+    inside = sum(large[y][x] for y in range(top, bottom) for x in range(left, right))
+    peak = max((large[y][x], -y, -x) for y in range(size) for x in range(size))
+    return inside / sum(map(sum, large)), top <= -peak[1] < bottom and left <= -peak[2] < right
+
+
+def test_heat_on_the_object_is_the_share_in_the_box_and_the_place_of_the_peak():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(6, 4, 4, generator=generator)
+    boxes = torch.tensor([[0, 0, 16, 16], [3, 2, 9, 14], [0, 0, 1, 1], [8, 0, 16, 8], [5, 5, 6, 7], [0, 8, 16, 16]])
+    slow = [slow_on_object(heat, box.tolist(), 16) for heat, box in zip(maps, boxes, strict=True)]
+    found = on_object(maps, boxes, 16)
+    assert found["inside"] == pytest.approx(sum(each[0] for each in slow) / 6, abs=1e-6)
+    assert found["pointing"] == pytest.approx(sum(each[1] for each in slow) / 6)
+    assert found["area"] == pytest.approx((256 + 72 + 1 + 64 + 2 + 128) / 6 / 256)
+
+
+def test_a_map_that_prefers_nothing_gets_the_area_and_an_empty_one_nothing():
+    box = torch.tensor([[2, 2, 6, 8]])
+    assert on_object(torch.ones(1, 4, 4), box, 8) == pytest.approx(
+        {"inside": 24 / 64, "pointing": 0.0, "area": 24 / 64})  # the first of equals is the corner
+    assert on_object(torch.zeros(1, 4, 4), box, 8) == pytest.approx(
+        {"inside": 0.0, "pointing": 0.0, "area": 24 / 64})
+    with pytest.raises(KDError, match="2 heat maps and 1 boxes"):
+        on_object(torch.ones(2, 4, 4), box, 8)

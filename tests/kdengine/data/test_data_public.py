@@ -37,10 +37,10 @@ def described(root):
 
 def test_every_data_set_is_described_in_display_order(tmp_path):
     rows = data.describe(tmp_path / "not made yet")
-    assert [row["name"] for row in rows] == ["digits", *PUBLIC, "folder"] == list(data.SOURCES)
-    assert [row["present"] for row in rows] == [True, False, False, False, False, False]
-    assert [row["classes"] for row in rows] == [10, 10, 100, 10, 10, None]
-    assert [row["download_bytes"] is not None for row in rows] == [False, True, True, True, True, False]
+    assert [row["name"] for row in rows] == ["digits", "shapes", "shapes_tied", *PUBLIC, "folder"] == list(data.SOURCES)
+    assert [row["present"] for row in rows] == [True, True, True, False, False, False, False, False]
+    assert [row["classes"] for row in rows] == [10, 10, 10, 10, 100, 10, 10, None]
+    assert [row["download_bytes"] is not None for row in rows] == [False, False, False, True, True, True, True, False]
     for row in rows:
         assert row["title"]
         assert row["summary"]

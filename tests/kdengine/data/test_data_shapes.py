@@ -1,0 +1,123 @@
+"""The drawn scenes: what is drawn, where it lies, and that colour tells the kind only where it is tied to it."""
+
+import colorsys
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdengine import data
+from kdengine.data import shapes
+from kdengine.errors import KDError
+
+AREAS = {
+    "circle": math.pi * 0.85**2,
+    "ellipse": math.pi * 0.6,
+    "ring": math.pi * (0.9 - 0.3),
+    "square": 1.5**2,
+    "rectangle": 1.9 * 1.0,
+    "cross": 2 * 1.8 * 0.6 - 0.6**2,
+    "diamond": 2 * 0.65,
+    "triangle": 3 * math.sqrt(3) / 4,
+    # Ten triangles between a corner at 1, the next inner one at 0.45, 36 degrees on, and the middle.
+    "star": 5 * 0.45 * math.sin(math.pi / 5),
+    # A disc without its lens with a disc of radius^2 0.5, 0.45 away: two circular segments.
+    "crescent": math.pi * 0.9 - (
+        0.9 * math.acos((0.45**2 + 0.9 - 0.5) / (2 * 0.45 * math.sqrt(0.9)))
+        + 0.5 * math.acos((0.45**2 + 0.5 - 0.9) / (2 * 0.45 * math.sqrt(0.5)))
+        - 0.5 * math.sqrt(4 * 0.45**2 * 0.9 - (0.45**2 + 0.9 - 0.5) ** 2)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return shapes.scenes(300, 64, "here")
+
+
+@pytest.mark.parametrize("kind", shapes.KINDS)
+def test_a_kind_has_the_area_geometry_says(kind):
+    points = (torch.arange(1200) + 0.5) / 600 - 1
+    v, u = torch.meshgrid(points, points, indexing="ij")
+    inside = shapes.KINDS[kind](u, v)
+    assert inside.float().mean() * 4 == pytest.approx(AREAS[kind], rel=3e-3)
+    # Nothing reaches beyond the square that the box and the margin reckon with.
+    assert not shapes.KINDS[kind](torch.tensor(1.01), torch.tensor(0.0))
+    assert not shapes.KINDS[kind](torch.tensor(0.0), torch.tensor(1.01))
+
+
+def test_scenes_are_balanced_and_of_the_right_form(drawn):
+    assert (drawn.images.dtype, tuple(drawn.images.shape)) == (torch.uint8, (300, 3, 64, 64))
+    assert torch.bincount(drawn.target).tolist() == [30] * 10
+    left, top, right, bottom = drawn.boxes.unbind(1)
+    assert ((left >= 0) & (left < right) & (right <= 64)).all()
+    assert ((top >= 0) & (top < bottom) & (bottom <= 64)).all()
+
+
+def test_the_same_seed_gives_the_same_scenes_and_more_of_them_begin_alike(drawn):
+    again, fewer, other = (shapes.scenes(count, 64, seed) for count, seed in ((300, "here"), (250, "here"), (300, 0)))
+    assert torch.equal(again.images, drawn.images)
+    assert torch.equal(fewer.images, drawn.images[:250])
+    assert not torch.equal(other.images, drawn.images)
+
+
+def test_the_box_ends_where_the_large_object_ends(monkeypatch):
+    monkeypatch.setattr(shapes, "MOST_OBJECTS", 1)
+    monkeypatch.setattr(shapes, "_background", lambda uniform, size: torch.zeros(20, 3, size, size))
+    monkeypatch.setattr(torch, "randn", lambda shape, generator: torch.zeros(shape))  # no noise
+    alone = shapes.scenes(20, 96, "alone")
+    for image, box in zip(alone.images, alone.boxes.tolist(), strict=True):
+        brightness = image.float().max(dim=0).values
+        rows, columns = (brightness >= brightness.max() / 2 - 1).nonzero(as_tuple=True)
+        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert box == [int(each) for each in seen]
+
+
+def hues(drawn):
+    """The hue, in [0, 1), of the middle colour within each scene's box."""
+    found = []
+    for image, (left, top, right, bottom) in zip(drawn.images, drawn.boxes.tolist(), strict=True):
+        pixels = image[:, top:bottom, left:right].reshape(3, -1).float() / 255
+        most = pixels[:, (pixels.max(0).values - pixels.min(0).values).topk(len(pixels[0]) // 3).indices]
+        found.append(colorsys.rgb_to_hsv(*most.median(dim=1).values.tolist())[0])
+    return np.array(found)
+
+
+def circular(first, second):
+    apart = np.abs(first - second) % 1
+    return np.minimum(apart, 1 - apart)
+
+
+def test_colour_tells_the_kind_only_where_it_is_tied(drawn):
+    tied = shapes.scenes(300, 64, "here", tied=True)
+    assert torch.equal(tied.boxes, drawn.boxes)  # the same scenes in other colours
+    own = drawn.target.numpy() / 10
+    assert (circular(hues(tied), own) < 0.06).mean() > 0.9
+    assert (circular(hues(drawn), own) < 0.06).mean() < 0.25  # by chance: 0.12
+
+
+def test_it_loads_like_any_data_set(tmp_path):
+    free, tied = (data.load(name, root=tmp_path, image_size=48) for name in ("shapes", "shapes_tied"))
+    assert [len(split) for split in (free.train, free.validation, free.test)] == [4000, 500, 1000]
+    assert (free.classes, free.size, free.task) == (tuple(shapes.KINDS), 48, "classification")
+    assert torch.equal(free.test.images, tied.test.images)  # colour is free in both
+    assert not torch.equal(free.train.images, tied.train.images)
+    assert torch.equal(free.boxes, shapes.scenes(1000, 48, "test").boxes)
+    again = data.load("shapes", root=tmp_path, image_size=48)  # from the disk
+    assert torch.equal(again.boxes, free.boxes) and again.digest == free.digest
+    assert data.load("digits", root=tmp_path).boxes is None
+
+
+@given(st.integers(8, 1024).filter(lambda size: not 48 <= size <= 96))
+@settings(max_examples=10, deadline=None)
+def test_other_sizes_are_refused(size):
+    with pytest.raises(KDError, match=f"image_size of shapes is {size}; allowed is a number from 48 to 96"):
+        data.load("shapes", image_size=size)
+
+
+def test_there_is_nothing_to_download():
+    with pytest.raises(KDError, match="drawn by this program"):
+        data.download("shapes")

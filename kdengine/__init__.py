@@ -193,7 +193,7 @@ def watch_recipe(name: str, scale: str, seeds: int) -> dict[str, Any]:
 
 
 def recipe_results(name: str, scale: str, seeds: int) -> dict[str, Any]:
-    """What of a recipe is finished: `table` (rows of texts under their titles), `remarks`, `figures`, `gallery`.
+    """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
     figures: Altair charts by caption. gallery: heat maps as HTML, empty where the recipe has none.
     """
@@ -202,10 +202,12 @@ def recipe_results(name: str, scale: str, seeds: int) -> dict[str, Any]:
 
     outcome = recipes.so_far(recipes.plan(name, scale, seeds))
     table = comparison.rows(outcome)
-    titles = comparison.titles(outcome.plan.recipe)
-    looks = gallery.looks(outcome) if outcome.plan.recipe.gallery else []
+    recipe = outcome.plan.recipe
+    titles = comparison.titles(recipe).values()
+    looks = gallery.looks(outcome) if recipe.gallery else []
     return {
-        "table": [{title: comparison.as_text(row, key) for key, title in titles.items()} for row in table],
+        "table": [dict(zip(titles, cells, strict=True)) for cells in comparison.texts(recipe, table)],
+        "reading": comparison.READING,
         "remarks": comparison.remarks(outcome, table),
         "figures": report.figures(outcome, table),
         "gallery": gallery.html(looks) if looks else "",

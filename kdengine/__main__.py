@@ -489,7 +489,7 @@ def _allowed(field: dict[str, Any]) -> str:
 
 
 def _recipe(given: argparse.Namespace) -> int:
-    from kdengine import recipes, sweeps
+    from kdengine import recipes
     from kdengine.recipes import comparison, report
 
     if given.name is None:
@@ -516,22 +516,20 @@ def _recipe(given: argparse.Namespace) -> int:
         print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
     outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
-    failures = sweeps.failures(asked.parts, asked.seeds)
     table = comparison.rows(outcome)
     if given.json:
         print(json.dumps(table, indent=1))
     else:
         remarks = comparison.remarks(outcome, table)
-        titles = comparison.titles(asked.recipe)
         print(f"{asked.recipe.title}. {asked.recipe.question}\n")
-        _print_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])
-        print("\n" + "\n".join(f"- {each}" for each in remarks))
+        _print_table(list(comparison.titles(asked.recipe).values()), comparison.texts(asked.recipe, table))
+        print(f"\n{comparison.READING}\n\n" + "\n".join(f"- {each}" for each in remarks))
     if given.report and outcome.records:
         page = report.write(outcome, given.report)
         print(f"Report: {page}", file=sys.stderr)
-    for (label, seed), reason in failures.items():
+    for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if outcome.failures else 0
 
 
 def _import(given: argparse.Namespace) -> int:

@@ -85,7 +85,10 @@ def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
 
 
 def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """Validation accuracy over temperature and alpha as a heat map. Points: temperature, alpha, validation."""
+    """Validation accuracy over temperature and alpha as a heat map.
+
+    Points: temperature, alpha, validation, test, and whether it is the chosen one, which is outlined.
+    """
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("alpha:O", title="alpha", sort="descending"))
@@ -98,7 +101,8 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
     numbers = base.mark_text().encode(  # viridis is dark where it is low
         text=alt.Text("validation:Q", format=".1%"),
         color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
-    return alt.layer(cells, numbers).properties(width=alt.Step(64), height=alt.Step(36))
+    outline = base.transform_filter("datum.chosen").mark_rect(filled=False, stroke="#d64550", strokeWidth=3)
+    return alt.layer(cells, numbers, outline).properties(width=alt.Step(64), height=alt.Step(36))
 
 
 def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:

@@ -67,11 +67,12 @@ def _after_first_stage(configuration: Configuration) -> Configuration:
     own = {each.name for each in dataclasses.fields(first)}
     given = {name: value for name, value in configuration.hyperparameters.items() if name in own}
     run, = _queue([dataclasses.replace(
-        configuration, method=first.name, hyperparameters=given, epochs=_first_epochs(configuration))])
+        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))])
     return dataclasses.replace(configuration, initial=run)
 
 
-def _first_epochs(configuration: Configuration) -> int:
+def first_epochs(configuration: Configuration) -> int:
+    """How many epochs the first stage of a method of two stages gets, beside those of the second."""
     return math.ceil(FIRST_STAGE_SHARE * configuration.epochs)
 
 
@@ -115,7 +116,7 @@ def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
         learnt = speeds.seconds_now(student, shared.batch_size, each.precision, backward=True)
         step += learnt
         if methods.METHODS[each.method].first_stage:
-            first_steps += _first_epochs(each) * (learnt + taught)
+            first_steps += first_epochs(each) * (learnt + taught)
     steps = len(held.train) / shared.batch_size
     seconds = START_S + steps * ((shared.epochs + 1) * step + first_steps)
     return {"seconds": seconds, "images_per_second": shared.batch_size / step}

@@ -14,12 +14,16 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from filelock import FileLock
+
 from kdengine import runs
 from kdengine.errors import KDError
+from kdengine.places import runs_root
 from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, STOPPED, Configuration, Record
 from kdengine.worker import SLOTS
 
-_POLL_S = 0.3
+_LOCK = ".sweeps.lock"
+_POLL_S = 1.0
 _TRIES = 3
 """How often a run is resumed at one and the same epoch before its worker counts as unable to go on."""
 
@@ -40,6 +44,14 @@ class Part:
     seeded: bool = True
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A run's record, and its state when it was looked at: `interrupted` where its worker was gone."""
+
+    record: Record
+    state: str
+
+
 Ids = dict[tuple[str, int], str]
 """Runs by (label, seed)."""
 
@@ -51,47 +63,52 @@ def run(
     """Train every part that is not finished, and return the finished runs.
 
     Parts that can share views and a teacher are trained side by side; as many groups at once as the machine has
-    training slots. Interrupted runs are resumed. A part whose run failed, or whose teacher's did, is left out.
-    on_change(done, of) is called when a run has finished. keep_going() is asked a few times a second; once it is
-    False, and on Ctrl-C, what is training stops at its last complete epoch.
+    training slots. Interrupted runs are resumed; what had been stopped or had failed before is taken up once more. A
+    part that fails, or is stopped by somebody, meanwhile is left out, and so is what leans on it. on_change(done, of)
+    is called when a run has finished. keep_going() is asked about once a second; once it is False, and on Ctrl-C, what
+    is training stops at its last complete epoch.
     """
     wanted = _wanted(parts, seeds)
-    told = -1
+    again = {each.record.id for each in _look(wanted).values() if each.state in (STOPPED, FAILED)}
     tries: Counter[tuple[str, int]] = Counter()
+    told = -1
     try:
         while True:
-            found = _found(wanted)
-            done = {key: record.id for key, record in found.items() if record.state == FINISHED}
+            # One process at a time looks and starts: two sweeps that share a network would both train it.
+            with FileLock(runs_root() / _LOCK):
+                found = _look(wanted)
+                going = keep_going()
+                busy = going and _advance(wanted, found, tries, again)
+            done = {key: each.record.id for key, each in found.items() if each.state == FINISHED}
             if len(done) != told:
                 told = len(done)
                 on_change(told, len(wanted))
-            if not keep_going():
+            if not going:
                 _stop(found)
-                return done
-            if not _advance(wanted, found, tries):
+            if not busy:
                 return done
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        _stop(_found(wanted))
+        _stop(_look(wanted))
         raise
 
 
-def records(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Record | None]:
-    """The run of each part of a sweep by (label, seed), None where it has none yet."""
+def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Seen | None]:
+    """The run of each part of a sweep as it is now, by (label, seed); None where it has none yet."""
     wanted = _wanted(parts, seeds)
-    found = _found(wanted)
+    found = _look(wanted)
     return {key: found.get(key) for key in wanted}
 
 
 def finished(parts: Sequence[Part], seeds: int = 1) -> Ids:
     """The runs of a sweep that have finished so far."""
-    return {key: record.id for key, record in _found(_wanted(parts, seeds)).items() if record.state == FINISHED}
+    return {key: each.record.id for key, each in _look(_wanted(parts, seeds)).items() if each.state == FINISHED}
 
 
 def failures(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], str]:
     """Why parts of a sweep have failed, by (label, seed)."""
-    found = _found(_wanted(parts, seeds)).items()
-    return {key: record.status["reason"] for key, record in found if record.state == FAILED}
+    found = _look(_wanted(parts, seeds)).items()
+    return {key: each.record.status["reason"] for key, each in found if each.state == FAILED}
 
 
 def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
@@ -104,23 +121,35 @@ def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
     return wanted
 
 
-def _found(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Record]:
-    """The run of each part, where there is one: the first that finished, as others may lean on it, else the newest."""
+def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Seen]:
+    """The run of each part, where there is one: the first that finished, as others may lean on it, else the newest.
+
+    Whether a run's worker lives is looked up after its record is read, and the record is read again where it does not:
+    what has finished in between counts as finished.
+    """
     held: dict[Hashable, Record] = {}
     for record in runs.all_runs():
         key = _key(record.configuration)
         if key not in held or record.state == FINISHED:
             held[key] = record
-    found: dict[tuple[str, int], Record] = {}
+    found: dict[tuple[str, int], Seen] = {}
     for place, part in wanted.items():
         configuration = _concrete(part, wanted, found)
         if configuration is not None and (record := held.get(_key(configuration))):
-            found[place] = record
+            with suppress(KDError):  # it has been removed meanwhile
+                found[place] = _seen(record)
     return found
 
 
+def _seen(record: Record) -> Seen:
+    if record.state not in ACTIVE:
+        return Seen(record, record.state)
+    state = runs.state(record.id)
+    return Seen(runs.read(record.id), state)
+
+
 def _concrete(
-    part: Part, wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record]
+    part: Part, wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Seen]
 ) -> Configuration | None:
     """The part's configuration with the runs it leans on by id; None while they are not finished."""
     leans = {}
@@ -128,10 +157,10 @@ def _concrete(
         if label is None:
             continue
         seed = part.configuration.seed if (label, part.configuration.seed) in wanted else 0
-        record = found.get((label, seed))
-        if record is None or record.state != FINISHED:
+        each = found.get((label, seed))
+        if each is None or each.state != FINISHED:
             return None
-        leans[field] = record.id
+        leans[field] = each.record.id
     return dataclasses.replace(part.configuration, **leans)
 
 
@@ -150,38 +179,30 @@ def _key(configuration: Configuration) -> Hashable:
     return tuple(asked.items())
 
 
-def _stop(found: dict[tuple[str, int], Record]) -> None:
-    for record in found.values():
-        for run in (record.id, record.configuration.initial):  # it may be waiting for its first stage
+def _stop(found: dict[tuple[str, int], Seen]) -> None:
+    for each in found.values():
+        for run in (each.record.id, each.record.configuration.initial):  # it may be waiting for its first stage
             if run is not None:
                 with suppress(KDError):  # it is not active, or has ended just now
                     runs.stop(run)
 
 
 def _advance(
-    wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Record], tries: Counter[tuple[str, int]]
+    wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Seen], tries: Counter[tuple[str, int]],
+    again: set[str],
 ) -> bool:
     """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start.
 
-    tries: how often this sweep has resumed a run at an epoch.
+    tries: how often this sweep has resumed a run at an epoch. again: runs that had ended before this sweep began and
+    are to be taken up once more.
     """
-    states = {key: runs.state(record.id) for key, record in found.items()}
-    active = {found[key].group for key, state in states.items() if state in ACTIVE}
+    active = {each.record.group for each in found.values() if each.state in ACTIVE}
     if len(active) >= SLOTS:
         return True
-    cut_off = [found[key] for key, state in states.items() if _cut_off(found[key], state)]
-    together = {record.id: record for record in cut_off if record.group == cut_off[0].group}
-    for record in list(together.values()):
-        tries[record.id, record.status["epoch"]] += 1
-        if tries[record.id, record.status["epoch"]] > _TRIES and record.state != STOPPED:
-            del together[record.id]
-            runs.set_state(record, FAILED, reason=(
-                f"Its worker died {_TRIES} more times at epoch {record.status['epoch'] + 1}. "
-                f"`python -m kdengine runs {record.id} --log` may say why."))
-    if together:
-        before = {record.configuration.initial for record in together.values()} - {None}  # first stages, cut off too
+    if together := _cut_off(found, tries, again):
+        before = {record.configuration.initial for record in together} - {None}  # first stages, cut off too
         runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
-        runs.resume(list(together))
+        runs.resume([record.id for record in together])
         return True
     groups: dict[str, dict[Hashable, Configuration]] = {}  # two parts of one configuration are one run
     for key, part in wanted.items():
@@ -193,12 +214,34 @@ def _advance(
     return bool(active)
 
 
-def _cut_off(record: Record, state: str) -> bool:
-    """Whether a run can go on: it was stopped or interrupted, or failed because its first stage was."""
-    if state == FAILED and record.configuration.initial is not None:
+def _cut_off(
+    found: dict[tuple[str, int], Seen], tries: Counter[tuple[str, int]], again: set[str]
+) -> list[Record]:
+    """The runs of one group that are to go on now. One whose worker dies at one epoch too often has failed for good."""
+    ended = {each.record.id: each for each in found.values()
+             if each.state == INTERRUPTED or each.record.id in again or _first_stage_cut_off(each)}
+    together = []
+    for run, each in ended.items():
+        if together and together[0].group != each.record.group:
+            continue
+        epoch = each.record.status["epoch"]
+        tries[run, epoch] += 1
+        if tries[run, epoch] > _TRIES:
+            runs.set_state(each.record, FAILED, reason=(
+                f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
+                f"`python -m kdengine runs {run} --log` may say why."))
+        else:
+            together.append(each.record)
+    again -= {record.id for record in together}
+    return together
+
+
+def _first_stage_cut_off(each: Seen) -> bool:
+    """Whether a run failed only because its first stage was stopped or interrupted."""
+    if each.state == FAILED and each.record.configuration.initial is not None:
         with suppress(KDError):  # the first stage has been removed
-            return runs.state(record.configuration.initial) in (STOPPED, INTERRUPTED)
-    return state in (STOPPED, INTERRUPTED)
+            return runs.state(each.record.configuration.initial) in (STOPPED, INTERRUPTED)
+    return False
 
 
 def check(parts: Sequence[Part]) -> None:

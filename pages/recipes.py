@@ -10,8 +10,8 @@ from kdengine.uncertainty import SEEDS_FOR_A_METHOD
 
 SCALES = {
     "quick": "**Quick**: minutes on two CPU cores, small networks, few epochs.",
-    "lab": "**Lab**: what a lab sheet asks for, 40 epochs. A GPU, or a night.",
-    "paper": "**Paper**: the published schedule, 240 epochs. A GPU.",
+    "lab": "**Lab**: what a lab sheet asks for, 40 epochs. Needs a GPU.",
+    "paper": "**Paper**: 240 epochs, as long as published comparisons train. Needs a GPU, and patience.",
 }
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -61,7 +61,9 @@ def describe(name: str, scale: str, seeds: int) -> None:
     count = len(parts) + (seeds - 1) * len(taught)
     share = f"{about['share']:.0%} of " if about["share"] < 1 else ""
     st.subheader(recipe["question"])
-    st.markdown(f"{SCALES[scale]} {count} networks on {share}`{about['data']}`, {about['epochs']} epochs.")
+    labels = about["labels_per_class"]
+    few = f" The students read {labels} labels a class, the teacher all." if labels else ""
+    st.markdown(f"{SCALES[scale]} {count} networks on {share}`{about['data']}`, {about['epochs']} epochs.{few}")
     with st.expander(f"What it trains: {len(parts)} networks" + (f", students {seeds} times" if seeds > 1 else "")):
         st.dataframe(
             [{"Network": part["label"], "Architecture": part["network"], "Method": part["method"],
@@ -78,6 +80,7 @@ def present(data: str) -> bool:
     size = known[data]["download_bytes"]
     st.info(f"{known[data]['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB) on the "
             "**Distill** page, or put into the data folder.")
+    st.page_link("../pages/distill.py", label="To the Distill page →", query_params={"data": known[data]["title"]})
     return False
 
 
@@ -86,12 +89,12 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
     watched = kdengine.watch_recipe(name, scale, seeds)
     networks = watched["networks"]
     done = finished(networks)
-    epochs = recipes()[name]["scales"][scale]["epochs"]
     bar, button = st.columns([5, 1], vertical_alignment="center")
     if watched["running"]:
         active = [each for each in networks if each["state"] in ACTIVE]
-        part = sum(min(1.0, each["epoch"] / epochs) for each in active)
-        now = ", ".join(dict.fromkeys(each["label"] for each in active)) or "starting"
+        part = sum(each["epoch"] / each["epochs"] for each in active)
+        labels = list(dict.fromkeys(each["label"] for each in active))
+        now = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "") or "a moment …"
         bar.progress((len(done) + part) / len(networks), f"{len(done)} of {len(networks)} networks trained · {now}")
         if button.button("Stop", width="stretch"):
             kdengine.stop_recipe(name, scale, seeds)
@@ -107,21 +110,16 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
                 try:
                     kdengine.start_recipe(name, scale, seeds)
                 except KDError as error:
-                    st.info(str(error))
+                    st.toast(str(error))
                 st.rerun()
         for each in networks:
             if each["state"] == FAILED:
                 st.error(f"{each['label']}, seed {each['seed']}, failed: {each['reason']}")
-        if watched["log"] and not begun_well(watched):
+        if watched["log"] and len(done) < len(networks):
             with st.expander("What its process printed"):
                 st.code(watched["log"])
     if was_running and (not watched["running"] or tuple(done) != st.session_state.get("shown")):
         st.rerun()
-
-
-def begun_well(watched: dict) -> bool:
-    """Whether the last process left nothing undone."""
-    return all(each["state"] == FINISHED for each in watched["networks"])
 
 
 def finished(networks: list[dict]) -> list[str]:
@@ -134,6 +132,7 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
     found = results_of(name, scale, seeds, runs)
     st.subheader("Table")
     st.dataframe(found["table"], hide_index=True, width="stretch")
+    st.caption(found["reading"])
     st.subheader("Observations")
     st.markdown("\n".join(f"- {each}" for each in found["remarks"]))
     st.subheader("Figures")
@@ -149,9 +148,9 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
     st.subheader("Lab report")
     left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
     left.download_button("Download HTML", lambda: report_of(name, scale, seeds, runs)["html"],
-                         f"{name}-{scale}.html", "text/html", width="stretch")
+                         f"{name}-{scale}-{seeds}.html", "text/html", width="stretch")
     right.download_button("Download Markdown", lambda: report_of(name, scale, seeds, runs)["markdown"],
-                          f"{name}-{scale}.md", "text/markdown", width="stretch")
+                          f"{name}-{scale}-{seeds}.md", "text/markdown", width="stretch")
     note.caption("Hardware, versions, data, settings, tables, figures and formulas, from the runs' own records.")
 
 
@@ -165,4 +164,7 @@ if present(recipes()[name]["scales"][scale]["data"]):
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(
         name, scale, seeds, watched["running"])
     if runs:
-        show(name, scale, seeds, runs)
+        try:
+            show(name, scale, seeds, runs)
+        except KDError as error:
+            st.error(str(error))

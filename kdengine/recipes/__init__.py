@@ -50,14 +50,10 @@ def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: No
     """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
 
     See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, for
-    data or networks nobody knows.
+    networks nobody knows, and data that are not here.
     """
-    from kdengine import data, models
-
-    for part in asked.parts:
-        data.require(part.configuration.data)
-        models.require(part.configuration.student)
     place = _place(asked)
+    place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place / _LOCK, timeout=_LOCK_PATIENCE_S)
     try:
         lock.acquire()
@@ -65,8 +61,10 @@ def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: No
         raise KDError(f"{asked.recipe.name} is being run like this already, by another process. Wait for it, or stop "
                       "it on the Recipes page.") from None
     with lock:
-        for mark in (_STARTED, _STOP):
-            (place / mark).unlink(missing_ok=True)
+        if not (place / _STARTED).exists():  # where `start` began it, a stop may have been asked for since
+            (place / _STOP).unlink(missing_ok=True)
+        (place / _STARTED).unlink(missing_ok=True)
+        _check(asked)
         return _outcome(asked, sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists()))
 
 
@@ -75,14 +73,18 @@ def start(asked: Plan) -> None:
     if running(asked):
         raise KDError(f"{asked.recipe.name} is being run like this already.")
     place = _place(asked)
-    (place / _LOG).unlink(missing_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _LOG).write_bytes(b"")
+    (place / _STOP).unlink(missing_ok=True)
     (place / _STARTED).touch()
     processes.launch(asked.arguments, place / _LOG)
 
 
 def stop(asked: Plan) -> None:
     """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end."""
-    (_place(asked) / _STOP).touch()
+    place = _place(asked)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _STOP).touch()
 
 
 def running(asked: Plan) -> bool:
@@ -92,7 +94,7 @@ def running(asked: Plan) -> bool:
         fresh = time.time() - (place / _STARTED).stat().st_mtime < runs.GRACE_S
     except FileNotFoundError:
         fresh = False
-    return fresh or processes.held(place / _LOCK)
+    return fresh or (place.is_dir() and processes.held(place / _LOCK))
 
 
 def log(asked: Plan) -> str:
@@ -107,9 +109,10 @@ def so_far(asked: Plan) -> Outcome:
 
 
 def describe(each: Recipe) -> dict[str, Any]:
-    """A recipe as plain data: name, title, question, and by scale its data, epochs and parts.
+    """A recipe as plain data: name, title, question, and by scale its data, share, epochs, labels_per_class and parts.
 
-    A part holds label, network, method, teacher and start (labels, or None).
+    labels_per_class: of the students; None where they read every label. A part holds label, network, method, teacher
+    and start (labels, or None).
     """
     scales = {}
     for scale in SCALES:
@@ -118,6 +121,7 @@ def describe(each: Recipe) -> dict[str, Any]:
             "data": parts[0].configuration.data,
             "share": parts[0].configuration.share,
             "epochs": parts[0].configuration.epochs,
+            "labels_per_class": parts[-1].configuration.labels_per_class,
             "parts": [{"label": part.label, "network": part.configuration.student,
                        "method": part.configuration.method, "teacher": part.teacher, "start": part.start}
                       for part in parts],
@@ -131,28 +135,37 @@ def progress(asked: Plan) -> dict[str, Any]:
     The state is one of a run's, or `waiting` where there is none yet.
     """
     networks = []
-    for (label, seed), record in sweeps.records(asked.parts, asked.seeds).items():
+    for (label, seed), each in sweeps.look(asked.parts, asked.seeds).items():
         networks.append({
             "label": label,
             "seed": seed,
-            "run": record and record.id,
-            "state": runs.state(record.id) if record else "waiting",
-            "epoch": record.status["epoch"] if record else 0,
-            "reason": record and record.status["reason"],
+            "run": each and each.record.id,
+            "state": each.state if each else "waiting",
+            "epoch": each.record.status["epoch"] if each else 0,
+            "epochs": next(part.configuration.epochs for part in asked.parts if part.label == label),
+            "reason": each and each.record.status["reason"],
         })
     return {"running": running(asked), "networks": networks, "log": log(asked)}
+
+
+def _check(asked: Plan) -> None:
+    from kdengine import data, models
+
+    for name in {part.configuration.student for part in asked.parts}:
+        models.require(name)
+    for name in {part.configuration.data for part in asked.parts}:
+        data.load(name)
 
 
 def _place(asked: Plan) -> Path:
     """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
     digest = hashlib.sha256(asked.command.encode()).hexdigest()[:12]
-    place = runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    return runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
 
 
 def _outcome(asked: Plan, ids: sweeps.Ids) -> Outcome:
-    return Outcome(asked, {key: runs.read(run) for key, run in ids.items()})
+    records = {key: runs.read(run) for key, run in ids.items()}
+    return Outcome(asked, records, sweeps.failures(asked.parts, asked.seeds))
 
 
 __all__ = ["CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "log", "plan", "progress", "recipe",

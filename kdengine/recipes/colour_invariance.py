@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, students, teacher
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -75,7 +75,11 @@ COLOUR_INVARIANCE = Recipe(
     title="Robustness to colour",
     question="Does a student of a colour-tuned teacher keep its answer when the colours change?",
     parts=_parts,
-    columns={"jittered": "Colours changed", "drop": "Drop", "same_answer": "Same answer"},
+    columns={
+        "jittered": Column("Colours changed"),
+        "drop": Column("Drop", lambda value: f"{100 * value:.2f} pts"),
+        "same_answer": Column("Same answer"),
+    },
     measure=_measure,
     gallery=True,
 )

@@ -11,8 +11,8 @@ from kdengine.recipes.recipe import Outcome, Recipe
 from kdengine.records import Record
 
 COLUMNS: dict[str, str] = {
-    "label": "",
-    "network": "Network",
+    "label": "Network",
+    "network": "Architecture",
     "seeds": "Seeds",
     "loss": "Test loss",
     "accuracy": "Test accuracy",
@@ -22,16 +22,25 @@ COLUMNS: dict[str, str] = {
     "verdict": "Against the independent student",
     "kl_to_teacher": "KL to teacher",
     "agreement": "Agreement",
-    "parameters": "Parameters",
-    "milliseconds": "ms / image",
 }
+_COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image"}
+READING = (
+    "Change is against the independent student of the same seed, data and schedule. One seed: whether these two "
+    "networks differ on these images (McNemar). Three seeds or more: whether the method does (paired t). Both adjusted "
+    "by Holm over the methods compared. A ± is the standard deviation over the seeds."
+)
+"""How the table is to be read."""
+
+Pairs = list[tuple[Record, Record]]
+"""Two networks' records, pairs sharing their seed."""
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
     """One row a part that has finished, keys as in COLUMNS and in the recipe's own columns; None where there is none.
 
     With one seed the intervals are over the images, and the verdict is about two networks. With two or more they are
-    over the seeds; from three on the verdict is about the method, Holm's adjustment over all compared.
+    over the seeds; from three on the verdict is about the method, once nothing is missing. Holm's adjustment is over
+    all that are compared.
     """
     recipe = outcome.plan.recipe
     among = {record.id: record for record in outcome.records.values()}
@@ -47,26 +56,27 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
                  if (twin := results.independent_twin(record, among)) is not None]
         if pairs:
             row |= _change(pairs)
-        if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD:
-            compared.append((row, pairs))
+            if recipe.judges(outcome, part.label):
+                compared.append((row, pairs))
         table.append(row)
-    p_values = [uncertainty.paired_t(*_accuracies(pairs)) for _, pairs in compared]
-    for (row, _), p in zip(compared, uncertainty.holm(p_values), strict=True):
-        row["verdict"] = _of_a_method(row["change"], p)
+    for row, verdict in zip((row for row, _ in compared), _verdicts(outcome, [pairs for _, pairs in compared]),
+                            strict=True):
+        row["verdict"] = verdict
     return table
 
 
 def titles(recipe: Recipe) -> dict[str, str]:
     """The table's columns in order, the recipe's own after the agreement."""
-    first = dict(list(COLUMNS.items())[:-2])
-    return first | dict(recipe.columns) | dict(list(COLUMNS.items())[-2:])
+    return COLUMNS | {key: column.title for key, column in recipe.columns.items()} | _COST
 
 
-def as_text(row: dict[str, Any], column: str) -> str:
+def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     """A cell as people read it."""
     value = row[column]
     if value is None:
         return "–"
+    if column in recipe.columns:
+        return recipe.columns[column].text(value)
     if column == "accuracy" and row["std"] is not None:
         return f"{value:.2%} ± {row['std']:.2%}"
     if column == "interval":
@@ -77,44 +87,96 @@ def as_text(row: dict[str, Any], column: str) -> str:
         return f"{100 * value[0]:+.2f} to {100 * value[1]:+.2f}"
     if column in ("loss", "kl_to_teacher"):
         return f"{value:.4f}"
-    if column in ("milliseconds", "shift"):
+    if column == "milliseconds":
         return f"{value:.2f}"
     if isinstance(value, float):
         return f"{value:.2%}"
     return f"{value:,}" if column == "parameters" else str(value)
 
 
+def texts(recipe: Recipe, table: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The table as people read it, columns as in `titles`."""
+    return [[as_text(recipe, row, key) for key in titles(recipe)] for row in table]
+
+
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
-    told = []
-    taught = [part for part in outcome.parts if part.teacher and outcome.of(part.label)]
-    by_label = {row["label"]: row for row in table}
-    for label in dict.fromkeys(part.teacher for part in taught):
-        row = by_label[label]
-        told.append(f"{label} ({row['network']}): {row['accuracy']:.2%} in this very pipeline.")
-        above = [part.label for part in taught
-                 if part.teacher == label and by_label[part.label]["accuracy"] >= row["accuracy"]]
-        if above:
-            whom = ", ".join(above) if len(above) <= 3 else f"{len(above)} of its students"
-            told.append(f"Careful: {label} is no better than {whom}; there is little to learn from it.")
-    distilled = [by_label[part.label] for part in taught if part.configuration.method != "none"]
-    if distilled:
+    told = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
+    taught = {part.label for part in outcome.parts if part.teacher and part.configuration.method != "none"}
+    distilled = [row for row in table if row["label"] in taught]
+    if distilled and outcome.plan.recipe.ranks:
         best = max(distilled, key=lambda row: row["accuracy"])
         told.append(f"Highest mean accuracy among the students with a method: {best['label']}, {best['accuracy']:.2%} "
                     f"({best['interval'][0]:.2%} to {best['interval'][1]:.2%} over {best['over']}).")
         closest = min(distilled, key=lambda row: row["kl_to_teacher"])
         told.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
+    if distilled:
         few = min(row["seeds"] for row in distilled)
         if few < uncertainty.SEEDS_FOR_A_METHOD:
             told.append(f"{few} seed{'s' if few > 1 else ''} cannot say that a method is better: that takes "
                         f"{uncertainty.SEEDS_FOR_A_METHOD} or more.")
-        else:
-            for word in ("better", "worse"):
-                named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
-                if named:
-                    told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
-                                f"p < 0.05): {', '.join(named)}.")
+        for word in ("better", "worse"):
+            named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
+            if named:
+                told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
+                            f"p < {1 - uncertainty.CONFIDENCE:.2g}; all under the same teacher): {', '.join(named)}.")
     return told + outcome.plan.recipe.remarks(outcome)
+
+
+def _open(outcome: Outcome) -> list[str]:
+    told = []
+    if outcome.missing:
+        count = len(outcome.missing)
+        networks = "networks are" if count > 1 else "network is"
+        told.append(f"So far: {count} {networks} still to be trained; no method is judged before.")
+    for (label, seed), reason in outcome.failures.items():
+        told.append(f"Not trained: {label}, seed {seed}. {reason}")
+    return told
+
+
+def _labels(outcome: Outcome) -> list[str]:
+    """Whether the students read fewer labels than their teacher: then a change is partly the teacher's labels."""
+    teachers = {record.data["labelled"] for record in outcome.teachers()}
+    students = {record.data["labelled"] for part in outcome.parts if part.teacher for record in outcome.of(part.label)}
+    if len(teachers) != 1 or len(students) != 1 or teachers == students:
+        return []
+    return [f"The students read {students.pop():,} labels, their teacher read {teachers.pop():,}: methods that listen "
+            "to the teacher also learn from images whose label the independent student never sees."]
+
+
+def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
+    told = []
+    taught = [part for part in outcome.parts if part.teacher and outcome.of(part.label)]
+    by_label = {row["label"]: row for row in table}
+    alone = [by_label[part.label] for part in taught if part.configuration.method == "none"]
+    for label in dict.fromkeys(part.teacher for part in taught):
+        row = by_label[label]
+        told.append(f"{label} ({row['network']}): {row['accuracy']:.2%} in this very pipeline.")
+        for student in alone:
+            if student["accuracy"] >= row["accuracy"]:
+                told.append(f"Careful: {label} is not better than {student['label']}, {row['accuracy']:.2%} against "
+                            f"{student['accuracy']:.2%}.")
+    return told
+
+
+def _contrasts(outcome: Outcome) -> list[str]:
+    """The recipe's own question: its pairs of networks, one against the other."""
+    asked = []
+    for first, second in outcome.plan.recipe.contrasts(outcome):
+        theirs = {record.configuration.seed: record for record in outcome.of(second)}
+        pairs = [(record, theirs[record.configuration.seed]) for record in outcome.of(first)
+                 if record.configuration.seed in theirs]
+        if pairs:
+            asked.append((first, second, pairs))
+    verdicts = _verdicts(outcome, [pairs for *_, pairs in asked])
+    told = []
+    for (first, second, pairs), verdict in zip(asked, verdicts, strict=True):
+        change = _change(pairs)
+        low, high = change["change_interval"] or (None, None)
+        sure = "" if low is None else f" (95% interval {100 * low:+.2f} to {100 * high:+.2f})"
+        told.append(f"{first} against {second}: {100 * change['change']:+.2f} points of test accuracy{sure}; "
+                    f"{verdict or 'not judged'}.")
+    return told
 
 
 def _row(label: str, records: list[Record]) -> dict[str, Any]:
@@ -147,27 +209,61 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
     }
 
 
-def _change(pairs: list[tuple[Record, Record]]) -> dict[str, Any]:
-    """Against the independent twin of the same seed; with fewer than three seeds the verdict is of the first pair."""
-    ours, theirs = (results.right(record.id) for record in pairs[0])
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    if len(pairs) == 1:
-        sure = uncertainty.difference_interval(only_ours, only_theirs, len(ours))
-    else:
+def _change(pairs: Pairs) -> dict[str, Any]:
+    """The first's accuracy less the second's, with its interval: over the images for one seed, else over the seeds."""
+    if len(pairs) > 1:
         sure = uncertainty.mean_interval([first - second for first, second in zip(*_accuracies(pairs), strict=True)])
-    p = uncertainty.mcnemar(only_ours, only_theirs)
-    differ = "these two networks differ" if p < 0.05 else "two networks not distinguishable"
-    return {"change": sure.mean, "change_interval": (sure.low, sure.high),
-            "verdict": f"{differ} ({uncertainty.told(p)})"}
+        return {"change": sure.mean, "change_interval": (sure.low, sure.high)}
+    (first,), (second,) = _accuracies(pairs)
+    alone = _discordant(pairs[0])
+    if alone is None:
+        return {"change": first - second, "change_interval": None}
+    sure = uncertainty.difference_interval(*alone, pairs[0][0].result["test"]["n"])
+    return {"change": sure.mean, "change_interval": (sure.low, sure.high)}
 
 
-def _accuracies(pairs: list[tuple[Record, Record]]) -> tuple[list[float], list[float]]:
+def _verdicts(outcome: Outcome, compared: Sequence[Pairs]) -> list[str | None]:
+    """What may be said of each, adjusted over all; None where predictions that it takes are gone.
+
+    Three pairs or more speak of the method, once the plan is complete; fewer of the first two networks.
+    """
+    verdicts: list[str | None] = [None] * len(compared)
+    enough = [len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared]
+    methods = [place for place, each in enumerate(enough) if each and not outcome.missing]
+    p_values = [uncertainty.paired_t(*_accuracies(compared[place])) for place in methods]
+    for place, p in zip(methods, uncertainty.holm(p_values), strict=True):
+        verdicts[place] = _of_a_method(_change(compared[place])["change"], p)
+    alone = {place: _discordant(pairs[0]) for place, pairs in enumerate(compared) if not enough[place]}
+    networks = [place for place, counts in alone.items() if counts is not None]
+    for place, p in zip(networks, uncertainty.holm([uncertainty.mcnemar(*alone[each]) for each in networks]),
+                        strict=True):
+        verdicts[place] = _of_two_networks(p, of_first_seed=len(compared[place]) > 1)
+    for place in range(len(compared)):
+        if enough[place] and outcome.missing:
+            verdicts[place] = "open until all is trained"
+    return verdicts
+
+
+def _discordant(pair: tuple[Record, Record]) -> tuple[int, int] | None:
+    """How many test images the first alone gets right, and the second; None where predictions are gone."""
+    ours, theirs = (results.right(record.id) for record in pair)
+    if ours is None or theirs is None:
+        return None
+    return int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+
+
+def _accuracies(pairs: Pairs) -> tuple[list[float], list[float]]:
     first, second = zip(*((ours.result["test"]["top1"], theirs.result["test"]["top1"]) for ours, theirs in pairs),
                         strict=True)
     return list(first), list(second)
 
 
 def _of_a_method(change: float, p: float) -> str:
-    if p >= 0.05:
+    if p >= 1 - uncertainty.CONFIDENCE:
         return f"not distinguishable ({uncertainty.told(p)})"
     return f"{'better' if change > 0 else 'worse'} ({uncertainty.told(p)})"
+
+
+def _of_two_networks(p: float, *, of_first_seed: bool) -> str:
+    differ = "these two networks differ" if p < 1 - uncertainty.CONFIDENCE else "two networks not distinguishable"
+    return f"{'seed 0: ' if of_first_seed else ''}{differ} ({uncertainty.told(p)})"

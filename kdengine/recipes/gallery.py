@@ -49,7 +49,8 @@ def looks(outcome: Outcome) -> list[list[Look]]:
         return []
     asked = next(iter(records.values())).configuration
     held = data.load(asked.data, image_size=asked.image_size)
-    answers = [results.predictions(record.id)["logits"].argmax(axis=1) for record in records.values()]
+    kept = [results.predictions(record.id) for record in records.values()]
+    answers = [each["logits"].argmax(axis=1) for each in kept if each is not None]
     disputed = [place for place in range(len(held.test)) if len({int(each[place]) for each in answers}) > 1]
     chosen = (disputed or list(range(len(held.test))))[:_PICTURES]
     images = held.test.images[chosen].float() / 255

@@ -9,7 +9,8 @@ import altair
 
 from kdengine import results
 from kdengine.charts import against_temperature
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.errors import KDError
+from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, students, teacher
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -41,6 +42,9 @@ def _measure(record: Record) -> dict[str, float]:
     from kdengine import bias
 
     held = results.predictions(record.id)
+    if held is None:
+        raise KDError(f"The predictions of run {record.id} are gone. Remove it (python -m kdengine runs {record.id} "
+                      "--remove) and run the recipe again.")
     logits, target = torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])
     missing = target == MISSING
     shifted, shift = bias.corrected(logits, MISSING, 1 / logits.shape[1])
@@ -61,11 +65,21 @@ def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
     for part in outcome.parts:
         records = outcome.of(part.label)
         if part.configuration.method == "kd" and records:
-            measured = [_measure(record) for record in records]
+            measured = [value for (label, _), value in outcome.measures.items() if label == part.label]
             for key, name in (("missing", "as trained"), ("missing_corrected", "bias corrected")):
                 points.append({"temperature": part.configuration.hyperparameters["temperature"], "series": name,
                                "accuracy": statistics.fmean(each[key] for each in measured)})
-    return {f"Accuracy on class {MISSING}, which no student saw, against the temperature.": against_temperature(points)}
+    if not points:
+        return {}
+    return {"Accuracy on the class that no student saw, against the temperature.": against_temperature(points)}
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    if not outcome.records:
+        return []
+    names = next(iter(outcome.records.values())).data["classes"]
+    return [f"The missing class is {names[MISSING]!r}. Its logit is shifted until one in {len(names)} test images is "
+            "named as it, which takes every class to be as frequent and reads no label."]
 
 
 MISSING_CLASS = Recipe(
@@ -74,11 +88,12 @@ MISSING_CLASS = Recipe(
     question="Can a student recognise a class that its training images lack, from the teacher's soft targets alone?",
     parts=_parts,
     columns={
-        "missing": f"On class {MISSING}",
-        "missing_corrected": f"On class {MISSING}, bias corrected",
-        "all_corrected": "All classes, bias corrected",
-        "shift": "Shift of its logit",
+        "missing": Column("On the missing class"),
+        "missing_corrected": Column("On it, bias corrected"),
+        "all_corrected": Column("On all classes, bias corrected"),
+        "shift": Column("Shift of its logit", "{:+.2f} nats".format),
     },
     measure=_measure,
     figures=_figures,
+    remarks=_remarks,
 )

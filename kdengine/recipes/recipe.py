@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SCALES = {
     "quick": "minutes on two CPU cores: small networks, few epochs",
-    "lab": "what a lab sheet asks for: 40 epochs; a GPU, or a night",
-    "paper": "the published schedule: 240 epochs, learning rate x 0.1 at 150, 180 and 210",
+    "lab": "what a lab sheet asks for: 40 epochs; needs a GPU",
+    "paper": "as long as published comparisons train: 240 epochs, learning rate x 0.1 at 150, 180 and 210",
 }
 
 SCHEDULE: dict[str, dict[str, Any]] = {
@@ -88,15 +88,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What of a plan has been trained so far: the finished record of each part by (label, seed)."""
+    """What of a plan has been trained so far: the finished record of each part by (label, seed).
+
+    failures: why parts have failed, by (label, seed).
+    """
 
     plan: Plan
     records: Mapping[tuple[str, int], Record]
+    failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def parts(self) -> Sequence[Part]:
         """The plan's parts, trained or not."""
         return self.plan.parts
+
+    @property
+    def missing(self) -> list[tuple[str, int]]:
+        """The networks by (label, seed) that are neither trained nor failed yet."""
+        asked = [(part.label, seed) for part in self.parts for seed in range(self.plan.seeds if part.seeded else 1)]
+        return [key for key in asked if key not in self.records and key not in self.failures]
 
     @functools.cached_property
     def measures(self) -> dict[tuple[str, int], dict[str, float]]:
@@ -124,12 +134,31 @@ def _no_remarks(outcome: Outcome) -> list[str]:
     return []
 
 
+def _no_contrasts(outcome: Outcome) -> list[tuple[str, str]]:
+    return []
+
+
+def _every(outcome: Outcome, label: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Column:
+    """A further column of a recipe's table: its title, and how a value in it reads."""
+
+    title: str
+    text: Callable[[float], str] = "{:.2%}".format
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A named experiment.
 
     question: what it answers, in a sentence. parts(scale): the networks, teachers before their students.
-    columns: further columns of its table, title by key; measure(record) gives their values for one run.
+    columns: further columns of its table by key; measure(record) gives their values for one run. contrasts(outcome):
+    the pairs of labels its question is about, to be held against each other. ranks: whether the highest of its test
+    accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
+    the independent student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
     ends with heat maps of its networks.
     """
@@ -138,10 +167,13 @@ class Recipe:
     title: str
     question: str
     parts: Callable[[str], list[Part]]
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
     measure: Callable[[Record], dict[str, float]] = _nothing
     figures: Callable[[Outcome], dict[str, altair.Chart]] = _no_figures
     remarks: Callable[[Outcome], list[str]] = _no_remarks
+    contrasts: Callable[[Outcome], list[tuple[str, str]]] = _no_contrasts
+    ranks: bool = True
+    judges: Callable[[Outcome, str], bool] = _every
     gallery: bool = False
 
 

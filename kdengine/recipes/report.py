@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kdengine import charts, methods, results
+from kdengine import charts, methods, results, runs
 from kdengine.colours import STUDENTS
+from kdengine.errors import KDError
 from kdengine.recipes import comparison, gallery
-from kdengine.recipes.recipe import Outcome
+from kdengine.recipes.recipe import Outcome, Recipe
 from kdengine.records import Record, write_json
 
 _STYLE = """
@@ -41,11 +42,10 @@ def write(outcome: Outcome, folder: Path) -> Path:
 
 def markdown(outcome: Outcome) -> str:
     """The report as Markdown, formulas in TeX; its figures are in the HTML alone."""
-    recipe, table = outcome.plan.recipe, comparison.rows(outcome)
-    titles = comparison.titles(recipe)
+    recipe, table = _trained(outcome)
+    titles = list(comparison.titles(recipe).values())
     lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{outcome.plan.command}`", ""]
-    lines += ["## Results", "", *_table(list(titles.values()),
-                                        [[comparison.as_text(row, key) for key in titles] for row in table]), ""]
+    lines += ["## Results", "", *_table(titles, comparison.texts(recipe, table)), "", comparison.READING, ""]
     lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
     for title, facts in _sections(outcome).items():
         lines += [f"## {title}", "", *_table(["", ""], facts), ""]
@@ -60,11 +60,11 @@ def html(outcome: Outcome) -> str:
     """The report as one HTML page: charts as SVG, formulas as MathML; no script, no link to fetch."""
     from latex2mathml.converter import convert
 
-    recipe, table = outcome.plan.recipe, comparison.rows(outcome)
-    titles = comparison.titles(recipe)
+    recipe, table = _trained(outcome)
+    titles = list(comparison.titles(recipe).values())
     parts = [f"<h1>{escape(recipe.title)}</h1><p>{escape(recipe.question)}</p>",
              f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
-             _html_table(list(titles.values()), [[comparison.as_text(row, key) for key in titles] for row in table])]
+             _html_table(titles, comparison.texts(recipe, table)), f"<p>{escape(comparison.READING)}</p>"]
     parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
     if recipe.gallery and (looks := gallery.looks(outcome)):
         parts += [f"<h2>Where they look</h2>{gallery.html(looks)}<p>{escape(gallery.CAPTION)}</p>"]
@@ -81,14 +81,24 @@ def html(outcome: Outcome) -> str:
 
 
 def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
-    """A recipe's charts by caption: accuracies with their intervals, its own, and how the students learned."""
-    curves = {part.label: results.history(record.id) for part in outcome.parts if part.teacher
-              for record in outcome.of(part.label)[:1]}
-    drawn = {"Accuracy on the test images, with 95% intervals.": charts.accuracies(table)}
+    """A recipe's charts by caption: accuracies with their intervals, its own, and how the networks learned."""
+    overs = dict.fromkeys(row["over"] for row in table)
+    drawn = {f"Accuracy on the test images, with 95% intervals over {' or '.join(overs)}.": charts.accuracies(table)}
     drawn |= outcome.plan.recipe.figures(outcome)
-    if 0 < len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
-        drawn["Validation accuracy while training, first seed."] = charts.accuracy_curves(curves)
+    curves = {part.label: results.history(record.id) for part in outcome.parts
+              for record in outcome.of(part.label)[:1]}
+    if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
+        drawn["Accuracy on the validation images while training, first seed."] = charts.accuracy_curves(curves)
+        drawn["Terms of the training loss, first seed."] = charts.term_curves(curves)
     return drawn
+
+
+def _trained(outcome: Outcome) -> tuple[Recipe, list[dict[str, Any]]]:
+    """The recipe and its table. Raises KDError where there is none."""
+    if not outcome.records:
+        raise KDError(f"Nothing of {outcome.plan.recipe.name} is trained yet, so there is nothing to report. Run it: "
+                      f"{outcome.plan.command}")
+    return outcome.plan.recipe, comparison.rows(outcome)
 
 
 def _figure(caption: str, chart: Any) -> str:
@@ -115,7 +125,7 @@ def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
         "Data": [[key.replace("_", " "), str(about.data[key])] for key in
                  ("title", "size", "train", "labelled", "validation", "test", "views", "digest")],
         "Settings": _settings(outcome),
-        "Cost": [[f"{each.configuration.method}, seed {each.configuration.seed}", _cost(each)] for each in students],
+        "Cost": [[f"{label}, seed {seed}", _cost(each)] for (label, seed), each in outcome.records.items()],
     }
 
 
@@ -123,20 +133,29 @@ def _settings(outcome: Outcome) -> list[list[str]]:
     facts = []
     for part in outcome.parts:
         asked = part.configuration
-        fields = ", ".join(f"{key} {value}" for key, value in asked.hyperparameters.items())
-        taught = f", taught by {part.teacher}" if part.teacher else ""
-        started = f", starting from {part.start}" if part.start else ""
-        method = f"{asked.method} ({fields})" if fields else asked.method
-        facts.append([part.label, f"{asked.student}, {method}{taught}{started}; {asked.epochs} epochs, batch "
-                                  f"{asked.batch_size}, {asked.optimizer} {asked.learning_rate:g}, {asked.schedule}, "
-                                  f"weight decay {asked.weight_decay:g}"])
+        chosen = methods.method(asked.method, **asked.hyperparameters)
+        fields = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(chosen).items())
+        told = [f"{asked.student}, {asked.method} ({fields})" if fields else f"{asked.student}, {asked.method}"]
+        told += [f"taught by {part.teacher}"] if part.teacher else []
+        told += [f"starting from {part.start}"] if part.start else []
+        told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
+        told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []
+        told += [f"without class {asked.without_class}"] if asked.without_class is not None else []
+        told += [f"views {asked.views}"] if asked.views else []
+        first = runs.first_epochs(asked) if chosen.first_stage else 0
+        told += [f"{asked.epochs} epochs" + (f" after {first} of its first stage" if first else "")]
+        told += [f"batch {asked.batch_size}", f"{asked.optimizer} {asked.learning_rate:g}",
+                 f"momentum {asked.momentum:g}", asked.schedule, f"weight decay {asked.weight_decay:g}"]
+        facts.append([part.label, ", ".join(told)])
     return facts
 
 
 def _cost(record: Record) -> str:
+    """Of the whole group where several trained side by side: nobody can tell whose second it was."""
     result = record.result
-    return (f"{result['training_seconds']:.0f} s, {result['images_per_second']:,.0f} images a second, beside "
-            f"{result['side_by_side'] - 1} others; {result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
+    together = f" with {result['side_by_side'] - 1} others" if result["side_by_side"] > 1 else ""
+    return (f"{result['training_seconds']:.0f} s{together}, {result['images_per_second']:,.0f} images a second; "
+            f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
 
 
 def _methods(outcome: Outcome) -> list[type[methods.Method]]:

@@ -32,5 +32,6 @@ RESPONSE_VS_FEATURE = Recipe(
     title="Response or feature",
     question="Does a student learn more from the teacher's answers, or from its feature maps?",
     parts=_parts,
+    contrasts=lambda outcome: [("Feature-based", "Response-based")],
     gallery=True,
 )

@@ -40,6 +40,8 @@ def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
         part.label: statistics.fmean(record.result["test"]["kl_to_teacher"] for record in records)
         for part in outcome.parts if part.teacher and (records := outcome.of(part.label))
     }
+    if not values:
+        return {}
     return {"KL(teacher || student) on the test images, nats; the closest first.": ranking(values, "KL to teacher")}
 
 

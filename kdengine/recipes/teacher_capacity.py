@@ -40,14 +40,23 @@ def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
                 "teacher_accuracy": records[0].teacher["test"]["top1"],
                 "student_accuracy": statistics.fmean(record.result["test"]["top1"] for record in records),
             })
-    return {"Accuracy of teacher and student against the teacher's size; the distance is the capacity gap.":
-            by_teacher(points)}
+    if not points:
+        return {}
+    return {"Accuracy of teacher and student against the teacher's size. A capacity gap shows where a larger teacher "
+            "makes a worse student.": by_teacher(points)}
+
+
+def _contrasts(outcome: Outcome) -> list[tuple[str, str]]:
+    """The student of the largest teacher against that of the smallest."""
+    taught = [part.label for part in outcome.parts if part.configuration.method == "kd"]
+    return [(taught[-1], taught[0])]
 
 
 TEACHER_CAPACITY = Recipe(
     name="teacher_capacity",
     title="Larger teachers",
-    question="Does a larger teacher make a better student, or does the gap between them grow?",
+    question="Does a larger teacher make a better student, or can the gap between them be too wide?",
     parts=_parts,
     figures=_figures,
+    contrasts=_contrasts,
 )

@@ -53,28 +53,48 @@ def _points(outcome: Outcome) -> list[dict[str, Any]]:
     return points
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
-    points = _points(outcome)
-    return {"Validation accuracy over T and alpha; the test images take no part in the choice.": grid(points)}
+def _chosen(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """The point the whole grid chooses, and the one of the two steps with its first; empty while a point is missing.
 
-
-def _remarks(outcome: Outcome) -> list[str]:
+    On validation accuracy alone; of equal points the first: the smallest T, then the smallest alpha.
+    """
     points = _points(outcome)
-    if not points:
-        return []
+    if not points or outcome.missing:
+        return {}
 
     def best(among: list[dict[str, Any]]) -> dict[str, Any]:
-        return max(among, key=lambda point: point["validation"])  # the first of equals: smallest T, then alpha
+        return max(among, key=lambda point: point["validation"])
 
     lowest = min(point["alpha"] for point in points)
     first = best([point for point in points if point["alpha"] == lowest])
     second = best([point for point in points if point["temperature"] == first["temperature"]])
-    whole = best(points)
+    return {"first": first, "second": second, "grid": best(points)}
+
+
+def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+    points = _points(outcome)
+    if not points:
+        return {}
+    chosen = {point["label"] for step, point in _chosen(outcome).items() if step == "grid"}
+    return {"Validation accuracy over T and alpha, the chosen point outlined; the test images take no part in it.":
+            grid([point | {"chosen": point["label"] in chosen} for point in points])}
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    chosen = _chosen(outcome)
+    if not chosen:
+        return []
+    first, second, whole = chosen["first"], chosen["second"], chosen["grid"]
     return [
-        f"Tuning in two steps: at alpha {lowest:g} the best T is {first['temperature']:g}; at that T the best alpha is "
-        f"{second['alpha']:g} (validation {second['validation']:.2%}, test {second['test']:.2%}).",
+        f"Tuning in two steps: at alpha {first['alpha']:g} the best T is {first['temperature']:g}; at that T the best "
+        f"alpha is {second['alpha']:g} (validation {second['validation']:.2%}, test {second['test']:.2%}).",
         f"The whole grid chooses {whole['label']} (validation {whole['validation']:.2%}, test {whole['test']:.2%}).",
     ]
+
+
+def _judges(outcome: Outcome, label: str) -> bool:
+    """Only what validation chose is judged on the test images."""
+    return label in {point["label"] for step, point in _chosen(outcome).items() if step != "first"}
 
 
 TEMPERATURE_ALPHA = Recipe(
@@ -84,4 +104,6 @@ TEMPERATURE_ALPHA = Recipe(
     parts=_parts,
     figures=_figures,
     remarks=_remarks,
+    ranks=False,
+    judges=_judges,
 )

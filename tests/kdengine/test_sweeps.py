@@ -256,7 +256,10 @@ def test_what_fails_is_left_out_and_told_and_so_are_its_students(workers):
     ids = sweeps.run(parts)
     assert list(ids) == [("Teacher", 0), ("Independent", 0)]
     assert sweeps.failures(parts) == {("KD", 0): "Epoch 1, step 2 of 3: the loss is nan."}
-    assert sweeps.run(parts) == ids  # and it is not tried again
+    assert workers.methods == [["none"], ["none", "kd"]]
+    assert sweeps.run(parts) == ids
+    assert workers.methods == [["none"], ["none", "kd"], ["kd"]]  # begun again, it is tried once more
+    assert len(runs.all_runs()) == 3
 
     parts = [*family(learning_rate=DIVERGES, KD=("kd", {})), Part("Alone", Configuration(**SMALL, seed=0))]
     assert list(sweeps.run(parts, seeds=2)) == [("Alone", 0), ("Alone", 1)]
@@ -310,16 +313,42 @@ def test_a_second_stage_that_failed_because_its_first_was_cut_off_goes_on(worker
     assert sweeps.run(parts) == ids
     assert runs.state(first) == runs.state(second.id) == "finished"
 
-    runs.set_state(second, records.FAILED, reason="its own")
-    assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
-    runs.remove(first)
-    assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
 
-
-def test_records_tell_of_parts_that_have_no_run_yet(workers):
+def test_a_look_tells_of_parts_that_have_no_run_yet(workers):
     parts = family(KD=("kd", {}))
     ids = sweeps.run(parts[:2])
-    assert {key: record and record.id for key, record in sweeps.records(parts).items()} == {**ids, ("KD", 0): None}
+    seen = sweeps.look(parts)
+    assert {key: each and (each.record.id, each.state) for key, each in seen.items()} == {
+        **{key: (run, "finished") for key, run in ids.items()}, ("KD", 0): None}
+
+
+def test_what_finishes_between_two_looks_counts_as_finished(workers, monkeypatch):
+    parts = family(KD=("kd", {}))
+    sweeps.run(parts[:1])
+    teacher_run, = runs.all_runs()
+    stale = dataclasses.replace(teacher_run, status=teacher_run.status | {"state": records.RUNNING})
+    whole = runs.all_runs
+    monkeypatch.setattr(runs, "all_runs", lambda: [stale if each.id == stale.id else each for each in whole()])
+    assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0), ("KD", 0)]
+    assert len(whole()) == 3
+
+
+def test_what_somebody_stops_meanwhile_stays_stopped_until_the_sweep_is_begun_again(monkeypatch):
+    stopped = []
+
+    def stops_once(ids):
+        for run in ids:
+            if configuration_of(run).method == "crd" and not stopped:
+                stopped.append(run)
+                runs.set_state(runs.read(run), records.STOPPED, reason="Stopped on request.")
+            else:
+                pretend([run])
+
+    workers = here(monkeypatch, stops_once)
+    parts = family(CRD=("crd", {}))
+    assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
+    assert workers.methods == [["none"], ["none", "crd"]]
+    assert sweeps.run(parts)["CRD", 0] == stopped[0]
 
 
 @pytest.mark.parametrize(("parts", "sentence"), [
@@ -443,8 +472,8 @@ def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_
 
     def under_way(label):
         """The run of a part once one of its epochs is done, None before."""
-        record = sweeps.records(plan.parts)[label, 0]
-        return record.id if record is not None and record.status["epoch"] else None
+        each = sweeps.look(plan.parts)[label, 0]
+        return each.record.id if each is not None and each.record.status["epoch"] else None
 
     def interrupted():
         if under_way("Teacher"):

@@ -12,7 +12,7 @@ from kdengine.records import HISTORY, PREDICTIONS, Record
 
 COUNT = 100
 """Test images."""
-KL = {"none": 0.5, "kd": 0.125, "dkd": 0.25, "crd": 0.375, "label_smoothing": 0.75}
+KL = {"none": 0.5, "activation_boundary": 0.5, "kd": 0.125, "dkd": 0.25, "crd": 0.375, "label_smoothing": 0.75}
 PACKAGES = {"torch": "2.9.1", "torchvision": "0.24.1", "numpy": "2.3.4", "pillow": "12.0", "scikit-learn": "1.7.2"}
 
 
@@ -46,7 +46,8 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
     if taught:
         test |= {"kl_to_teacher": KL[asked.method], "agreement": 0.75}
     validation = {"n": 50, "top1": 0.5}
-    rows = [{"epoch": epoch, "loss": 1 / epoch, "validation": {"top1": epoch / 4}} for epoch in (1, 2)]
+    rows = [{"epoch": epoch, "loss": 1 / epoch, "terms": {"cross_entropy": 1 / epoch},
+             "validation": {"top1": epoch / 4}} for epoch in (1, 2)]
     (folder / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in rows))
     record = Record(
         name, name, 1.0, asked, {"state": "finished", "reason": None, "epoch": 2}, teacher=taught,

@@ -1,5 +1,6 @@
 """The table of a recipe: one seed speaks of two networks, three of a method, and of neither more than is measured."""
 
+import dataclasses
 import math
 import statistics
 
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from kdengine import runs
 from kdengine.recipes import comparison
+from kdengine.recipes.recipe import Column, Recipe
+from kdengine.records import PREDICTIONS
 from tests.kdengine.recipes.scene import made
 
 METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
@@ -15,6 +19,10 @@ METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "C
 
 def table(outcome):
     return {row["label"]: row for row in comparison.rows(outcome)}
+
+
+def text(row, column):
+    return comparison.as_text(Recipe("any", "", "", list), row, column)
 
 
 def wilson(right, count=100):
@@ -57,8 +65,8 @@ def test_one_seed_says_whether_two_networks_differ_on_these_images():
     told = table(made({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [62]}, METHODS))
     assert told["KD"]["change"] == pytest.approx(0.15)
     exact = sum(math.comb(35, k) for k in range(25, 36)) / 2**34  # both tails
-    assert told["KD"]["verdict"] == f"these two networks differ (p = {exact:.2g})" == (
-        "these two networks differ (p = 0.017)")
+    assert told["KD"]["verdict"] == f"these two networks differ (p = {2 * exact:.2g})" == (  # Holm over two
+        "these two networks differ (p = 0.033)")
     assert told["CRD"]["verdict"] == "two networks not distinguishable (p = 0.5)"  # 2 * (1/2)^2
     each = np.array([1] * 25 + [-1] * 10 + [0] * 65)
     drawn = np.random.default_rng(7).choice(each, (20_000, 100)).mean(axis=1)
@@ -80,7 +88,7 @@ def test_two_seeds_have_an_interval_and_say_nothing_of_a_method():
     assert told["KD"]["over"] == "2 seeds"
     assert told["KD"]["change"] == pytest.approx(0.17)
     assert told["KD"]["change_interval"] == pytest.approx(student_s([0.20, 0.14]))
-    assert told["KD"]["verdict"] == "these two networks differ (p < 0.001)"  # of the first pair: 20 of 20 discordant
+    assert told["KD"]["verdict"] == "seed 0: these two networks differ (p < 0.001)"  # 20 of 20 discordant
     assert told["Teacher"]["over"] == "100 images"
 
 
@@ -121,16 +129,47 @@ def test_a_method_that_passes_alone():
 def test_holm_counts_every_method_compared():
     right = {"Teacher": [90], "Independent": [60, 60, 60], "KD": [64, 66, 63], "CRD": [61, 59, 61]}
     p = stats.ttest_1samp([4, 6, 3], 0).pvalue
-    told = table(made(right, METHODS))
+    told = table(made(right, {label: METHODS[label] for label in ("Independent", "KD", "CRD")}))
     assert told["KD"]["verdict"] == f"not distinguishable (p = {2 * p:.2g})"
     other = stats.ttest_1samp([1, -1, 1], 0).pvalue
     assert told["CRD"]["verdict"] == f"not distinguishable (p = {other:.2g})"
 
 
+def test_a_method_is_judged_once_all_is_trained():
+    half = made({**THREE, "CRD": [56, 58]}, METHODS)
+    told = table(half)
+    assert told["KD"]["verdict"] == told["DKD"]["verdict"] == "open until all is trained"
+    assert told["CRD"]["verdict"].startswith("seed 0: two networks not distinguishable")
+    failed = dataclasses.replace(half, failures={("CRD", 2): "the loss is nan"})
+    p = {label: stats.ttest_rel(THREE[label], THREE["Independent"]).pvalue for label in ("KD", "DKD")}
+    assert table(failed)["KD"]["verdict"] == f"better (p = {2 * p['KD']:.2g})"  # what failed is waited for by nobody
+
+
+def test_the_same_change_in_every_seed_is_nothing_to_judge_by():
+    told = table(made({"Teacher": [90], "Independent": [60, 62, 64], "KD": [61, 63, 65]}))
+    assert told["KD"]["verdict"] == "not distinguishable (p = 1)"
+
+
+def test_only_what_a_recipe_judges_has_a_verdict_and_counts_for_the_others():
+    told = table(made({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [62]}, METHODS,
+                      judges=lambda outcome, label: label == "KD"))
+    assert told["KD"]["verdict"] == "these two networks differ (p = 0.017)"
+    assert told["CRD"]["verdict"] is None
+    assert told["CRD"]["change"] == pytest.approx(0.02)
+
+
+def test_without_stored_predictions_there_is_a_change_and_no_verdict():
+    outcome = made({"Teacher": [90], "Independent": [60], "KD": [75]})
+    (runs.directory(outcome.records["KD", 0].id) / PREDICTIONS).unlink()
+    told = table(outcome)
+    assert told["KD"]["change"] == pytest.approx(0.15)
+    assert told["KD"]["change_interval"] is told["KD"]["verdict"] is None
+
+
 def test_without_a_twin_there_is_no_change():
     told = table(made({"Teacher": [90], "KD": [75, 76, 77]}))
     assert told["KD"]["change"] is told["KD"]["change_interval"] is told["KD"]["verdict"] is None
-    assert [comparison.as_text(told["KD"], key) for key in ("change", "change_interval", "verdict")] == ["–"] * 3
+    assert [text(told["KD"], key) for key in ("change", "change_interval", "verdict")] == ["–"] * 3
     assert told["KD"]["accuracy"] == pytest.approx(0.76)
 
 
@@ -144,7 +183,7 @@ def test_only_pairs_of_one_seed_are_compared():
     told = table(made({"Teacher": [90], "Independent": [60, 60], "KD": [70, 80, 99]}))
     assert told["KD"]["change"] == pytest.approx(0.15)
     assert told["KD"]["seeds"] == 3
-    assert told["KD"]["verdict"] == "these two networks differ (p = 0.002)"  # 10 of 10 discordant: 2 * (1/2)^10
+    assert told["KD"]["verdict"] == "seed 0: these two networks differ (p = 0.002)"  # 10 of 10 discordant: 2 * (1/2)^10
 
 
 def test_the_independent_student_and_the_teacher_are_compared_with_nothing():
@@ -159,11 +198,11 @@ def test_what_has_not_finished_has_no_row():
 
 
 def test_columns_of_a_recipe_are_means_over_the_seeds():
-    told = table(made({"Teacher": [90], "KD": [70, 80]}, columns={"wrong": "Wrong"},
+    told = table(made({"Teacher": [90], "KD": [70, 80]}, columns={"wrong": Column("Wrong")},
                       measure=lambda record: {"wrong": 1 - record.result["test"]["top1"]}))
     assert told["KD"]["wrong"] == pytest.approx(0.25)
     assert told["Teacher"]["wrong"] == pytest.approx(0.1)
-    titles = comparison.titles(made({}, METHODS, seeds=1, columns={"wrong": "Wrong"}).plan.recipe)
+    titles = comparison.titles(made({}, METHODS, seeds=1, columns={"wrong": Column("Wrong")}).plan.recipe)
     assert list(titles.values())[-4:] == ["Agreement", "Wrong", "Parameters", "ms / image"]
     assert list(titles)[:3] == ["label", "network", "seeds"]
 
@@ -181,10 +220,11 @@ def test_columns_of_a_recipe_are_means_over_the_seeds():
 ])
 def test_a_cell_as_people_read_it(right, label, expected):
     row = table(made(right))[label]
-    assert {key: comparison.as_text(row, key) for key in expected} == expected
+    assert {key: text(row, key) for key in expected} == expected
 
 
-def remarks(right, labels_of=METHODS, **more):
+def remarks(right, labels_of=None, **more):
+    labels_of = labels_of or {label: each for label, each in METHODS.items() if label in right or not right}
     outcome = made(right, labels_of, **more)
     return comparison.remarks(outcome, comparison.rows(outcome))
 
@@ -206,9 +246,49 @@ def test_the_closest_need_not_be_the_best():
     assert "Closest to its teacher: KD, KL 0.1250 nats." in told
 
 
-def test_a_teacher_no_better_than_its_students_is_warned_of():
+def test_a_teacher_no_better_than_the_independent_student_is_warned_of():
     told = remarks({"Teacher": [70], "Independent": [70], "KD": [75], "CRD": [69]})
-    assert told[1] == "Careful: Teacher is no better than Independent, KD; there is little to learn from it."
+    assert told[1] == "Careful: Teacher is not better than Independent, 70.00% against 70.00%."
+
+
+def test_a_student_that_passes_its_teacher_is_no_warning():
+    assert not any("Careful" in each for each in remarks({"Teacher": [70], "Independent": [60], "KD": [75]}, seeds=1))
+
+
+def test_a_recipe_s_own_question_is_answered_by_holding_its_networks_against_each_other():
+    right = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [60]}
+    told = remarks(right, contrasts=lambda outcome: [("KD", "CRD"), ("CRD", "DKD")])  # there is no DKD
+    assert told[1].startswith("KD against CRD: +15.00 points of test accuracy (95% interval +")
+    assert told[1].endswith("; these two networks differ (p = 0.017).")
+    assert not any("DKD" in each for each in told[2:])
+
+
+def test_three_seeds_answer_it_for_the_methods():
+    told = remarks(THREE, contrasts=lambda outcome: [("KD", "CRD")])
+    low, high = student_s(changes(THREE["KD"], THREE["CRD"]))
+    p = stats.ttest_rel(THREE["KD"], THREE["CRD"]).pvalue
+    assert told[1] == (f"KD against CRD: +15.67 points of test accuracy (95% interval {100 * low:+.2f} to "
+                       f"{100 * high:+.2f}); better (p = {p:.2g}).")
+
+
+def test_a_recipe_that_tunes_does_not_name_the_highest_test_accuracy():
+    told = remarks({"Teacher": [90], "Independent": [60], "KD": [75]}, ranks=False, seeds=1)
+    assert not any(each.startswith(("Highest", "Closest")) for each in told)
+
+
+def test_students_with_fewer_labels_than_their_teacher_are_told_of():
+    outcome = made({"Teacher": [90], "Independent": [60], "KD": [75]})
+    for (label, _), record in outcome.records.items():
+        record.data["labelled"] = 1258 if label == "Teacher" else 100
+    told = comparison.remarks(outcome, comparison.rows(outcome))
+    assert told[0].startswith("The students read 100 labels, their teacher read 1,258: ")
+
+
+def test_what_is_missing_and_what_failed_is_told_first():
+    outcome = dataclasses.replace(made({"Teacher": [90], "KD": [75]}, METHODS), failures={("CRD", 0): "It is nan."})
+    told = comparison.remarks(outcome, comparison.rows(outcome))
+    assert told[:2] == ["So far: 2 networks are still to be trained; no method is judged before.",
+                        "Not trained: CRD, seed 0. It is nan."]
 
 
 def test_a_better_teacher_is_not_warned_of():
@@ -223,8 +303,8 @@ def test_two_seeds_cannot_say_it_either():
 def test_from_three_seeds_on_methods_are_named_better_or_worse():
     told = remarks(THREE)
     assert told[-2:] == [
-        "Better than the independent student (paired by seed, Holm-adjusted p < 0.05): KD.",
-        "Worse than the independent student (paired by seed, Holm-adjusted p < 0.05): CRD.",
+        "Better than the independent student (paired by seed, Holm-adjusted p < 0.05; all under the same teacher): KD.",
+        "Worse than the independent student (paired by seed, Holm-adjusted p < 0.05; all under the same teacher): CRD.",
     ]
     assert not any("cannot say" in each for each in told)
 
@@ -236,12 +316,14 @@ def test_the_fewest_seeds_decide_what_may_be_said():
 
 
 def test_nothing_is_said_of_what_was_not_measured():
-    assert remarks({}, seeds=1) == []
-    assert remarks({"Teacher": [90]}, seeds=1) == []
+    assert remarks({}, seeds=1) == ["So far: 5 networks are still to be trained; no method is judged before."]
+    assert remarks({"Teacher": [90]}, METHODS, seeds=1) == [
+        "So far: 4 networks are still to be trained; no method is judged before."]
 
 
 def test_nothing_of_methods_without_a_method():
-    assert remarks({"Teacher": [90], "Independent": [60]}) == ["Teacher (resnet20): 90.00% in this very pipeline."]
+    assert remarks({"Teacher": [90], "Independent": [60]}, {"Independent": ("none", {})}) == [
+        "Teacher (resnet20): 90.00% in this very pipeline."]
 
 
 def test_remarks_of_the_recipe_come_last():

@@ -203,7 +203,7 @@ def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path):
     assert "4 of 4 networks trained" in told.err
     assert told.out.startswith(f"resnet8, to teach: {table[0]['accuracy']:.2%} of 359 test images right.\n")
     for row in table:
-        assert any(line.startswith(row["label"]) and comparison.as_text(row, "accuracy") in line
+        assert any(line.startswith(row["label"]) and comparison.as_text(plan.recipe, row, "accuracy") in line
                    for line in told.out.splitlines())
     assert all(f"- {remark}" in told.out for remark in comparison.remarks(outcome, table))
     assert str(tmp_path / "report" / "report.html") in told.err
@@ -221,7 +221,7 @@ def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path):
 def test_what_could_not_be_trained_is_told_and_nothing_is_reported_of_it(here, capsys, tmp_path):
     assert main(["recipe", "colour_invariance", "--report", str(tmp_path / "report")]) == 1
     told = capsys.readouterr().err
-    assert "Plain teacher, seed 0 failed: " in told
+    assert runs.all_runs() == []
     assert "python -m kdengine data cifar10 --download" in told
     assert not (tmp_path / "report").exists()
 
@@ -268,6 +268,22 @@ def test_the_heat_map_shows_every_point_and_no_other_network():
     assert [(each["temperature"], each["alpha"]) for each in held] == [
         (temperature, alpha) for temperature in (1.0, 2.0, 4.0, 8.0) for alpha in (0.1, 0.5, 0.9, 1.0)]
     assert [(each["validation"], each["test"]) for each in held if each["label"] == "T 4, alpha 0.5"] == [(0.75, 0.25)]
+    assert [each["label"] for each in held if each["chosen"]] == ["T 4, alpha 0.5"]
+
+
+def test_nothing_is_chosen_while_a_point_is_missing():
+    outcome = grid(validation={(4.0, 0.5): 0.75}, test={})
+    records = {key: record for key, record in outcome.records.items() if key[0] != "T 1, alpha 0.1"}
+    half = Outcome(outcome.plan, records)
+    assert TEMPERATURE_ALPHA.remarks(half) == []
+    figure, = TEMPERATURE_ALPHA.figures(half).values()
+    assert not any(each["chosen"] for each in drawn_from(figure))
+
+
+def test_only_what_validation_chose_is_judged():
+    outcome = grid(validation={(2.0, 0.1): 0.6, (2.0, 0.9): 0.7, (8.0, 0.5): 0.8}, test={(1.0, 0.1): 0.95})
+    judged = [part.label for part in outcome.parts if TEMPERATURE_ALPHA.judges(outcome, part.label)]
+    assert judged == ["T 2, alpha 0.9", "T 8, alpha 0.5"]
 
 
 def test_a_grid_not_begun_says_nothing():
@@ -330,7 +346,8 @@ def test_the_missing_class_over_the_temperature_is_a_mean_over_the_seeds():
         {"temperature": 4.0, "series": "bias corrected", "accuracy": pytest.approx(0.6)},
     ]
     row = {each["label"]: each for each in comparison.rows(Outcome(plan, held))}["Soft targets, T 4"]
-    assert [comparison.as_text(row, key) for key in MISSING_CLASS.columns] == ["0.00%", "60.00%", "92.00%", "5.14"]
+    assert [comparison.as_text(MISSING_CLASS, row, key) for key in MISSING_CLASS.columns] == [
+        "0.00%", "60.00%", "92.00%", "+5.14 nats"]
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kdengine.errors import KDError
 from kdengine.methods import METHODS
 from kdengine.recipes import comparison, report
+from kdengine.recipes.recipe import Column
 from tests.kdengine.recipes.scene import COUNT, PACKAGES, drawn_from, made
 
 LABELS = {"Independent": ("none", {}), "KD": ("kd", {"temperature": 3.0}), "DKD": ("dkd", {})}
@@ -60,9 +62,9 @@ def test_markdown_holds_the_table_as_it_is(outcome):
     titles = comparison.titles(outcome.plan.recipe)
     start = lines.index("## Results") + 2
     assert lines[start].count("|") == lines[start + 1].count("|") == len(titles) + 1
-    assert cells(lines[start])[1:4] == ["Network", "Seeds", "Test loss"]
+    assert cells(lines[start])[1:4] == ["Architecture", "Seeds", "Test loss"]
     shown = [cells(line) for line in lines[start + 2:start + 2 + len(RIGHT)]]
-    assert shown == [[comparison.as_text(row, key) for key in titles] for row in comparison.rows(outcome)]
+    assert shown == comparison.texts(outcome.plan.recipe, comparison.rows(outcome))
     assert [row[0] for row in shown] == list(RIGHT)
     assert "75.00%" in shown[2] and "+15.00 pts" in shown[2]
 
@@ -70,14 +72,15 @@ def test_markdown_holds_the_table_as_it_is(outcome):
 FACTS = [
     "python -m kdengine recipe two_ways --scale quick --seeds 1",
     "Which way is better?",
-    "these two networks differ (p = 0.017)",
+    "these two networks differ (p = 0.033)", comparison.READING,
     "1 seed cannot say that a method is better: that takes 3 or more.",
     "A processor (cpu)", "Linux x86_64, Python 3.11.9", "c0ffee",
     *PACKAGES, *PACKAGES.values(),
     "Handwritten digits", "d1g357", "1258", "180", "crop",
-    "resnet8, kd (temperature 3.0), taught by Teacher; 20 epochs, batch 64, sgd 0.05, cosine, weight decay 0.0005",
-    "resnet20, none; 20 epochs, batch 64, sgd 0.05, cosine, weight decay 0.0005",
-    "kd, seed 0", "12 s, 2,345 images a second, beside 2 others; 25.0 MFLOPs, 0.31 MB",
+    "resnet8, kd (temperature 3.0, alpha 0.9), taught by Teacher, 20 epochs, batch 64, sgd 0.05, momentum 0.9, cosine, "
+    "weight decay 0.0005",
+    "resnet20, none, 20 epochs, batch 64, sgd 0.05, momentum 0.9, cosine, weight decay 0.0005",
+    "KD, seed 0", "12 s with 2 others, 2,345 images a second; 25.0 MFLOPs, 0.31 MB",
 ]
 
 
@@ -103,7 +106,7 @@ def test_the_page_parses_and_holds_every_row(outcome):
     page = Page(report.html(outcome))
     for row in comparison.rows(outcome):
         for key in comparison.titles(outcome.plan.recipe):
-            assert comparison.as_text(row, key) in page.texts["td"]
+            assert comparison.as_text(outcome.plan.recipe, row, key) in page.texts["td"]
     assert set(comparison.titles(outcome.plan.recipe).values()) - {""} <= set(page.texts["th"])
     assert page.texts["h1"] == ["Two ways"]
     assert page.texts["li"] == comparison.remarks(outcome, comparison.rows(outcome))
@@ -112,7 +115,7 @@ def test_the_page_parses_and_holds_every_row(outcome):
 def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(outcome):
     text = report.html(outcome)
     page = Page(text)
-    assert len(page.named("svg")) == 2 == len(page.named("figcaption"))  # accuracies, and how they learned
+    assert len(page.named("svg")) == 3 == len(page.named("figcaption"))  # accuracies, and how they learned, twice
     assert len(page.named("math")) == len(LABELS)
     assert page.named("script") == page.named("link") == page.named("iframe") == page.named("object") == []
     assert "@import" not in text and "url(http" not in text
@@ -125,21 +128,24 @@ def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(
 
 def test_the_curves_are_those_of_the_first_seed(outcome):
     drawn = report.figures(outcome, comparison.rows(outcome))
-    held = drawn_from(drawn["Validation accuracy while training, first seed."])
+    held = drawn_from(drawn["Accuracy on the validation images while training, first seed."])
     assert [(each["run"], each["epoch"], each["accuracy"]) for each in held] == [
-        (label, epoch, epoch / 4) for label in LABELS for epoch in (1, 2)]
+        (label, epoch, epoch / 4) for label in RIGHT for epoch in (1, 2)]
+    held = drawn_from(drawn["Terms of the training loss, first seed."])
+    assert {(each["run"], each["epoch"], each["value"]) for each in held} == {
+        (label, epoch, 1 / epoch) for label in RIGHT for epoch in (1, 2)}
 
 
 def test_the_accuracies_are_drawn_with_their_intervals(outcome):
     table = comparison.rows(outcome)
-    drawn = report.figures(outcome, table)["Accuracy on the test images, with 95% intervals."]
+    drawn = report.figures(outcome, table)["Accuracy on the test images, with 95% intervals over 100 images."]
     assert drawn_from(drawn) == [{"label": row["label"], "accuracy": row["accuracy"], "low": row["interval"][0],
                                   "high": row["interval"][1]} for row in table]
 
 
 def test_text_is_text_and_never_markup():
     outcome = made({"Teacher": [90], "Independent": [60], HARMFUL: [75]}, title=HARMFUL, question=HARMFUL,
-                   columns={"share": HARMFUL}, measure=lambda record: {"share": 0.5})
+                   columns={"share": Column(HARMFUL)}, measure=lambda record: {"share": 0.5})
     text = report.html(outcome)
     page = Page(text)
     assert page.named("img") == []
@@ -159,7 +165,7 @@ def test_columns_of_the_recipe_and_its_figures_are_in_it():
     import altair
 
     chart = altair.Chart(altair.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q")
-    outcome = made(RIGHT, LABELS, columns={"wrong": "Wrong"}, figures=lambda outcome: {"Drawn for it.": chart},
+    outcome = made(RIGHT, LABELS, columns={"wrong": Column("Wrong")}, figures=lambda outcome: {"Drawn for it.": chart},
                    measure=lambda record: {"wrong": 1 - record.result["test"]["top1"]})
     page = Page(report.html(outcome))
     assert "Wrong" in page.texts["th"]
@@ -171,9 +177,23 @@ def test_columns_of_the_recipe_and_its_figures_are_in_it():
 def test_a_recipe_half_done_has_a_report_of_that_half():
     outcome = made({"Teacher": [90]}, LABELS, seeds=1)
     page = Page(report.html(outcome))
-    assert len(page.named("svg")) == 1  # nobody has learned from it yet
+    assert len(page.named("svg")) == 3
     assert "90.00%" in page.texts["td"]
     assert f"{COUNT}" in page.texts["td"]
+
+
+def test_nothing_trained_is_nothing_to_report():
+    with pytest.raises(KDError, match="Nothing of two_ways is trained yet"):
+        report.html(made({}, LABELS, seeds=1))
+
+
+def test_a_method_of_two_stages_tells_the_epochs_of_both_and_what_is_held_back():
+    outcome = made({"Teacher": [90], "AB": [75]}, {"AB": ("activation_boundary", {})})
+    part = outcome.parts[1]
+    asked = dataclasses.replace(part.configuration, labels_per_class=7, share=0.5, without_class=3, views="flip")
+    outcome.parts[1] = dataclasses.replace(part, configuration=asked)
+    assert ("taught by Teacher, 7 labels a class, 50% of the training images, without class 3, views flip, 20 epochs "
+            "after 3 of its first stage, batch 64") in report.markdown(outcome)
 
 
 def test_page_text_and_the_records_they_came_from_lie_beside_each_other(outcome, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, crd, students, teacher
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from kdengine.views import Split
 
-STRENGTH = 0.4
-"""Of the jitter of the test images; the tuned teacher trains under the same."""
+TUNED = "crop+flip+jitter"
+"""The views the tuned teacher trains under; the test images' colours are changed as strongly."""
 _PAIRS: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "quick": ("resnet20", "resnet8", {"data": "cifar10", "share": 0.1, "epochs": 10}, 5),
     "lab": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}, 10),
@@ -27,18 +27,18 @@ def _parts(scale: str) -> list[Part]:
     large, small, settings, tuning = _PAIRS[scale]
     plain = teacher("Plain teacher", student=large, **settings)
     tuned = teacher("Colour-tuned teacher", student=large,
-                    **settings | {"views": "crop+flip+jitter", "epochs": tuning, "learning_rate": 0.01})
+                    **settings | {"views": TUNED, "epochs": tuning, "learning_rate": 0.01})
     return [
         plain,
         Part(tuned.label, tuned.configuration, start=plain.label, seeded=False),
         *students(plain.label, {
             "Independent student": ("none", {}),
             "KD, plain teacher": ("kd", {}),
-            "CRD, plain teacher": ("crd", {}),
+            "CRD, plain teacher": crd(scale),
         }, student=small, **settings),
         *students(tuned.label, {
             "KD, colour-tuned teacher": ("kd", {}),
-            "CRD, colour-tuned teacher": ("crd", {}),
+            "CRD, colour-tuned teacher": crd(scale),
         }, student=small, **settings),
     ]
 
@@ -49,7 +49,7 @@ def _test(spec: str, image_size: int | None) -> tuple[Split, Split]:
     from kdengine import data, views
 
     clean = data.load(spec, image_size=image_size).test
-    return clean, views.jittered(clean, STRENGTH, seed=0)
+    return clean, views.jittered(clean, views.policy(TUNED).jitter, seed=0)
 
 
 def _measure(record: Record) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import ranking
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, crd, students, teacher
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -21,7 +21,6 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 def _parts(scale: str) -> list[Part]:
     large, small, settings = _PAIRS[scale]
     few = {"labels_per_class": 10} if scale == "quick" else {}
-    negatives = 16384 if scale == "paper" else 1024  # the published number is slow on a CPU
     return [
         teacher("Teacher", student=large, **settings),
         *students("Teacher", {
@@ -30,7 +29,7 @@ def _parts(scale: str) -> list[Part]:
             "Label smoothing": ("label_smoothing", {}),
             "DKD": ("dkd", {}),
             "Hints": ("fitnet", {}),
-            "CRD": ("crd", {"negatives": negatives}),
+            "CRD": crd(scale),
         }, student=small, **settings, **few),
     ]
 

@@ -12,7 +12,7 @@ from kdengine import checkpoints, data, evaluation, methods, models, recipes, ru
 from kdengine.__main__ import _parser, main
 from kdengine.errors import KDError
 from kdengine.recipes import RECIPES, SCALES, Outcome, Plan, Recipe, comparison
-from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE, STRENGTH
+from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.recipe import CHANGES, students, teacher
 from kdengine.recipes.six_methods import SIX_METHODS
@@ -396,7 +396,7 @@ def test_colours_are_measured_on_the_same_images_with_other_colours():
     record = Record("digits-teacher", "group", 1.0, Configuration(data="digits"), {"state": "finished"})
     told = COLOUR_INVARIANCE.measure(record)
     network, clean = checkpoints.open_reference("digits-teacher"), data.load("digits").test
-    jittered = views.jittered(clean, STRENGTH, seed=0)
+    jittered = views.jittered(clean, 0.4, seed=0)
     assert not torch.equal(jittered.images, clean.images)
     before, after = (evaluation.predict(network, split).argmax(1).clone() for split in (clean, jittered))
     target = clean.target

@@ -13,7 +13,7 @@ else
   INSTALL := uv pip install --quiet --compile-bytecode --python $(PYTHON)
 endif
 
-.PHONY: app setup test test-slow lint checkpoints clean
+.PHONY: app setup test test-slow lint checkpoints checkpoints-natural clean
 
 app: setup
 	$(PYTHON) -m streamlit run explorer/app.py
@@ -46,6 +46,15 @@ checkpoints: setup
 	$(PYTHON) -m kdengine train --data digits --model resnet20 --epochs 30 --keep digits-teacher
 	$(PYTHON) -m kdengine distill --data digits --labels-per-class 5 --teacher digits-teacher --student resnet8 \
 		--epochs 60 --keep digits-resnet8 --method none --method label_smoothing --method kd alpha=1 --method features_mse
+
+# The ones of natural pictures; CIFAR-10 and Imagenette, 270 MB, are downloaded where they are not in the data root.
+checkpoints-natural: setup
+	$(PYTHON) -m kdengine data cifar10 --download
+	$(PYTHON) -m kdengine recipe six_methods --scale lab --data cifar10 --epochs 10 --teacher resnet20 \
+		--student resnet8 --keep cifar10 --report results/six_methods-cifar10
+	$(PYTHON) -m kdengine data imagenette --image-size 128 --download
+	$(PYTHON) -m kdengine distill --data imagenette --image-size 128 --teacher efficientnet_lite2 \
+		--student resnet8x4_imagenet --epochs 16 --method kd --method none --keep imagenette-resnet8x4
 
 clean:
 	rm -rf $(VENV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -110,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
     recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
     recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
+    recipe.add_argument("--keep", metavar="NAME",
+                        help="make its networks of the first seed checkpoints, NAME and their label")
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     _add_json(recipe)
 
@@ -489,7 +492,7 @@ def _allowed(field: dict[str, Any]) -> str:
 
 
 def _recipe(given: argparse.Namespace) -> int:
-    from kdengine import recipes
+    from kdengine import recipes, results
     from kdengine.recipes import comparison, report
 
     if given.name is None:
@@ -527,6 +530,11 @@ def _recipe(given: argparse.Namespace) -> int:
     if given.report and outcome.records:
         page = report.write(outcome, given.report)
         print(f"Report: {page}", file=sys.stderr)
+    if given.keep:
+        for (label, seed), record in outcome.records.items():
+            if seed == 0:
+                name = re.sub(r"[^a-z0-9]+", "-", f"{given.keep} {label}".lower()).strip("-")
+                print(f"Kept as {results.keep(record.id, name)}", file=sys.stderr)
     for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0

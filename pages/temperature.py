@@ -130,7 +130,8 @@ def uploaded() -> dict | None:
 
 def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     """The teacher and the student chosen to stand beside it: the one distilled by its logits unless another is."""
-    place = next((place for place, name in enumerate(students) if name.endswith("-kd")), 0)
+    shipped = kdengine.list_checkpoints()
+    place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
     student = st.selectbox("Student", students, index=place, key="student_network", bind="query-params")
     return teacher, student
 

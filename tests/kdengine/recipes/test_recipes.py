@@ -190,7 +190,7 @@ def here(monkeypatch):
     monkeypatch.setattr(runs, "_launch", worker.work)
 
 
-def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path):
+def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path, monkeypatch):
     words = ["recipe", "response_vs_feature", "--share", "0.1", "--epochs", "1", "--teacher", "resnet8"]
     assert main([*words, "--so-far", "--json"]) == 0  # nothing yet, and nothing is begun
     assert json.loads(capsys.readouterr().out) == runs.all_runs() == []
@@ -211,6 +211,13 @@ def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path):
     page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
     assert len(page.named("math")) == 3  # one a method
     assert page.named("img") and all(each["src"].startswith("data:image/png;base64,") for each in page.named("img"))
+
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "kept"))
+    assert main([*words, "--so-far", "--keep", "Mine"]) == 0
+    assert {name: about["method"] for name, about in checkpoints.shipped().items()} == {
+        "mine-teacher": "none", "mine-independent-student": "none", "mine-response-based": "kd",
+        "mine-feature-based": "features_mse"}
+    capsys.readouterr()
 
     for more in ([], ["--so-far"]):  # and nothing is trained again
         assert main([*words, "--json", *more]) == 0

@@ -232,7 +232,7 @@ def read_picture(source: bytes | Path) -> Image:
 
 
 def sample_photographs() -> list[dict[str, Any]]:
-    """Photographs that are on every machine: title, credit (to be shown beside it), path."""
+    """Photographs that are on every machine: title, credit (to be shown), path, classes that fit."""
     from kdengine.data import photographs
 
     return photographs.photographs()

@@ -259,8 +259,9 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
     inside = centre(key, image)
     thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
     thumbnail.image(inside, width=76, alt="The picture alone")
-    known = truth.selectbox("What it is", range(len(classes)), index=None, placeholder="not told", key=f"truth {key}",
-                            format_func=lambda each: classes[each],
+    fitting = [classes.index(each) for each in held[chosen]["classes"] if each in classes] if chosen else []
+    known = truth.selectbox("What it is", range(len(classes)), index=next(iter(fitting), None),
+                            placeholder="not told", key=f"truth {key}", format_func=lambda each: classes[each],
                             help="Tell the true class, and the borders show who is right.")
     if chosen:
         st.caption(held[chosen]["credit"])

@@ -179,7 +179,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_stays(page):
 
 
 def test_a_digit_is_compared_with_the_truth_known(page):
-    page.goto("/compare?image=3")
+    page.goto("/compare?family=Handwritten+digits+(shipped)&image=3")
     expect(page.get_by_alt_text(re.compile("^Where .* looks for"))).to_have_count(3, timeout=120_000)
     assert page.get_by_text(re.compile("✓ right|✗ wrong")).count() == 3
     expect(page.get_by_text("Agreement with the teacher")).to_be_visible()

@@ -83,7 +83,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["distill", "--student", "resnet9"], "Unknown network 'resnet9'"),
     (["distill", "--teacher", "nobody"], "Unknown checkpoint 'nobody'"),
     (["distill", "--data", "digitz"], "Unknown data set 'digitz'"),
-    (["distill", "--data", "cifar10"], "No checkpoint is shipped for cifar10. Train a teacher first"),
+    (["distill", "--data", "cifar100"], "No checkpoint is shipped for cifar100. Train a teacher first"),
     (["distill", "--share", "2"], "share is 2.0; allowed is a number above 0 and at most 1."),
     (["distill", "--without-class", "-1"], "without_class is -1; allowed is a number of at least 0."),
     (["data", "digit"], "Unknown data set 'digit'"),

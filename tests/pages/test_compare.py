@@ -454,3 +454,17 @@ def test_the_packaged_networks_name_what_a_photograph_shows(shipped):
     at.selectbox(key="family").set_value("digits").run()
     assert sum("stage3, 8 × 8 cells" in each.value for each in at.caption) == 3
     assert not at.run().exception
+
+
+def test_without_the_test_images_a_sample_is_shown_with_its_truth(shipped):
+    animals = ("bird", "cat", "dog")
+    for name, answer, method in (("animals-teacher", 1, "none"), ("animals-kd", 2, "kd")):
+        checkpoints.save(saying(answer, animals), shipped / f"{name}.safetensors", method=method,
+                         data={"name": "cifar10", "labels_per_class": None}, scores={"validation": {"top1": 0.9}})
+    at = opened()
+    at.selectbox(key="family").set_value("cifar10").run()
+    assert not at.exception
+    assert any("CIFAR-10 are not on this machine" in each.value for each in at.caption)
+    assert "Photo: Stéfan van der Walt, CC0" in [each.value for each in at.caption]
+    assert next(each for each in at.selectbox if each.label == "What it is").value == 1
+    assert len(verdicts(at)) == 2

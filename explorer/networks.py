@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -20,6 +21,11 @@ def open_network(reference: str) -> Network:
 
 
 @st.cache_resource(show_spinner="Opening the data set …", max_entries=4)
-def open_data(name: str) -> DataSet:
+def open_data(name: str, image_size: int | None = None) -> DataSet:
     """As `kdengine.open_data`. One object for all sessions: read from it, never change it."""
-    return kdengine.open_data(name)
+    return kdengine.open_data(name, image_size)
+
+
+def open_data_for(name: str, references: Sequence[str]) -> DataSet:
+    """A data set at the size of that network of these which looks most closely."""
+    return open_data(name, max(open_network(each).input_size for each in references))

@@ -238,11 +238,14 @@ def sample_photographs() -> list[dict[str, Any]]:
     return photographs.photographs()
 
 
-def open_data(name: str) -> DataSet:
-    """A data set with all its labels: `classes`, and example pictures through `example`."""
+def open_data(name: str, image_size: int | None = None) -> DataSet:
+    """A data set with all its labels: `classes`, and example pictures through `example`.
+
+    image_size: pixels a side; None is the data set's own.
+    """
     from kdengine import data
 
-    return data.load(name)
+    return data.load(name, image_size=image_size)
 
 
 def example(data: DataSet, index: int) -> tuple[Image, int]:

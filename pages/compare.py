@@ -14,7 +14,7 @@ from PIL import Image
 import kdengine
 from explorer import comparison, forms
 from explorer.comparison import Card
-from explorer.networks import open_data, open_network
+from explorer.networks import open_data_for, open_network
 from kdengine import KDError
 from kdengine.records import FINISHED
 
@@ -103,7 +103,7 @@ def mapped(reference: str, key: str, target: int, method: str, stage: str | None
 @st.cache_data(max_entries=64, show_spinner="Searching the test images …")
 def disputed(data: str, references: tuple[str, ...]) -> list[int]:
     """The test images that not all of these networks answer alike."""
-    return kdengine.disagreements(open_data(data), [open_network(each) for each in references])
+    return kdengine.disagreements(open_data_for(data, references), [open_network(each) for each in references])
 
 
 def families() -> dict[str, Family]:
@@ -187,7 +187,7 @@ def choose_picture(family: Family, references: list[str], classes: tuple[str, ..
 def test_image(data: str, references: list[str]) -> Picture | None:
     """A picture of the test split, by number."""
     try:
-        held = open_data(data)
+        held = open_data_for(data, references)
     except KDError as error:
         st.error(str(error))
         return None
@@ -341,7 +341,7 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
             st.image(card.picture, width="stretch", output_format="JPEG",
                      alt=f"Where {known.name} looks for {classes[target]}")
             st.html(comparison.bars(card))
-            st.caption(f"{known.note} · {map_note(found)}{object_note(family, picture, found)}")
+            st.caption(f"{known.note} · {map_note(found)}{object_note(family, references, picture, found)}")
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)
@@ -369,11 +369,11 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
-def object_note(family: Family, picture: Picture, found: dict) -> str:
+def object_note(family: Family, references: list[str], picture: Picture, found: dict) -> str:
     """How much of a map lies on the object, where the data set knows its place."""
     if picture.index is None:
         return ""
-    on = kdengine.heat_on_object(found["heat"], open_data(family.data), picture.index)
+    on = kdengine.heat_on_object(found["heat"], open_data_for(family.data, references), picture.index)
     return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 

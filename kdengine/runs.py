@@ -54,7 +54,15 @@ def submit(configurations: Sequence[Configuration]) -> list[str]:
     out of range, a method without its teacher, students that share no views.
     """
     _check(configurations)
-    return _queue([_after_first_stage(each) for each in configurations])
+    return _queue([_after_first_stage(_resolved(each)) for each in configurations])
+
+
+def _resolved(configuration: Configuration) -> Configuration:
+    """With every hyperparameter's value, so that the record still says it when a default has changed."""
+    from kdengine import methods
+
+    method = methods.method(configuration.method, **configuration.hyperparameters)
+    return dataclasses.replace(configuration, hyperparameters=dataclasses.asdict(method))
 
 
 def _after_first_stage(configuration: Configuration) -> Configuration:

@@ -178,7 +178,8 @@ def choose_picture(family: Family, references: list[str], classes: tuple[str, ..
     if missing:
         st.caption(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}). Bring a picture of "
                    f"your own: {', '.join(classes[:10])}{' …' if len(classes) > 10 else ''}.")
-        return uploaded(classes, samples=True, opening=kdengine.sample_photographs()[0]["title"])
+        known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
+        return uploaded(classes, samples=True, opening=next(iter(known), None))
     source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
                       label_visibility="collapsed")
     return uploaded(classes) if source == OWN_PICTURE else test_image(family.data, references)

@@ -135,13 +135,17 @@ def _open(outcome: Outcome) -> list[str]:
 
 
 def _labels(outcome: Outcome) -> list[str]:
-    """Whether the students read fewer labels than their teacher: then a change is partly the teacher's labels."""
+    """Whether the students have images without a label: then a change is partly what the teacher knows of those."""
     teachers = {record.data["labelled"] for record in outcome.teachers()}
-    students = {record.data["labelled"] for part in outcome.parts if part.teacher for record in outcome.of(part.label)}
-    if len(teachers) != 1 or len(students) != 1 or teachers == students:
+    students = {(record.data["labelled"], record.data["train"])
+                for part in outcome.parts if part.teacher for record in outcome.of(part.label)}
+    if len(teachers) != 1 or len(students) != 1:
         return []
-    return [f"The students read {students.pop():,} labels, their teacher read {teachers.pop():,}: methods that listen "
-            "to the teacher also learn from images whose label the independent student never sees."]
+    (labelled, images), = students
+    if labelled == images:
+        return []
+    return [f"The students read {labelled:,} labels, their teacher read {teachers.pop():,}: methods that listen to the "
+            f"teacher also learn from the {images - labelled:,} images whose label the independent student never sees."]
 
 
 def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:

@@ -52,7 +52,8 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
     record = Record(
         name, name, 1.0, asked, {"state": "finished", "reason": None, "epoch": 2}, teacher=taught,
         data={"name": asked.data, "title": "Handwritten digits", "classes": ["one", "two"], "size": 32,
-              "digest": digest, "views": "crop", "train": 1258, "labelled": 70, "validation": 180, "test": len(logits)},
+              "digest": digest, "views": "crop", "train": 1258, "labelled": 1258, "validation": 180,
+              "test": len(logits)},
         environment={"python": "3.11.9", "system": "Linux x86_64", "packages": PACKAGES, "device": "cpu",
                      "device_name": "A processor", "threads": 2, "commit": "c0ffee"},
         result={"test": test | (measured or {}), "validation": validation, "parameters": 78_042, "megabytes": 0.3125,

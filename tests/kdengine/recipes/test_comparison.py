@@ -282,6 +282,7 @@ def test_students_with_fewer_labels_than_their_teacher_are_told_of():
         record.data["labelled"] = 1258 if label == "Teacher" else 100
     told = comparison.remarks(outcome, comparison.rows(outcome))
     assert told[0].startswith("The students read 100 labels, their teacher read 1,258: ")
+    assert "from the 1,158 images whose label" in told[0]
 
 
 def test_what_is_missing_and_what_failed_is_told_first():

@@ -15,10 +15,11 @@ from kdengine.recipes.recipe import Outcome, Recipe
 from kdengine.records import Record, write_json
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; }
-table { border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dce3; text-align: left; white-space: nowrap; }
+table { border-collapse: collapse; font-size: .8rem; display: block; overflow-x: auto; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dce3; text-align: left; vertical-align: top; }
+figure, ul, p, pre { max-width: 62rem; }
 figure { margin: 1.5rem 0; } figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
 pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }

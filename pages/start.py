@@ -54,6 +54,7 @@ st.divider()
 links = (
     ("pages/temperature.py", "Temperature", "Move T and watch dark knowledge appear."),
     ("pages/distill.py", "Distill", "Train students side by side and watch them learn."),
+    ("pages/recipes.py", "Recipes", "Run a lab sheet's experiment, and take its report home."),
     ("pages/compare.py", "Compare", "See where teacher and student look, on your own photo too."),
     ("pages/results.py", "Results", "Read what was measured, and whether a gain is real."),
 )

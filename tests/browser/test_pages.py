@@ -80,6 +80,16 @@ def test_a_killed_worker_s_run_is_resumed_from_the_page(page, runs_folder):
     expect(row(page, kd)).to_contain_text("Stopped")
 
 
+def test_a_recipe_is_started_followed_and_stopped_from_the_page(page):
+    page.goto("/recipes")
+    settle(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text(re.compile("0 of 4 networks trained · Teacher"))).to_be_visible(timeout=120_000)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Continue", exact=True)).to_be_visible(timeout=120_000)
+    assert page.locator('[data-testid="stException"]').count() == 0
+
+
 def softened(logits, temperature):
     """softmax(logits / T), independently of the engine and of the page."""
     weights = [math.exp((value - max(logits)) / temperature) for value in logits]

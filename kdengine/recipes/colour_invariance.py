@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, crd, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, crd, students, teacher, test_images
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -76,9 +76,9 @@ COLOUR_INVARIANCE = Recipe(
     question="Does a student of a colour-tuned teacher keep its answer when the colours change?",
     parts=_parts,
     columns={
-        "jittered": Column("Colours changed"),
+        "jittered": Column("Colours changed", count=test_images),
         "drop": Column("Drop", lambda value: f"{100 * value:.2f} pts"),
-        "same_answer": Column("Same answer"),
+        "same_answer": Column("Same answer", count=test_images),
     },
     measure=_measure,
     gallery=True,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdengine import results, uncertainty
-from kdengine.recipes.recipe import Outcome, Recipe
+from kdengine.recipes.recipe import Outcome, Recipe, test_images
 from kdengine.records import Record
 
 COLUMNS: dict[str, str] = {
@@ -51,7 +51,11 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
             continue
         row = _row(part.label, records)
         measured = [value for (label, _), value in outcome.measures.items() if label == part.label]
-        row |= {key: statistics.fmean(each[key] for each in measured) for key in recipe.columns}
+        for key, column in recipe.columns.items():
+            values = [each[key] for each in measured]
+            row[key] = statistics.fmean(values)
+            if column.count:
+                row[_interval_of(key)] = _bounds(_sure(values, column.count(records[0])))
         pairs = [(record, among[twin]) for record in records
                  if (twin := results.independent_twin(record, among)) is not None]
         if pairs:
@@ -76,7 +80,8 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if value is None:
         return "–"
     if column in recipe.columns:
-        return recipe.columns[column].text(value)
+        told, interval = recipe.columns[column].text, row.get(_interval_of(column))
+        return told(value) if interval is None else f"{told(value)} ({told(interval[0])} to {told(interval[1])})"
     if column == "accuracy" and row["std"] is not None:
         return f"{value:.2%} ± {row['std']:.2%}"
     if column == "interval":
@@ -190,10 +195,8 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
         values = [record.result["test"].get(of) for record in records]
         return None if None in values else statistics.fmean(values)
 
-    accuracies = [record.result["test"]["top1"] for record in records]
     one = len(records) == 1
-    sure = (uncertainty.share_interval(accuracies[0], first.result["test"]["n"]) if one
-            else uncertainty.mean_interval(accuracies))
+    sure = _sure([record.result["test"]["top1"] for record in records], test_images(first))
     return {
         "label": label,
         "network": first.configuration.student,
@@ -201,8 +204,8 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
         "loss": mean("loss"),
         "accuracy": sure.mean,
         "std": sure.std,
-        "interval": (max(0.0, sure.low), min(1.0, sure.high)),  # t knows no bounds, an accuracy does
-        "over": f"{first.result['test']['n']:,} images" if one else f"{len(records)} seeds",
+        "interval": _bounds(sure),
+        "over": f"{test_images(first):,} images" if one else f"{len(records)} seeds",
         "change": None,
         "change_interval": None,
         "verdict": None,
@@ -211,6 +214,19 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
         "parameters": first.result["parameters"],
         "milliseconds": statistics.fmean(record.result["latency"]["median_ms"] for record in records),
     }
+
+
+def _sure(shares: list[float], count: int) -> uncertainty.Interval:
+    """Over `count` images where there is one seed, over the seeds where there are more."""
+    return uncertainty.share_interval(shares[0], count) if len(shares) == 1 else uncertainty.mean_interval(shares)
+
+
+def _bounds(sure: uncertainty.Interval) -> tuple[float, float]:
+    return max(0.0, sure.low), min(1.0, sure.high)  # t knows no bounds, a share does
+
+
+def _interval_of(key: str) -> str:
+    return f"{key}_interval"
 
 
 def _change(pairs: Pairs) -> dict[str, Any]:

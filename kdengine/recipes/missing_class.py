@@ -10,7 +10,7 @@ import altair
 from kdengine import results
 from kdengine.charts import against_temperature
 from kdengine.errors import KDError
-from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, students, teacher, test_images
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -35,16 +35,21 @@ def _parts(scale: str) -> list[Part]:
     ]
 
 
+def _predictions(record: Record) -> dict[str, Any]:
+    held = results.predictions(record.id)
+    if held is None:
+        raise KDError(f"The predictions of run {record.id} are gone. Remove it (python -m kdengine runs {record.id} "
+                      "--remove) and run the recipe again.")
+    return held
+
+
 def _measure(record: Record) -> dict[str, float]:
     """Accuracy on the missing class, as trained and with that class's logit shifted to its known share."""
     import torch
 
     from kdengine import bias
 
-    held = results.predictions(record.id)
-    if held is None:
-        raise KDError(f"The predictions of run {record.id} are gone. Remove it (python -m kdengine runs {record.id} "
-                      "--remove) and run the recipe again.")
+    held = _predictions(record)
     logits, target = torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])
     missing = target == MISSING
     shifted, shift = bias.corrected(logits, MISSING, 1 / logits.shape[1])
@@ -58,6 +63,11 @@ def _measure(record: Record) -> dict[str, float]:
         "all_corrected": right(shifted, torch.ones_like(missing)),
         "shift": shift,
     }
+
+
+def _of_the_class(record: Record) -> int:
+    """How many test images of the missing class there are."""
+    return int((_predictions(record)["target"] == MISSING).sum())
 
 
 def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
@@ -88,9 +98,9 @@ MISSING_CLASS = Recipe(
     question="Can a student recognise a class that its training images lack, from the teacher's soft targets alone?",
     parts=_parts,
     columns={
-        "missing": Column("On the missing class"),
-        "missing_corrected": Column("On it, bias corrected"),
-        "all_corrected": Column("On all classes, bias corrected"),
+        "missing": Column("On the missing class", count=_of_the_class),
+        "missing_corrected": Column("On it, bias corrected", count=_of_the_class),
+        "all_corrected": Column("On all classes, bias corrected", count=test_images),
         "shift": Column("Shift of its logit", "{:+.2f} nats".format),
     },
     measure=_measure,

@@ -144,10 +144,19 @@ def _every(outcome: Outcome, label: str) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """A further column of a recipe's table: its title, and how a value in it reads."""
+    """A further column of a recipe's table: its title, and how a value in it reads.
+
+    count(record): of how many test images the value is a share; None where it is no share, and has no interval.
+    """
 
     title: str
     text: Callable[[float], str] = "{:.2%}".format
+    count: Callable[[Record], int] | None = None
+
+
+def test_images(record: Record) -> int:
+    """How many images a run was tested on: the count of a column that speaks of all of them."""
+    return record.result["test"]["n"]
 
 
 @dataclass(frozen=True)

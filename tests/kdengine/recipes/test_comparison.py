@@ -207,6 +207,18 @@ def test_columns_of_a_recipe_are_means_over_the_seeds():
     assert list(titles)[:3] == ["label", "network", "seeds"]
 
 
+def test_a_share_among_the_columns_has_its_interval():
+    columns = {"wrong": Column("Wrong", count=lambda record: 40), "sum": Column("Sum", "{:.1f}".format)}
+    outcome = made({"Teacher": [90], "Independent": [60, 64], "KD": [75]}, columns=columns, seeds=2,
+                   measure=lambda record: {"wrong": 1 - record.result["test"]["top1"], "sum": 2.0})
+    told, recipe = table(outcome), outcome.plan.recipe
+    assert told["Teacher"]["wrong_interval"] == pytest.approx(wilson(4, 40))
+    assert told["Independent"]["wrong_interval"] == pytest.approx(student_s([0.40, 0.36]))
+    low, high = wilson(4, 40)
+    assert comparison.as_text(recipe, told["Teacher"], "wrong") == f"10.00% ({low:.2%} to {high:.2%})"
+    assert comparison.as_text(recipe, told["Teacher"], "sum") == "2.0"
+
+
 @pytest.mark.parametrize(("right", "label", "expected"), [
     ({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)]}, "KD", {
         "label": "KD", "network": "resnet8", "seeds": "1", "loss": "0.5000", "accuracy": "75.00%",

@@ -38,8 +38,7 @@ FORMATS = {
     "kl_to_teacher": "%.4f", "agreement": "%.2f%%", "calibration_error": "%.2f%%", "parameters": "localized",
     "milliseconds": "%.2f",
 }
-SHARES = ("accuracy", "low", "high", "change", "agreement", "calibration_error")
-"""Shown in hundredths."""
+SHARES = ("accuracy", "low", "high", "change", "agreement", "calibration_error")  # shown in hundredths
 
 columns = {
     name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS

@@ -77,6 +77,13 @@ def test_pages_do_no_arithmetic_and_no_training(path):
     assert inside <= {"__init__", "charts", "colours", "results", "records", "errors", "uncertainty"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.name)
+def test_no_page_holds_a_string_that_streamlit_would_print(path):
+    statements = ast.parse(path.read_text()).body[1:]  # the first is the page's docstring
+    assert not [each.lineno for each in statements
+                if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)]
+
+
 def loaded(code):
     """Heavy packages that a fresh process has loaded after running some code."""
     heavy = "torch", "torchvision", "sklearn", "scipy", "pytorch_grad_cam", "altair", "pandas", "streamlit"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TUNED = "crop+flip+jitter"
 """The views the tuned teacher trains under; the test images' colours are changed as strongly."""
 _PAIRS: dict[str, tuple[str, str, dict[str, Any], int]] = {
-    "quick": ("resnet20", "resnet8", {"data": "cifar10", "share": 0.1, "epochs": 10}, 5),
+    "quick": ("resnet20", "resnet8", {"data": "cifar10", "share": 0.1, "epochs": 6}, 3),
     "lab": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}, 10),
     "paper": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["paper"]}, 30),
 }

@@ -100,17 +100,6 @@ def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Seen | 
     return {key: found.get(key) for key in wanted}
 
 
-def finished(parts: Sequence[Part], seeds: int = 1) -> Ids:
-    """The runs of a sweep that have finished so far."""
-    return {key: each.record.id for key, each in _look(_wanted(parts, seeds)).items() if each.state == FINISHED}
-
-
-def failures(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], str]:
-    """Why parts of a sweep have failed, by (label, seed)."""
-    found = _look(_wanted(parts, seeds)).items()
-    return {key: each.record.status["reason"] for key, each in found if each.state == FAILED}
-
-
 def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
     """Every run of the sweep, its seed in its configuration."""
     wanted = {}

@@ -8,11 +8,6 @@ from kdengine import KDError
 from kdengine.records import ACTIVE, FAILED, FINISHED
 from kdengine.uncertainty import SEEDS_FOR_A_METHOD
 
-SCALES = {
-    "quick": "**Quick**: minutes on two CPU cores, small networks, few epochs.",
-    "lab": "**Lab**: what a lab sheet asks for, 40 epochs. Needs a GPU.",
-    "paper": "**Paper**: 240 epochs, as long as published comparisons train. Needs a GPU, and patience.",
-}
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -43,7 +38,7 @@ def choose() -> tuple[str, str, int]:
     name = left.selectbox("Experiment", list(known), key="recipe", bind="query-params",
                           format_func=lambda each: known[each]["title"])
     with middle:
-        scale = st.segmented_control("Scale", list(SCALES), default="quick", required=True, key="scale",
+        scale = st.segmented_control("Scale", list(known[name]["scales"]), default="quick", required=True, key="scale",
                                      bind="query-params", format_func=str.capitalize)
     with right:
         seeds = forms.linked_number("Seeds", 1, 20, 1, "seeds",
@@ -63,7 +58,8 @@ def describe(name: str, scale: str, seeds: int) -> None:
     st.subheader(recipe["question"])
     labels = about["labels_per_class"]
     few = f" The students read {labels} labels a class, the teacher all." if labels else ""
-    st.markdown(f"{SCALES[scale]} {count} networks on {share}`{about['data']}`, {about['epochs']} epochs.{few}")
+    st.markdown(f"**{scale.capitalize()}**: {about['about']}. {count} networks on {share}`{about['data']}`, "
+                f"{about['epochs']} epochs.{few}")
     with st.expander(f"What it trains: {len(parts)} networks" + (f", students {seeds} times" if seeds > 1 else "")):
         st.dataframe(
             [{"Network": part["label"], "Architecture": part["network"], "Method": part["method"],

@@ -21,6 +21,7 @@ from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
+from kdengine.records import FAILED, FINISHED
 
 _LOCK, _STARTED, _STOP, _LOG = "lock", "started", "stop", "log.txt"
 _LOCK_PATIENCE_S = 2.0  # a page's probe may hold it for a moment
@@ -65,7 +66,8 @@ def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: No
             (place / _STOP).unlink(missing_ok=True)
         (place / _STARTED).unlink(missing_ok=True)
         _check(asked)
-        return _outcome(asked, sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists()))
+        sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists())
+        return _outcome(asked)
 
 
 def start(asked: Plan) -> None:
@@ -105,11 +107,12 @@ def log(asked: Plan) -> str:
 
 def so_far(asked: Plan) -> Outcome:
     """What of a plan has finished; trains nothing."""
-    return _outcome(asked, sweeps.finished(asked.parts, asked.seeds))
+    return _outcome(asked)
 
 
 def describe(each: Recipe) -> dict[str, Any]:
-    """A recipe as plain data: name, title, question, and by scale its data, share, epochs, labels_per_class and parts.
+    """A recipe as plain data: name, title, question, and by scale what it is about, data, share, epochs,
+    labels_per_class and parts.
 
     labels_per_class: of the students; None where they read every label. A part holds label, network, method, teacher
     and start (labels, or None).
@@ -118,6 +121,7 @@ def describe(each: Recipe) -> dict[str, Any]:
     for scale in SCALES:
         parts = each.parts(scale)
         scales[scale] = {
+            "about": SCALES[scale],
             "data": parts[0].configuration.data,
             "share": parts[0].configuration.share,
             "epochs": parts[0].configuration.epochs,
@@ -163,9 +167,11 @@ def _place(asked: Plan) -> Path:
     return runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
 
 
-def _outcome(asked: Plan, ids: sweeps.Ids) -> Outcome:
-    records = {key: runs.read(run) for key, run in ids.items()}
-    return Outcome(asked, records, sweeps.failures(asked.parts, asked.seeds))
+def _outcome(asked: Plan) -> Outcome:
+    seen = {key: each for key, each in sweeps.look(asked.parts, asked.seeds).items() if each}
+    records = {key: each.record for key, each in seen.items() if each.state == FINISHED}
+    failures = {key: each.record.status["reason"] for key, each in seen.items() if each.state == FAILED}
+    return Outcome(asked, records, failures)
 
 
 __all__ = ["CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "log", "plan", "progress", "recipe",

@@ -191,6 +191,22 @@ def teacher(label: str, **settings: Any) -> Part:
     return Part(label, Configuration(**settings), seeded=False)
 
 
+def few_labels(scale: str) -> int | None:
+    """Labels a class that the students read: ten at `quick`, where all of them make the digits too easy."""
+    return 10 if scale == "quick" else None
+
+
+def race(
+    scale: str, pair: tuple[str, str, dict[str, Any]], methods: Mapping[str, tuple[str, dict[str, Any]]]
+) -> list[Part]:
+    """One teacher and one student a method: (teacher's architecture, students' architecture, settings of all)."""
+    large, small, settings = pair
+    return [
+        teacher("Teacher", student=large, **settings),
+        *students("Teacher", methods, student=small, labels_per_class=few_labels(scale), **settings),
+    ]
+
+
 def crd(scale: str) -> tuple[str, dict[str, Any]]:
     """CRD as a recipe trains it: with the published 16,384 negatives at `paper`, elsewhere with 1,024.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Recipe, race
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -15,16 +15,11 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def _parts(scale: str) -> list[Part]:
-    large, small, settings = _PAIRS[scale]
-    few = {"labels_per_class": 10} if scale == "quick" else {}  # with every label, digits are too easy to tell apart
-    return [
-        teacher("Teacher", student=large, **settings),
-        *students("Teacher", {
-            "Independent student": ("none", {}),
-            "Response-based": ("kd", {}),
-            "Feature-based": ("features_mse", {}),
-        }, student=small, **settings, **few),
-    ]
+    return race(scale, _PAIRS[scale], {
+        "Independent student": ("none", {}),
+        "Response-based": ("kd", {}),
+        "Feature-based": ("features_mse", {}),
+    })
 
 
 RESPONSE_VS_FEATURE = Recipe(

@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import ranking
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, crd, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, crd, race
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -19,19 +19,14 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def _parts(scale: str) -> list[Part]:
-    large, small, settings = _PAIRS[scale]
-    few = {"labels_per_class": 10} if scale == "quick" else {}
-    return [
-        teacher("Teacher", student=large, **settings),
-        *students("Teacher", {
-            "Independent student": ("none", {}),
-            "Logit matching": ("kd", {}),
-            "Label smoothing": ("label_smoothing", {}),
-            "DKD": ("dkd", {}),
-            "Hints": ("fitnet", {}),
-            "CRD": crd(scale),
-        }, student=small, **settings, **few),
-    ]
+    return race(scale, _PAIRS[scale], {
+        "Independent student": ("none", {}),
+        "Logit matching": ("kd", {}),
+        "Label smoothing": ("label_smoothing", {}),
+        "DKD": ("dkd", {}),
+        "Hints": ("fitnet", {}),
+        "CRD": crd(scale),
+    })
 
 
 def _figures(outcome: Outcome) -> dict[str, altair.Chart]:

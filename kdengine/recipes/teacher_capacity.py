@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import by_teacher
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, few_labels, students, teacher
 from kdengine.sweeps import Part
 
 _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
@@ -21,11 +21,11 @@ _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
 
 def _parts(scale: str) -> list[Part]:
     teachers, small, settings = _TEACHERS[scale]
-    few = {"labels_per_class": 10} if scale == "quick" else {}
+    learning = {"student": small, "labels_per_class": few_labels(scale), **settings}
     parts = [teacher(f"Teacher {name}", student=name, **settings) for name in teachers]
-    parts += students(f"Teacher {teachers[0]}", {"Independent student": ("none", {})}, student=small, **settings, **few)
+    parts += students(f"Teacher {teachers[0]}", {"Independent student": ("none", {})}, **learning)
     for name in teachers:
-        parts += students(f"Teacher {name}", {f"Taught by {name}": ("kd", {})}, student=small, **settings, **few)
+        parts += students(f"Teacher {name}", {f"Taught by {name}": ("kd", {})}, **learning)
     return parts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import grid
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, race
 from kdengine.sweeps import Part
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
@@ -17,26 +17,20 @@ _GRIDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "lab": (tuple(map(float, range(1, 11))), _TENTHS),
     "paper": (tuple(map(float, range(1, 11))), _TENTHS),
 }
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "quick": {"data": "digits", "epochs": 15},
-    "lab": {"data": "cifar10", **SCHEDULE["lab"]},
-    "paper": {"data": "cifar10", **SCHEDULE["paper"]},
+_PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 15}),
+    "lab": ("resnet56", "resnet20", {"data": "cifar10", **SCHEDULE["lab"]}),
+    "paper": ("resnet56", "resnet20", {"data": "cifar10", **SCHEDULE["paper"]}),
 }
 
 
 def _parts(scale: str) -> list[Part]:
     temperatures, alphas = _GRIDS[scale]
-    settings = _SETTINGS[scale]
-    few = {"labels_per_class": 10} if scale == "quick" else {}
     points = {
         f"T {temperature:g}, alpha {alpha:g}": ("kd", {"temperature": temperature, "alpha": alpha})
         for temperature in temperatures for alpha in alphas
     }
-    return [
-        teacher("Teacher", student="resnet20" if scale == "quick" else "resnet56", **settings),
-        *students("Teacher", {"Independent student": ("none", {}), **points},
-                  student="resnet8" if scale == "quick" else "resnet20", **settings, **few),
-    ]
+    return race(scale, _PAIRS[scale], {"Independent student": ("none", {}), **points})
 
 
 def _points(outcome: Outcome) -> list[dict[str, Any]]:

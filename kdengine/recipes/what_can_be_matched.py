@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdengine.recipes.recipe import SCHEDULE, Recipe, students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Recipe, race
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -15,20 +15,15 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def _parts(scale: str) -> list[Part]:
-    large, small, settings = _PAIRS[scale]
-    few = {"labels_per_class": 10} if scale == "quick" else {}
-    return [
-        teacher("Teacher", student=large, **settings),
-        *students("Teacher", {
-            "Independent student": ("none", {}),
-            "Logits (KD)": ("kd", {}),
-            "Weights": ("weights", {}),
-            "Features (MSE)": ("features_mse", {}),
-            "Gradients (input)": ("input_gradient", {}),
-            "Sparsity (AB)": ("activation_boundary", {}),
-            "Relations (RKD)": ("rkd", {}),
-        }, student=small, **settings, **few),
-    ]
+    return race(scale, _PAIRS[scale], {
+        "Independent student": ("none", {}),
+        "Logits (KD)": ("kd", {}),
+        "Weights": ("weights", {}),
+        "Features (MSE)": ("features_mse", {}),
+        "Gradients (input)": ("input_gradient", {}),
+        "Sparsity (AB)": ("activation_boundary", {}),
+        "Relations (RKD)": ("rkd", {}),
+    })
 
 
 WHAT_CAN_BE_MATCHED = Recipe(

@@ -105,6 +105,17 @@ def trainers(monkeypatch):
     return here(monkeypatch, worker.work)
 
 
+def finished(parts):
+    """The runs of a sweep that have finished, by (label, seed)."""
+    return {key: each.record.id for key, each in sweeps.look(parts).items() if each and each.state == "finished"}
+
+
+def failures(parts, seeds=1):
+    """Why parts of a sweep have failed, by (label, seed)."""
+    seen = sweeps.look(parts, seeds).items()
+    return {key: each.record.status["reason"] for key, each in seen if each and each.state == "failed"}
+
+
 def configuration_of(run):
     return runs.read(run).configuration
 
@@ -117,7 +128,7 @@ def test_teachers_come_before_students_and_nothing_is_trained_twice(workers):
     assert {configuration_of(ids[label, 0]).teacher for label in ("Independent", "KD", "CRD")} == {ids["Teacher", 0]}
     assert configuration_of(ids["Teacher", 0]).teacher is None
     assert told == [(0, 4), (1, 4), (4, 4)]
-    assert sweeps.run(parts) == sweeps.finished(parts) == ids
+    assert sweeps.run(parts) == finished(parts) == ids
     assert len(runs.all_runs()) == 4
 
 
@@ -133,7 +144,7 @@ def test_a_worker_that_always_dies_is_given_up_and_told(monkeypatch):
     parts = family(CRD=("crd", {}))
     assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
     assert workers.methods == [["none"], ["none", "crd"], ["crd"], ["crd"], ["crd"]]
-    told = sweeps.failures(parts)
+    told = failures(parts)
     assert list(told) == [("CRD", 0)]
     assert re.match("Its worker died 3 more times at epoch 2.*--log` may say why", told["CRD", 0])
 
@@ -218,7 +229,7 @@ def test_only_a_finished_run_counts_and_the_first_that_finished(workers):
     runs.set_state(runs.read(unfinished), records.FAILED, reason="a later attempt")
     assert sweeps.run(parts) == ids  # a second teacher, though equal, would have students of its own
     runs.set_state(runs.read(ids["KD", 0]), records.FAILED, reason="no")
-    assert list(sweeps.finished(parts)) == [("Teacher", 0), ("Independent", 0)]
+    assert list(finished(parts)) == [("Teacher", 0), ("Independent", 0)]
 
 
 def test_runs_of_methods_and_fields_that_are_no_more_are_passed_over(workers):
@@ -255,7 +266,7 @@ def test_what_fails_is_left_out_and_told_and_so_are_its_students(workers):
         parts[2], configuration=dataclasses.replace(parts[2].configuration, learning_rate=DIVERGES))
     ids = sweeps.run(parts)
     assert list(ids) == [("Teacher", 0), ("Independent", 0)]
-    assert sweeps.failures(parts) == {("KD", 0): "Epoch 1, step 2 of 3: the loss is nan."}
+    assert failures(parts) == {("KD", 0): "Epoch 1, step 2 of 3: the loss is nan."}
     assert workers.methods == [["none"], ["none", "kd"]]
     assert sweeps.run(parts) == ids
     assert workers.methods == [["none"], ["none", "kd"], ["kd"]]  # begun again, it is tried once more
@@ -263,7 +274,7 @@ def test_what_fails_is_left_out_and_told_and_so_are_its_students(workers):
 
     parts = [*family(learning_rate=DIVERGES, KD=("kd", {})), Part("Alone", Configuration(**SMALL, seed=0))]
     assert list(sweeps.run(parts, seeds=2)) == [("Alone", 0), ("Alone", 1)]
-    assert sweeps.failures(parts, seeds=2) == {("Teacher", 0): "Epoch 1, step 2 of 3: the loss is nan."}
+    assert failures(parts, seeds=2) == {("Teacher", 0): "Epoch 1, step 2 of 3: the loss is nan."}
 
 
 def test_a_training_that_diverges_leaves_the_others(trainers):
@@ -272,7 +283,7 @@ def test_a_training_that_diverges_leaves_the_others(trainers):
     parts[0] = dataclasses.replace(
         parts[0], configuration=dataclasses.replace(parts[0].configuration, learning_rate=DIVERGES))
     assert list(sweeps.run(parts)) == [("Good", 0)]
-    (key, reason), = sweeps.failures(parts).items()
+    (key, reason), = failures(parts).items()
     assert key == ("Bad", 0)
     assert "Epoch 1, step " in reason
     assert len(runs.all_runs()) == 2
@@ -298,7 +309,7 @@ def test_a_sweep_that_is_told_to_stop_stops_what_it_trains_and_a_first_stage_too
         pretend(workers.waiting.pop(0))
     states = {record.configuration.method: record.state for record in runs.all_runs() if record.configuration.teacher}
     assert states == dict.fromkeys(("none", "activation_boundary", "activation_boundary_first"), "stopped")
-    assert runs.state(sweeps.finished(parts)["Teacher", 0]) == "finished"
+    assert runs.state(finished(parts)["Teacher", 0]) == "finished"
     assert len(sweeps.run(parts)) == 3
     assert len(runs.all_runs()) == 4  # each of them went on: none was begun anew
 
@@ -406,7 +417,7 @@ def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkey
     outcome, kills = None, 0
     while outcome is None:
         assert kills < 50
-        finished = sweeps.finished(plan.parts)
+        before_it = finished(plan.parts)
         left, before = kills, kills % 2 == 1  # so each start comes one write further, and no write is spared
         try:
             outcome = recipes.run(plan)
@@ -416,8 +427,8 @@ def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkey
             trainers.die()
             monkeypatch.setattr(records, "write_json", dies)
             trainers.seen = len(trainers.launched)
-        now = sweeps.finished(plan.parts)
-        assert finished.items() <= now.items()  # a finished run stays the one that counts
+        now = finished(plan.parts)
+        assert before_it.items() <= now.items()  # a finished run stays the one that counts
     assert kills > 5
     assert told(outcome) == undisturbed
     assert len([each for each in runs.all_runs() if not each.configuration.method.endswith("_first")]) == count - 1
@@ -499,7 +510,7 @@ def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_
     ended(killed)
     assert runs.state(killed) == "interrupted"
     assert runs.read(killed).status["epoch"] < 16
-    assert sweeps.finished(plan.parts) == {("Teacher", 0): stopped}
+    assert finished(plan.parts) == {("Teacher", 0): stopped}
 
     here(monkeypatch, worker.work)
     outcome = recipes.run(plan)

@@ -121,3 +121,16 @@ def test_other_sizes_are_refused(size):
 def test_there_is_nothing_to_download():
     with pytest.raises(KDError, match="drawn by this program"):
         data.download("shapes")
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5, math.pi / 2, 4.0])
+def test_an_object_is_turned_and_never_bent(turn):
+    size, (x, y), radius = 60, (0.4, 0.55), 0.3
+    u, v = shapes._frame(torch.tensor([[x, y]]), torch.tensor([radius]), torch.tensor([turn]), size)
+    points = ((np.arange(2 * size) + 0.5) / (2 * size)).astype(np.float32)
+    for row, column in ((3, 7), (40, 100), (88, 21), (119, 0)):
+        right, up = (points[column] - x) / radius, (y - points[row]) / radius  # rows go down
+        angle = math.atan2(up, right) - turn
+        away = math.hypot(up, right)
+        assert u[0, row, column].item() == pytest.approx(away * math.cos(angle), abs=1e-5)
+        assert v[0, row, column].item() == pytest.approx(away * math.sin(angle), abs=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -13,6 +15,15 @@ _MOST_STEPS = 200
 def hyperparameters(method: dict[str, Any]) -> dict[str, Any]:
     """Widgets for a method's fields, as `kdengine.list_methods` describes it; returns their values by name."""
     return {field["name"]: _widget(field, f"{method['name']}.{field['name']}") for field in method["fields"]}
+
+
+def told_apart(titles: Mapping[str, str]) -> dict[str, str]:
+    """The options' titles, equal ones followed by their option.
+
+    Streamlit knows an option by its title: of equal titles, it takes the last whichever was chosen.
+    """
+    times = Counter(titles.values())
+    return {option: f"{title} · {option}" if times[title] > 1 else title for option, title in titles.items()}
 
 
 def linked_number(label: str, low: int, high: int, default: int, key: str, **more: Any) -> int:

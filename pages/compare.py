@@ -157,9 +157,10 @@ def choose_networks(key: str, family: Family) -> list[str]:
     if not family.data:
         st.caption(family.about)
         return list(family.networks)
-    names = list(family.networks)
+    titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
+    names = list(titles)
     first = st.selectbox(family.first_role, names, index=names.index(family.first), key=f"{key} teacher",
-                         bind="query-params", format_func=lambda each: family.networks[each].name,
+                         bind="query-params", format_func=titles.get,
                          help="Any network that knows these classes; the others are held against it.")
     others = [each for each in names if each != first]
     # The pair that tells the story: the same student with and without a teacher.
@@ -167,7 +168,7 @@ def choose_networks(key: str, family: Family) -> list[str]:
     pair = [by_method[each] for each in ("none", "kd") if each in by_method]
     return [first, *st.multiselect("Students", others, default=pair or others[:2], max_selections=MOST_STUDENTS,
                                    key=f"{key} students", bind="query-params", placeholder="Choose one to four",
-                                   wrap=True, format_func=lambda each: family.networks[each].name)]
+                                   wrap=True, format_func=titles.get)]
 
 
 def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
@@ -431,8 +432,8 @@ choices, view = st.columns([1, 3], gap="large")
 found = families()
 with choices:
     st.title("Compare")
-    key = st.selectbox("Networks", list(found), key="family", bind="query-params",
-                       format_func=lambda each: found[each].title)
+    titles = forms.told_apart({each: family.title for each, family in found.items()})
+    key = st.selectbox("Networks", list(found), key="family", bind="query-params", format_func=titles.get)
     references = choose_networks(key, found[key])
 with view:
     references = openable(references, found[key])

@@ -161,7 +161,8 @@ def runs_section() -> None:
         group.sort(key=lambda run: run["id"])
     if st.session_state.get("group") not in groups:
         st.session_state["group"] = next(iter(groups))
-    chosen = st.selectbox("Group of runs", list(groups), key="group", format_func=lambda each: title(groups[each]))
+    titles = forms.told_apart({each: title(group) for each, group in groups.items()})
+    chosen = st.selectbox("Group of runs", list(groups), key="group", format_func=titles.get)
     active = any(run["state"] in ACTIVE for run in groups[chosen])
     ids = [run["id"] for run in groups[chosen]]
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)

@@ -121,6 +121,22 @@ def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypat
     assert runs.read(ids[0]).state == "queued"
 
 
+def test_distill_keeps_apart_the_groups_that_one_minute_brought(waiting):
+    both = [runs.submit([Configuration(teacher="digits-teacher", seed=seed)])[0] for seed in (0, 1)]
+    records = [runs.read(run) for run in both]
+    for place, record in enumerate(records):
+        record.created = records[0].created + place / 1000
+        record.save(runs.directory(record.id))
+    older, newer = both
+    at = open_page("distill")
+    group = at.selectbox(key="group")
+    assert len(set(group.options)) == 2
+    for run, other in ((newer, older), (older, newer)):
+        at.selectbox(key="group").set_value(runs.read(run).group).run()
+        shown = [each.key for each in at.button]
+        assert f"stop {run}" in shown and f"stop {other}" not in shown
+
+
 def test_distill_tells_who_clicks_too_late(waiting):
     run, = runs.submit([Configuration(teacher="digits-teacher")])
     at = open_page("distill")

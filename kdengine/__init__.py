@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine.errors import DataMissing, KDError
-from kdengine.records import Configuration
+from kdengine.records import Configuration, headline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +32,14 @@ def list_data() -> list[dict[str, Any]]:
     from kdengine import data
 
     return data.describe()
+
+
+def task_of(data: str) -> str:
+    """`classification` or `segmentation`: what a data set, or a folder, is for. Raises KDError where it is not there.
+    """
+    from kdengine import data as sets
+
+    return sets.task_of(data)
 
 
 def download(name: str) -> None:
@@ -82,7 +90,7 @@ def results_table() -> list[dict[str, Any]]:
 def default_teacher(data: str) -> str | None:
     """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy."""
     best = {
-        name: about["scores"]["validation"]["top1"] for name, about in list_checkpoints().items()
+        name: headline(about["scores"]["validation"]) for name, about in list_checkpoints().items()
         if about["data"]["name"] == data and about["data"]["labels_per_class"] is None
         and about["data"].get("without_class") is None
         and "validation" in about["scores"]  # imported weights were never measured here

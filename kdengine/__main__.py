@@ -146,7 +146,11 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--share", float, metavar="S", help="part of the training images used, in (0, 1] (%(default)s)")
     add("--without-class", int, metavar="CLASS", help="number of a class whose training images are all left out")
     add("--image-size", int, metavar="PIXELS", help="side of the images after decoding (the data set's own)")
-    add("--views", help="augmentation: none, flip, crop, crop+flip, jitter, crop+flip+jitter (the data set's own)")
+    add("--views", help="augmentation: none, or flip, crop or zoom, jitter, joined by + (the data set's own)")
+    add("--class-weights", choices=records.CLASS_WEIGHTS,
+        help="what labels count in cross-entropy; balanced: those of rare classes more (%(default)s)")
+    parser.add_argument("--pretrained", action="store_true",
+                        help="start from published weights where the architecture has any (`models` says which)")
     add("--epochs", int, help="(%(default)s)")
     add("--batch-size", int, help="(%(default)s)")
     add("--optimizer", choices=tuple(records.LEARNING_RATES), help="(%(default)s)")
@@ -288,7 +292,7 @@ def _follow(ids: list[str], *, quiet: bool) -> None:
 def _teacher_line(record: records.Record) -> str:
     test = record.teacher["test"]
     return (f"Teacher {record.teacher['reference']} ({record.teacher['architecture']}): "
-            f"{100 * test['top1']:.2f}% of {test['n']} test images right.")
+            f"{records.told(test)}.")
 
 
 def _progress_line(progress: dict[str, Any], states: list[str]) -> str:
@@ -382,7 +386,7 @@ def _runs(given: argparse.Namespace) -> int:
         if given.json:
             print(json.dumps([dataclasses.asdict(each) | {"state": runs.state(each.id)} for each in found], indent=1))
         elif found:
-            _print_table(["run", "state", "data", "student", "method", "epoch", "test accuracy"],
+            _print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
                          [_run_cells(each, runs.state(each.id)) for each in found])
         else:
             print(f"No runs in {places.runs_root()} yet. Start one: python -m kdengine distill --method kd")
@@ -407,7 +411,7 @@ def _run_cells(record: records.Record, state: str) -> list[str]:
     asked = record.configuration
     test = record.result.get("test")
     return [record.id, state, asked.data, asked.student, asked.method, f"{record.status['epoch']}/{asked.epochs}",
-            f"{100 * test['top1']:.2f}%" if test else "–"]
+            f"{100 * records.headline(test):.2f}%" if test else "–"]
 
 
 def _data(given: argparse.Namespace) -> int:
@@ -513,9 +517,7 @@ def _recipe(given: argparse.Namespace) -> int:
         for record in recipes.so_far(asked).teachers():
             if record.id not in told:
                 told.add(record.id)
-                test = record.result["test"]
-                print(f"{record.configuration.student}, to teach: {100 * test['top1']:.2f}% of {test['n']} test images "
-                      "right.", flush=True)
+                print(f"{record.configuration.student}, to teach: {records.told(record.result['test'])}.", flush=True)
         print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
     outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)

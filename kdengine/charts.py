@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from kdengine.colours import STUDENT, STUDENTS, TEACHER
+from kdengine.records import headline, headline_name
 
 _HEIGHT = 320
 _GREY = "#8a93a3"
@@ -15,28 +16,30 @@ _GREY = "#8a93a3"
 
 
 def accuracy_curves(histories: Mapping[str, Sequence[dict[str, Any]]], teacher: float | None = None) -> alt.LayerChart:
-    """Validation accuracy over the epochs, one line a run; the teacher's own accuracy as a dashed line.
+    """The headline on validation data over the epochs, one line a run; the teacher's own as a dashed line.
 
     histories: rows as `runs.history` gives them, by the name to show. teacher: in [0, 1], None draws no line.
     """
     values = [
-        {"run": name, "epoch": row["epoch"], "accuracy": row["validation"]["top1"]}
+        {"run": name, "epoch": row["epoch"], "accuracy": headline(row["validation"])}
         for name, rows in histories.items() for row in rows
     ]
+    named = {headline_name(row["validation"]) for rows in histories.values() for row in rows} or {"accuracy"}
+    title = f"Validation {' or '.join(sorted(named))}"
     colour = _by_run(histories, teacher is not None)
     layers = [alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
         x=_epochs(),
-        y=alt.Y("accuracy:Q", title="Validation accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("accuracy:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=colour,
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
-                 alt.Tooltip("accuracy:Q", title="Validation accuracy", format=".2%")],
+                 alt.Tooltip("accuracy:Q", title=title, format=".2%")],
     )]
     if teacher is not None:
         line = alt.Chart(alt.Data(values=[{"run": "teacher", "accuracy": teacher}]))
         layers.append(line.mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(
             y="accuracy:Q", color=colour,
             tooltip=[alt.Tooltip("run:N", title="Run"),
-                     alt.Tooltip("accuracy:Q", title="Validation accuracy", format=".2%")],
+                     alt.Tooltip("accuracy:Q", title=title, format=".2%")],
         ))
     return alt.layer(*layers).properties(height=_HEIGHT)
 
@@ -59,13 +62,16 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
     ).properties(height=_HEIGHT)
 
 
-def accuracies(table: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """A recipe's rows as points with their 95% intervals. Rows: label, accuracy, interval (low, high), in [0, 1]."""
-    values = [{"label": row["label"], "accuracy": row["accuracy"], "low": row["interval"][0],
-               "high": row["interval"][1]} for row in table]
+def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.LayerChart:
+    """A recipe's rows as points with their 95% intervals. Rows: label, accuracy, interval (low, high), in [0, 1].
+
+    headline: what the accuracy is called.
+    """
+    values = [{"label": row["label"], "accuracy": row["accuracy"], "low": low, "high": high}
+              for row in table for low, high in [row["interval"] or (None, None)]]
     base = alt.Chart(alt.Data(values=values)).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
-    low = alt.X("low:Q", title="Test accuracy, with 95% interval", axis=alt.Axis(format="%"),
+    low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
     return alt.layer(
         base.mark_rule(strokeWidth=2, color=_GREY).encode(x=low, x2="high:Q"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from kdengine import metrics
 from kdengine.devices import synchronise
+from kdengine.losses import cross_entropy, kl_divergence
 from kdengine.models.network import Network
+from kdengine.signals import IGNORE
 from kdengine.views import Split
 
 
@@ -45,6 +48,50 @@ def scores(logits: Tensor, target: Tensor, teacher_logits: Tensor | None = None)
         measured["kl_to_teacher"] = metrics.kl_to_teacher(logits, teacher_logits)
         measured["agreement"] = metrics.agreement(logits, teacher_logits)
     return measured
+
+
+def segment(
+    network: Network, split: Split, teacher: Network | None = None, batch_size: int = 32
+) -> tuple[dict[str, Any], Tensor]:
+    """The measures of a segmentation network on a split, and its confusion matrices: [N, C, C], one an image.
+
+    n (images), loss (cross-entropy a pixel, nats), miou, iou (one a class, None where neither truth nor answer has it),
+    pixel_accuracy; with a teacher also kl_to_teacher (nats, T = 1, at the images' size) and agreement, both over the
+    pixels that count. mIoU is of the whole split, not the mean over images. The network's mode is left as it was.
+    """
+    classes = len(network.classes)
+    was_training = network.training
+    network.eval()
+    sums = torch.zeros(4, dtype=torch.float64, device=split.images.device)  # no waiting for the device inside the loop
+    matrices = []
+    with torch.inference_mode():
+        for images, target in zip(split.images.split(batch_size), split.target.split(batch_size), strict=True):
+            images, target = images.float() / 255, target.long()
+            counts = target != IGNORE
+            logits = network(images).float()
+            answer = logits.argmax(dim=1)
+            matrices.append(metrics.confusion(answer, target, classes))
+            weight = counts.sum()
+            sums[0] += weight
+            sums[1] += cross_entropy(logits, target) * weight
+            if teacher is not None:
+                taught = teacher(images).float()
+                sums[2] += kl_divergence(logits, taught, counts) * weight
+                sums[3] += (answer == taught.argmax(dim=1))[counts].sum()
+    network.train(was_training)
+    matrices = torch.cat(matrices).cpu()
+    total = matrices.sum(dim=0)
+    pixels, loss, divergence, agreed = sums.tolist()
+    measured: dict[str, Any] = {
+        "n": len(split),
+        "loss": loss / pixels,
+        "miou": metrics.mean_iou(total),
+        "iou": [None if math.isnan(each) else each for each in metrics.class_iou(total).tolist()],
+        "pixel_accuracy": metrics.pixel_accuracy(total),
+    }
+    if teacher is not None:
+        measured |= {"kl_to_teacher": divergence / pixels, "agreement": agreed / pixels}
+    return measured, matrices.to(torch.int16 if split.images[0, 0].numel() < 2**15 else torch.int32)
 
 
 def cost(network: Network) -> dict[str, Any]:

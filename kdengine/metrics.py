@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kdengine.errors import KDError
 from kdengine.losses import kl_divergence
+from kdengine.signals import IGNORE
 
 CALIBRATION_BINS = 15
 
@@ -51,6 +52,34 @@ def calibration_error(logits: Tensor, target: Tensor) -> float:
     gap = torch.zeros(CALIBRATION_BINS, dtype=torch.double, device=logits.device)
     gap.index_add_(0, bins, correct - confidence)
     return (gap.abs().sum() / len(target)).item()
+
+
+def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
+    """How often each class was taken for each, an image: long [B, classes, classes], truth down, answer across.
+
+    predicted, target: class numbers [B, ...]; a target of IGNORE counts nowhere. On the tensors' device.
+    """
+    counts = target != IGNORE
+    image = torch.arange(len(target), device=target.device).view(-1, *[1] * (target.dim() - 1)).expand_as(target)
+    place = (image * classes + target) * classes + predicted
+    return place[counts].bincount(minlength=len(target) * classes**2).view(-1, classes, classes)
+
+
+def class_iou(counts: Tensor) -> Tensor:
+    """Intersection over union of each class, float64 [C] of a confusion matrix [C, C]; NaN where the union is empty."""
+    counts = counts.double()
+    right = counts.diagonal()
+    return right / (counts.sum(0) + counts.sum(1) - right)  # 0 / 0 is NaN
+
+
+def mean_iou(counts: Tensor) -> float:
+    """Mean of `class_iou` over the classes with a union that is not empty."""
+    return class_iou(counts).nanmean().item()
+
+
+def pixel_accuracy(counts: Tensor) -> float:
+    """Share of the pixels that count whose class is right, of a confusion matrix [C, C]."""
+    return (counts.diagonal().sum() / counts.sum()).item()
 
 
 def map_correlation(first: Tensor, second: Tensor) -> float:

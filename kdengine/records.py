@@ -32,6 +32,7 @@ FIRST_STAGE = "_first"
 
 LEARNING_RATES = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3}
 """Optimisers and the learning rate each starts from where none is given."""
+CLASS_WEIGHTS = ("equal", "balanced")
 SCHEDULES = ("constant", "cosine", "step")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -48,9 +49,10 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "image_size": (8, 1024),
     "threads": (1, None),
 }
-_CHOICES = {"optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES, "device": DEVICES, "precision": PRECISIONS}
-_SHARED = ("data", "labels_per_class", "share", "without_class", "image_size", "views", "teacher", "epochs",
-           "batch_size", "seed", "device", "threads")
+_CHOICES = {"class_weights": CLASS_WEIGHTS, "optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES,
+            "device": DEVICES, "precision": PRECISIONS}
+_SHARED = ("data", "labels_per_class", "share", "without_class", "image_size", "views", "class_weights",
+           "teacher", "epochs", "batch_size", "seed", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Configuration:
     data: a data set's name, or `folder:PATH`. labels_per_class: how many labels a class the student may read; None
     is all. share: part of the training images used, in (0, 1]. without_class: number of a class whose training images
     are all left out; None is no class. views: a view policy's name; None is the data set's own. teacher: a
-    checkpoint's reference, None where no teacher takes part. learning_rate: None is the optimiser's usual one.
+    checkpoint's reference, None where no teacher takes part. pretrained: whether the student starts from published
+    weights, where its architecture has any. class_weights: what labels count in cross-entropy, all the same or, with
+    `balanced`, those of rare classes more. learning_rate: None is the optimiser's usual one.
     initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked runs.
     warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs (150, 180,
     210 of 240). threads: CPU threads, None is torch's choice.
@@ -72,11 +76,13 @@ class Configuration:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     teacher: str | None = None
     initial: str | None = None
+    pretrained: bool = False
     labels_per_class: int | None = None
     share: float = 1.0
     without_class: int | None = None
     image_size: int | None = None
     views: str | None = None
+    class_weights: str = "equal"
     epochs: int = 30
     batch_size: int = 64
     optimizer: str = "sgd"
@@ -139,6 +145,24 @@ class Record:
     def save(self, directory: Path) -> None:
         """Write the record, whole or not at all."""
         write_json(directory / RECORD, dataclasses.asdict(self))
+
+
+def headline(scores: dict[str, Any]) -> float:
+    """The one number of a network's scores that tables and curves show: mIoU where there is one, else top-1 accuracy.
+    """
+    return scores["miou"] if "miou" in scores else scores["top1"]
+
+
+def headline_name(scores: dict[str, Any]) -> str:
+    """What `headline` is of these scores: `mIoU` or `accuracy`."""
+    return "mIoU" if "miou" in scores else "accuracy"
+
+
+def told(scores: dict[str, Any]) -> str:
+    """The headline of test scores as part of a sentence, with how many images it was measured on."""
+    if "miou" in scores:
+        return f"mIoU {scores['miou']:.2%} on {scores['n']} test images"
+    return f"{scores['top1']:.2%} of {scores['n']} test images right"
 
 
 def read_record(path: Path) -> Record:

@@ -20,6 +20,7 @@ from kdengine.records import (
     RECORD,
     STUDENT,
     Record,
+    headline,
     read_record,
     read_rows,
 )
@@ -36,6 +37,7 @@ COLUMNS: dict[str, str] = {
     "labels": "Labels",
     "loss": "Test loss",
     "accuracy": "Test accuracy",
+    "miou": "Test mIoU",
     "low": "95% from",
     "high": "to",
     "change": "Change",
@@ -46,7 +48,7 @@ COLUMNS: dict[str, str] = {
     "parameters": "Parameters",
     "milliseconds": "ms / image",
 }
-_PERCENT = {"accuracy", "low", "high", "agreement", "calibration_error"}
+_PERCENT = {"accuracy", "miou", "low", "high", "agreement", "calibration_error"}
 _POINTS = {"change"}
 
 
@@ -134,7 +136,7 @@ def _but_for_method(record: Record) -> dict[str, Any]:
 
 def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
     asked, test = record.configuration, record.result["test"]
-    sure = uncertainty.share_interval(test["top1"], test["n"])
+    sure = interval(name, record)
     change, verdict = _against_twin(name, record, among)
     settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in asked.hyperparameters.items())
@@ -146,34 +148,65 @@ def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
         "seed": asked.seed,
         "labels": record.data["labelled"],
         "loss": test["loss"],
-        "accuracy": test["top1"],
-        "low": sure.low,
-        "high": sure.high,
+        "accuracy": test.get("top1"),
+        "miou": test.get("miou"),
+        "low": sure and sure.low,
+        "high": sure and sure.high,
         "change": change,
         "verdict": verdict,
         "kl_to_teacher": test.get("kl_to_teacher"),
         "agreement": test.get("agreement"),
-        "calibration_error": test["calibration_error"],
+        "calibration_error": test.get("calibration_error"),
         "parameters": record.result["parameters"],
         "milliseconds": record.result["latency"]["median_ms"],
     }
 
 
 def _against_twin(name: str, record: Record, among: dict[str, Record]) -> tuple[float | None, str | None]:
-    """Change of accuracy, and what one seed allows to say: whether these two networks differ on these images."""
+    """Change of the headline, and what one seed allows to say: whether these two networks differ on these images."""
     twin = independent_twin(record, among)
     if twin is None:
         return None, None
-    change = record.result["test"]["top1"] - among[twin].result["test"]["top1"]
-    ours, theirs = right(name), right(twin)
-    if ours is None or theirs is None:
+    change = headline(record.result["test"]) - headline(among[twin].result["test"])
+    compared = difference(name, twin)
+    if compared is None:
         return change, None
-    p = uncertainty.mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+    _, p = compared
     return change, f"{'differ' if p < 0.05 else 'not distinguishable'} ({uncertainty.told(p)})"
 
 
+def interval(name: str, record: Record) -> uncertainty.Interval | None:
+    """The headline of a result's test scores with its interval over the test images.
+
+    None where that takes predictions which are gone: an mIoU is no share of independent pixels.
+    """
+    test = record.result["test"]
+    if "miou" not in test:
+        return uncertainty.share_interval(test["top1"], test["n"])
+    held = predictions(name)
+    return None if held is None else uncertainty.mean_iou_interval(held["confusion"])
+
+
+def difference(first: str, second: str) -> tuple[uncertainty.Interval, float] | None:
+    """How much higher one result's headline is than another's on the same test images, and how likely by chance.
+
+    McNemar's test for accuracies, randomisation for mIoU; None where predictions are gone.
+    """
+    ours, theirs = predictions(first), predictions(second)
+    if ours is None or theirs is None:
+        return None
+    if "confusion" in ours:
+        return uncertainty.mean_iou_difference(ours["confusion"], theirs["confusion"])
+    first_right, second_right = _right(ours), _right(theirs)
+    alone = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    return uncertainty.difference_interval(*alone, len(first_right)), uncertainty.mcnemar(*alone)
+
+
 def predictions(name: str) -> dict[str, Any] | None:
-    """logits [N, C] and target [N] of a result on its test split, as numpy arrays; None where none are stored."""
+    """What a result predicts on its test split, as numpy arrays; None where nothing is stored.
+
+    logits [N, C] and target [N]; of segmentation confusion [N, C, C], one matrix an image.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -183,10 +216,9 @@ def predictions(name: str) -> dict[str, Any] | None:
         return None
 
 
-def right(name: str) -> Any:
-    """bool [N]: which test images a result gets right, from its stored predictions; None where there are none."""
-    held = predictions(name)
-    return None if held is None else held["logits"].argmax(axis=1) == held["target"]
+def _right(held: dict[str, Any]) -> Any:
+    """bool [N]: which test images are answered rightly."""
+    return held["logits"].argmax(axis=1) == held["target"]
 
 
 def keep(run: str, name: str) -> Path:

@@ -243,7 +243,7 @@ def _check(configurations: Sequence[Configuration]) -> None:
         if configuration.method not in methods.METHODS:
             raise unknown_name("method", configuration.method, methods.METHODS)
         method = methods.method(configuration.method, **configuration.hyperparameters)
-        models.require(configuration.student)
+        models.require(configuration.student, start=configuration.pretrained)
         if method.needs_teacher and configuration.teacher is None:
             raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")
     if configurations[0].teacher is not None:

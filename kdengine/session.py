@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, training
 from kdengine.devices import choose_device, device_name, memory_format
@@ -55,7 +56,8 @@ class Session:
         self.progress.images_per_epoch = len(self.data.train)
         self.progress.phase("Measuring the teacher")
         self.teacher = self._open_teacher()
-        self.teacher_logits = {} if self.teacher is None else {
+        # Of segmentation they would fill the memory: there the teacher is asked again.
+        self.teacher_logits = {} if self.teacher is None or self.data.task == "segmentation" else {
             name: evaluation.predict(self.teacher, self.splits[name]) for name in ("validation", "test")
         }
         self._require_unchanged()
@@ -100,7 +102,8 @@ class Session:
         asked = record.configuration
         network = self._placed(models.build(
             asked.student, self.data.classes, seed=asked.seed, input_size=self.data.size,
-            mean=self.data.mean, std=self.data.std,
+            # Published weights expect their own normalisation.
+            **({"start": True} if asked.pretrained else {"mean": self.data.mean, "std": self.data.std}),
         ))
         # A resume reuses the first session's choice: another would change the numbers.
         precision = record.environment.get("precision", {}).get("student") or self._precision(network, backward=True)
@@ -136,8 +139,7 @@ class Session:
             "architecture": self.teacher.architecture,
             "digest": checkpoints.network_digest(self.teacher),
             "parameters": evaluation.parameters(self.teacher),
-            **{name: evaluation.scores(logits, self.splits[name].target)
-               for name, logits in self.teacher_logits.items()},
+            **{name: self._judge(self.teacher, name)[0] for name in ("validation", "test")},
         }
 
     def _require_unchanged(self) -> None:
@@ -155,6 +157,7 @@ class Session:
         return {
             "name": self.data.name,
             "title": self.data.title,
+            "task": self.data.task,
             "classes": list(self.data.classes),
             "size": self.data.size,
             "digest": self.data.digest,
@@ -184,11 +187,11 @@ class Session:
     def _keep_epoch(self, record: Record, learner: Learner, row: dict[str, Any]) -> None:
         """Put a finite epoch on disk. The record is written last: it alone says which epoch a resume starts from."""
         folder, epoch = runs.directory(record.id), row["epoch"]
-        validation = self._scores(learner, "validation")
+        validation, _ = self._judge(learner.network, "validation")
         about = self._about(record, epoch, validation=validation)
         record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
-        earlier = [each["validation"]["top1"] for each in runs.history(record.id) if each["epoch"] < epoch]
-        if validation["top1"] > max(earlier, default=-1.0):
+        earlier = [records.headline(each["validation"]) for each in runs.history(record.id) if each["epoch"] < epoch]
+        if records.headline(validation) > max(earlier, default=-1.0):
             best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
             record.files[records.BEST_STUDENT] = best
         torch.save(learner.state(), _resume_file(record.id, epoch))
@@ -201,11 +204,10 @@ class Session:
         self.progress.phase("Testing")
         folder = runs.directory(record.id)
         history = runs.history(record.id)
-        test = self.splits["test"]
-        logits = evaluation.predict(learner.network, test)
+        test, predictions = self._judge(learner.network, "test")
         seconds = sum(row["seconds"] for row in history)
         record.result = {
-            "test": evaluation.scores(logits, test.target, self.teacher_logits.get("test")),
+            "test": test,
             "validation": history[-1]["validation"],
             **evaluation.cost(learner.network),
             "peak_memory": evaluation.peak_memory(self.device),
@@ -213,7 +215,6 @@ class Session:
             "images_per_second": len(self.data.train) * len(history) / seconds,
             "side_by_side": len(self.records),
         }
-        predictions = {"logits": logits, "target": test.target.cpu()}
         checkpoints.save_tensors(folder / records.PREDICTIONS, predictions)
         record.files[records.PREDICTIONS] = checkpoints.digest(predictions)
         if learner.adapter:
@@ -225,9 +226,21 @@ class Session:
         runs.set_state(record, FINISHED, ended=time.time())
         _resume_file(record.id, len(history)).unlink(missing_ok=True)
 
-    def _scores(self, learner: Learner, split: str) -> dict[str, Any]:
-        logits = evaluation.predict(learner.network, self.splits[split])
-        return evaluation.scores(logits, self.splits[split].target, self.teacher_logits.get(split))
+    def _judge(self, network: Network, split: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A network's scores on a split, against the teacher where there is one, and what it predicts there.
+
+        Segmentation is held against the teacher on the test split alone: it costs a forward of the teacher.
+        """
+        held = self.splits[split]
+        if self.data.task == "segmentation":
+            against = self.teacher if split == "test" and network is not self.teacher else None
+            scores, confusion = evaluation.segment(network, held, against)
+            return scores, {"confusion": confusion}
+        if network is self.teacher:
+            return evaluation.scores(self.teacher_logits[split], held.target), {}
+        logits = evaluation.predict(network, held)
+        return (evaluation.scores(logits, held.target, self.teacher_logits.get(split)),
+                {"logits": logits, "target": held.target.cpu()})
 
     def _about(self, record: Record, epoch: int, **scores: dict[str, Any]) -> dict[str, Any]:
         """What a student's checkpoint says of itself besides its architecture."""

@@ -64,6 +64,7 @@ class Batch:
     labelled: bool [B]: the images whose label may be read.
     index: long [B], each image's place in the training split.
     progress: epochs completed, fractional (2.5 is the middle of the third epoch). epochs: how many there will be.
+    class_weights: float32 [C], what a label of each class counts in cross-entropy; None where all count the same.
     """
 
     images: Tensor
@@ -73,6 +74,7 @@ class Batch:
     index: Tensor
     progress: float
     epochs: int
+    class_weights: Tensor | None = None
 
     @property
     def supervised(self) -> Tensor:

@@ -16,7 +16,7 @@ from kdengine.errors import KDError, NotFinite, OutOfMemory
 from kdengine.methods import Method
 from kdengine.models.network import Network
 from kdengine.records import Configuration
-from kdengine.signals import Batch, Facts, Wanted, observing
+from kdengine.signals import IGNORE, Batch, Facts, Wanted, observing
 from kdengine.views import Policy, Split, seed_from, steps_per_epoch, views
 
 DECAYS = (0.625, 0.75, 0.875)
@@ -43,6 +43,10 @@ class Learner:
             raise KDError(f"Method {method.name!r} needs a teacher and none was given.")
         if network.task not in method.tasks:
             raise KDError(f"Method {method.name!r} is for {' and '.join(method.tasks)}; this is {network.task}.")
+        if (network.task == "segmentation") != (split.target.dim() > 1):
+            given = "one class an image" if split.target.dim() == 1 else "a mask for each image"
+            raise KDError(f"{network.architecture} is for {network.task}; these data have {given}. "
+                          "`python -m kdengine models` says what each network is for.")
         self.network = network
         self.method = method
         self.configuration = configuration
@@ -125,6 +129,9 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         looks = [stack.enter_context(observing(each.network, each.network.stages, each.wanted)) for each in learners]
+        weights = None
+        if configuration.class_weights == "balanced":
+            weights = balanced_weights(split, len(learners[0].network.classes))
         look_at_teacher = None
         if teacher is not None and any(each.method.needs_teacher for each in learners):
             teacher.eval()
@@ -134,13 +141,24 @@ def train(
             look_at_teacher = stack.enter_context(observing(teacher, teacher.stages, wanted))
         try:
             for epoch in range(first_epoch, configuration.epochs):
-                _train_epoch(learners, looks, look_at_teacher, teacher_precision, split, policy, epoch,
+                _train_epoch(learners, looks, look_at_teacher, teacher_precision, split, policy, weights, epoch,
                              on_epoch, on_step, keep_going)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
                 f"Try --batch-size {max(2, configuration.batch_size // 2)}."
             ) from error
+
+
+def balanced_weights(split: Split, classes: int) -> Tensor:
+    """What a label of each class counts so that rare classes are heard: median share / share, float32 [classes].
+
+    The share is of all labels (or pixels) that are there; a class that is not there gets 1. After Eigen and Fergus
+    2015, arXiv 1411.4734, who take the share among the pixels of images in which a class appears.
+    """
+    counts = torch.stack([(split.target == label).sum() for label in range(classes)])
+    there = counts > 0
+    return torch.where(there, counts[there].median() / counts.clamp(min=1), 1.0).float()
 
 
 def learning_rate_at(configuration: Configuration, progress: float, step: float) -> float:
@@ -198,6 +216,7 @@ def _train_epoch(
     teacher_precision: str,
     split: Split,
     policy: Policy,
+    class_weights: Tensor | None,
     epoch: int,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None],
@@ -212,20 +231,22 @@ def _train_epoch(
     start = time.perf_counter()
     seen = 0
     epoch_views = views(split, policy, configuration.seed, epoch)
-    for step, (index, images) in enumerate(epoch_views.batches(configuration.batch_size)):
+    labelled, segmenting = split.labelled, split.target.dim() > 1
+    for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
         for learner in learners:
             learner.stopped = learner.stopped or not keep_going(learner)
         if not any(learner.active for learner in learners):
             return
-        target = split.target[index]
         batch = Batch(
             images=images.contiguous(memory_format=memory_format(device)),
             target=target,
-            mask=torch.ones_like(target, dtype=torch.bool),
-            labelled=split.labelled[index],
+            # A pixel without a class counts nowhere; an image whose label is withheld still reaches the teacher.
+            mask=target != IGNORE if segmenting else torch.ones_like(target, dtype=torch.bool),
+            labelled=labelled[index],
             index=index,
             progress=epoch + step / steps,
             epochs=configuration.epochs,
+            class_weights=class_weights,
         )
         taught = None
         if look_at_teacher:

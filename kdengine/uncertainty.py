@@ -10,11 +10,17 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy
 
 CONFIDENCE = 0.95
 SEEDS_FOR_A_METHOD = 3
 """Fewer seeds say nothing of a method."""
 _RESAMPLES = 10_000
+_RESAMPLES_OF_MASKS = 2_000
+"""Fewer: each sums the confusion matrices of all images anew."""
 _ROUNDING = 1e-9
 """Shares of images that differ by less differ by the rounding of a subtraction alone."""
 
@@ -71,8 +77,66 @@ def difference_interval(only_first: int, only_second: int, count: int) -> Interv
 
     shares = numpy.array([only_first, only_second, count - only_first - only_second]) / count
     drawn = numpy.random.default_rng(0).multinomial(count, shares, size=_RESAMPLES)
-    low, high = numpy.quantile((drawn[:, 0] - drawn[:, 1]) / count, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval((only_first - only_second) / count, float(low), float(high))
+    low, high = _percentiles((drawn[:, 0] - drawn[:, 1]) / count)
+    return Interval((only_first - only_second) / count, low, high)
+
+
+def mean_iou_interval(counts: numpy.ndarray) -> Interval:
+    """The mIoU of confusion matrices [N, C, C], one an image: bootstrap over the images, percentiles.
+
+    It is what another sample of images of the same kind would do to this one network. Same counts, same interval.
+    """
+    low, high = _percentiles(_mean_iou(_draws(len(counts)) @ _flat(counts)))
+    return Interval(float(_mean_iou(_flat(counts).sum(axis=0))), low, high)
+
+
+def mean_iou_difference(first: numpy.ndarray, second: numpy.ndarray) -> tuple[Interval, float]:
+    """The first network's mIoU less the second's on the same images, [N, C, C] each, and how likely by chance alone.
+
+    The interval is a bootstrap over the images, both networks on the same draws. The p-value is that of a two-sided
+    randomisation test: on each image the two networks' answers change places or not, by the toss of a coin. It speaks
+    of these two networks on these images, never of the methods that trained them.
+    """
+    import numpy
+
+    ours, theirs = _flat(first), _flat(second)
+    draws = _draws(len(ours))
+    low, high = _percentiles(_mean_iou(draws @ ours) - _mean_iou(draws @ theirs))
+    difference = float(_mean_iou(ours.sum(axis=0)) - _mean_iou(theirs.sum(axis=0)))
+    kept = numpy.random.default_rng(0).integers(0, 2, size=draws.shape).astype(float)
+    by_chance = _mean_iou(kept @ ours + (1 - kept) @ theirs) - _mean_iou((1 - kept) @ ours + kept @ theirs)
+    as_far = int((numpy.abs(by_chance) >= abs(difference) - _ROUNDING).sum())
+    return Interval(difference, low, high), (1 + as_far) / (1 + len(by_chance))
+
+
+def _flat(counts: numpy.ndarray) -> numpy.ndarray:
+    return counts.reshape(len(counts), -1).astype(float)
+
+
+def _draws(count: int) -> numpy.ndarray:
+    """How often each of `count` images is drawn in each resample: [resamples, count]."""
+    import numpy
+
+    return numpy.random.default_rng(0).multinomial(count, numpy.full(count, 1 / count), size=_RESAMPLES_OF_MASKS)
+
+
+def _mean_iou(counts: numpy.ndarray) -> numpy.ndarray:
+    """The mean IoU over the classes that are there, of flattened confusion matrices [..., C * C]."""
+    import numpy
+
+    classes = math.isqrt(counts.shape[-1])
+    matrices = counts.reshape(*counts.shape[:-1], classes, classes)
+    right = matrices.diagonal(axis1=-2, axis2=-1)
+    union = matrices.sum(axis=-1) + matrices.sum(axis=-2) - right
+    there = union > 0
+    return numpy.where(there, right / numpy.where(there, union, 1), 0).sum(axis=-1) / there.sum(axis=-1)
+
+
+def _percentiles(values: numpy.ndarray) -> tuple[float, float]:
+    import numpy
+
+    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def paired_t(first: Sequence[float], second: Sequence[float]) -> float:

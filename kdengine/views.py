@@ -1,13 +1,15 @@
 """Replayable views: the augmented images of an epoch as a pure function of (split, policy, seed, epoch).
 
-Every random choice of an epoch (order, crop, flip, colours) is drawn up front, on the CPU, from one generator seeded by
-(seed, epoch). So teacher and student see the same pixels (Beyer et al., arXiv 2106.05237), a resumed run sees what
-the undisturbed one would have seen, and the batch size changes nothing but the grouping.
+A mask moves with its image. Every random choice of an epoch (order, crop, flip, colours, zoom) is drawn up front, on
+the CPU, from one generator seeded by (seed, epoch). So teacher and student see the same pixels (Beyer et al., arXiv
+2106.05237), a resumed run sees what the undisturbed one would have seen, and the batch size changes nothing but the
+grouping.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,7 +25,8 @@ from kdengine.signals import IGNORE
 class Split:
     """Images and their targets, resident on one device.
 
-    images: uint8 [N, 3, H, W]. target: long [N]; IGNORE where the label is withheld.
+    images: uint8 [N, 3, H, W]. target: long [N], IGNORE where the label is withheld; or masks, int16 [N, H, W], IGNORE
+    where a pixel has no class.
     """
 
     images: Tensor
@@ -34,8 +37,8 @@ class Split:
 
     @property
     def labelled(self) -> Tensor:
-        """bool [N]: the images whose label may be read."""
-        return self.target != IGNORE
+        """bool [N]: the images whose label may be read; of masks, those where any pixel has one."""
+        return (self.target != IGNORE).flatten(1).any(dim=1) if self.target.dim() > 1 else self.target != IGNORE
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device."""
@@ -44,21 +47,27 @@ class Split:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a view may change: a crop after zero-padding by `padding` pixels, a mirror image half of the time, colours.
+    """What a view may change: a crop after zero-padding by `padding` pixels, a mirror image half of the time, a zoom,
+    colours. What comes in from outside an image is black, and in its mask IGNORE.
 
-    jitter: strength s in [0, 1]. Each image's brightness, contrast and saturation are multiplied by factors drawn
-    uniformly from [1 - s, 1 + s], then its hue is turned by a part of the full circle from [-s/4, s/4]: the numbers of
-    torchvision's ColorJitter(s, s, s, s/4), always in this order (ColorJitter draws the order too). Raises KDError
-    for another strength.
+    zoom: at least 1. Each image is scaled by a factor whose logarithm is drawn uniformly from [-log zoom, log zoom],
+    then a window of the old size is taken from it, or it is laid into one, at a place drawn uniformly. jitter: strength
+    s in [0, 1]. Each image's brightness, contrast and saturation are multiplied by factors drawn uniformly from
+    [1 - s, 1 + s], then its hue is turned by a part of the full circle from [-s/4, s/4]: the numbers of torchvision's
+    ColorJitter(s, s, s, s/4), always in this order (ColorJitter draws the order too). Raises KDError for another
+    strength, or a zoom below 1.
     """
 
     padding: int = 0
     flip: bool = False
+    zoom: float = 1.0
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.jitter <= 1:
             raise out_of_range("jitter", self.jitter, 0, 1)
+        if not 1 <= self.zoom < math.inf:
+            raise out_of_range("zoom", self.zoom, 1, None)
 
 
 POLICIES: dict[str, Policy] = {
@@ -68,6 +77,8 @@ POLICIES: dict[str, Policy] = {
     "crop+flip": Policy(padding=4, flip=True),
     "jitter": Policy(jitter=0.4),
     "crop+flip+jitter": Policy(padding=4, flip=True, jitter=0.4),
+    "zoom+flip": Policy(flip=True, zoom=1.5),
+    "zoom+flip+jitter": Policy(flip=True, zoom=1.5, jitter=0.4),
 }
 
 
@@ -97,9 +108,12 @@ class Views:
     """bool [N], for the i-th shown."""
     colours: Tensor
     """float32 [N, 4]: factors of brightness, contrast and saturation, and turns of hue, for the i-th shown."""
+    windows: Tensor
+    """float32 [N, 3]: how much of an image a side of the window shows (1 / its scale), and the window's middle across
+    and down, on [-1, 1] of the image, for the i-th shown."""
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(index, images) batches in order: long [B] and float32 [B, 3, H, W] in [0, 1].
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(index, images, target) batches in order: long [B], float32 [B, 3, H, W] in [0, 1], long [B] or [B, H, W].
 
         The last batch is smaller where `size` does not divide the split; a single left-over image joins the batch
         before it, since batch normalisation cannot train on one.
@@ -108,7 +122,7 @@ class Views:
         start = 0
         while start < count:
             stop = count if count - start - size <= 1 else start + size
-            yield self.order[start:stop], self.render(start, stop)
+            yield self.order[start:stop], self.render(start, stop), self.target(start, stop)
             start = stop
 
     def render(self, start: int, stop: int) -> Tensor:
@@ -119,7 +133,24 @@ class Views:
         if self.policy.flip:
             images = torch.where(self.flips[start:stop, None, None, None], images.flip(3), images)
         images = images.float().div_(255)
+        if self.policy.zoom > 1:
+            images = _zoomed(images, self.windows[start:stop], "bilinear")
         return _jitter(images, self.colours[start:stop]) if self.policy.jitter else images
+
+    def target(self, start: int, stop: int) -> Tensor:
+        """The labels, or the masks, of the images shown from `start` to `stop`: long [B], or [B, H, W] moved with them.
+        """
+        target = self.split.target[self.order[start:stop]]
+        if target.dim() == 1:
+            return target
+        target = (target - IGNORE)[:, None]  # so that IGNORE is 0, as what comes in from outside
+        if self.policy.padding:
+            target = _crop(target, self.policy.padding, self.offsets[start:stop])
+        if self.policy.flip:
+            target = torch.where(self.flips[start:stop, None, None, None], target.flip(3), target)
+        if self.policy.zoom > 1:
+            target = _zoomed(target.float(), self.windows[start:stop], "nearest")
+        return target[:, 0].long() + IGNORE
 
 
 def views(split: Split, policy: Policy, seed: int, epoch: int) -> Views:
@@ -132,7 +163,8 @@ def views(split: Split, policy: Policy, seed: int, epoch: int) -> Views:
     offsets = torch.randint(0, 2 * policy.padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
     colours = _colours(policy, count, generator)
-    return Views(split, policy, order.to(device), offsets.to(device), flips.to(device), colours.to(device))
+    windows = _windows(policy, count, generator)
+    return Views(split, policy, *(each.to(device) for each in (order, offsets, flips, colours, windows)))
 
 
 def jittered(split: Split, strength: float, seed: int) -> Split:
@@ -163,6 +195,22 @@ def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     batch = torch.arange(count, device=images.device)
     picked = padded[batch[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)
+
+
+def _windows(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
+    """Draws what `Views.windows` holds: float32 [count, 3], on the CPU."""
+    drawn = 2 * torch.rand(count, 3, generator=generator) - 1
+    shown = policy.zoom ** drawn[:, :1]
+    return torch.cat([shown, (1 - shown).abs() * drawn[:, 1:]], dim=1)
+
+
+def _zoomed(images: Tensor, windows: Tensor, mode: str) -> Tensor:
+    """Each image of [B, C, H, W] as its own window [B, 3] shows it; 0 where the window looks beyond the image."""
+    shown, across, down = windows.unbind(1)
+    still = torch.zeros_like(shown)
+    rows = [torch.stack(row, dim=1) for row in ((shown, still, across), (still, shown, down))]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _colours(policy: Policy, count: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ import kdengine
 from explorer import forms
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
-from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE
+from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
 
 BADGES = {
     "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
@@ -26,9 +26,10 @@ def estimated(configurations: list[dict]) -> dict:
 
 @st.cache_data(max_entries=1)
 def catalogue() -> tuple[dict, dict]:
-    """Methods and models that can be distilled with and into, by name."""
+    """Methods and models that can be distilled with and into, by name; for pictures small enough to train on."""
     methods = {each["name"]: each for each in kdengine.list_methods()}
-    models = {each["name"]: each for each in kdengine.list_models() if each["input_size"] <= 64}
+    models = {each["name"]: each for each in kdengine.list_models()
+              if each["task"] == "segmentation" or each["input_size"] <= 64}
     return methods, models
 
 
@@ -56,14 +57,24 @@ def form() -> None:
         name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
                             format_func=lambda each: sets[each]["title"])
         if name == "folder":
-            path = st.text_input("Folder", placeholder="path to a folder with train/<class>/ and test/<class>/")
+            path = st.text_input("Folder", placeholder="path to a folder with train/ and test/")
             if not path:
-                st.info("Name a folder that holds `train/<class>/` and `test/<class>/` with pictures in them.")
+                st.info("Name a folder that holds `train/<class>/` and `test/<class>/` with pictures in them; or, for "
+                        "segmentation, `images/` and `masks/` in each of `train/` and `test/`.")
                 return
             name = f"folder:{path}"
+            try:
+                task = kdengine.task_of(name)
+            except KDError as error:
+                st.error(str(error))
+                return
         elif not sets[name]["present"]:
             offer_download(name, sets[name])
             return
+        else:
+            task = sets[name]["task"]
+        models = {each: about for each, about in models.items() if about["task"] == task}
+        methods = {each: about for each, about in methods.items() if task in about["tasks"]}
         teachers = teachers_for(name)
         teacher = st.selectbox(
             "Teacher", [None, *teachers], index=1 if teachers else 0,
@@ -73,7 +84,8 @@ def form() -> None:
             st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
                        "it can be chosen here.")
         students = list(models)
-        student = st.selectbox("Student", students, index=students.index("resnet8"), key="student",
+        usual = "resnet8" if "resnet8" in models else students[0]
+        student = st.selectbox("Student", students, index=students.index(usual), key=f"{task} student",
                                bind="query-params", format_func=lambda each: models[each]["title"])
         epochs_column, seed_column = st.columns(2)
         with epochs_column:
@@ -84,7 +96,7 @@ def form() -> None:
         share_column, labels_column = st.columns(2)
         share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%",
                                     help="Part of the training images used, the same of each class.")
-        labels = labels_column.number_input(
+        labels = None if task == "segmentation" else labels_column.number_input(
             "Labels a class", 1, None, None, placeholder="all",
             help="Keep this many labels a class and withhold the rest: unlabelled images still reach the teacher.",
         )
@@ -178,9 +190,8 @@ def live(ids: list[str], was_active: bool) -> None:
     labels = {run: label(each, watched.values()) for run, each in watched.items()}
     teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
     if teacher:
-        test = teacher["test"]
-        st.caption(f"Teacher {teacher['reference']} ({teacher['architecture']}): {test['top1']:.2%} of {test['n']} "
-                   f"test images right, {teacher['parameters']:,} parameters.")
+        st.caption(f"Teacher {teacher['reference']} ({teacher['architecture']}): {told(teacher['test'])}, "
+                   f"{teacher['parameters']:,} parameters.")
     show_progress(list(watched.values()))
     for run, each in watched.items():
         show_run(run, each, labels[run])
@@ -188,7 +199,7 @@ def live(ids: list[str], was_active: bool) -> None:
     if histories:
         accuracy, terms = st.columns(2)
         accuracy.altair_chart(
-            accuracy_curves(histories, teacher["validation"]["top1"] if teacher else None), width="stretch")
+            accuracy_curves(histories, headline(teacher["validation"]) if teacher else None), width="stretch")
         terms.altair_chart(term_curves(histories), width="stretch")
     if ending:
         st.rerun()
@@ -233,10 +244,11 @@ def show_run(run: str, watched: dict, name: str) -> None:
     what.markdown(f"**{name}** :{colour}-badge[{word}]")
     if watched["state"] == FINISHED:
         test = watched["result"]["test"]
-        score.markdown(f"Test accuracy **{test['top1']:.2%}** on {test['n']} images, last epoch")
+        score.markdown(f"Test {headline_name(test)} **{headline(test):.2%}** on {test['n']} images, last epoch")
     elif watched["history"]:
         last = watched["history"][-1]
-        score.markdown(f"Epoch {last['epoch']}: validation accuracy {last['validation']['top1']:.2%}")
+        scores = last["validation"]
+        score.markdown(f"Epoch {last['epoch']}: validation {headline_name(scores)} {headline(scores):.2%}")
     if watched["status"]["reason"]:
         score.caption(watched["status"]["reason"])
     try:

@@ -24,21 +24,24 @@ HELP = {
     "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
     "loss": "Cross-entropy on the test split, in nats; never the training loss.",
     "accuracy": "Of the last epoch, never the best.",
-    "low": "Wilson's interval over the test images: what other images of the same kind would change, not another seed.",
+    "miou": "Intersection over union, mean over the classes, on the whole test split. Of the last epoch.",
+    "low": "Over the test images (Wilson; of an mIoU by bootstrap): what other images of the same kind would change, "
+           "not another seed.",
     "change": "Percentage points against an independent student equal in everything but the method; a dash where "
               "there is none.",
-    "verdict": "McNemar's exact test on the same test images: about these two networks, not about the method.",
+    "verdict": "McNemar's exact test on the same test images, for mIoU randomisation: about these two networks, not "
+               "about the method.",
     "kl_to_teacher": "KL(teacher || student) at T = 1 in nats, mean over the test images.",
     "agreement": "Share of the test images with the teacher's own top class.",
     "calibration_error": "Expected calibration error, 15 equal-width bins.",
     "milliseconds": "Median of one forward of one image, on the run's device.",
 }
 FORMATS = {
-    "loss": "%.4f", "accuracy": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
+    "loss": "%.4f", "accuracy": "%.2f%%", "miou": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
     "kl_to_teacher": "%.4f", "agreement": "%.2f%%", "calibration_error": "%.2f%%", "parameters": "localized",
     "milliseconds": "%.2f",
 }
-SHARES = ("accuracy", "low", "high", "change", "agreement", "calibration_error")  # shown in hundredths
+SHARES = ("accuracy", "miou", "low", "high", "change", "agreement", "calibration_error")  # shown in hundredths
 
 columns = {
     name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
@@ -55,7 +58,8 @@ picked = st.dataframe(
     key=" ".join(row["name"] for row in shown),  # ticks are places in the table: another table has other rows there
     placeholder="–",
     column_order=[name for name in columns
-                  if not (name == "data" and len(chosen) == 1) and not (name == "seed" and one_seed)],
+                  if not (name == "data" and len(chosen) == 1) and not (name == "seed" and one_seed)
+                  and any(row[name] is not None for row in shown)],
     column_config=columns,
 )
 

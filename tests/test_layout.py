@@ -20,8 +20,8 @@ FLOORS = (
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "losses": {"errors", "signals"}, "metrics": {"errors", "losses"}, "records": {"errors"}, "devices": {"errors"},
-    "bias": {"errors"},
+    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
+    "devices": {"errors"}, "bias": {"errors"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},

@@ -13,7 +13,8 @@ from kdengine.data.fashion_mnist import FASHION_MNIST
 from kdengine.data.folder import Folder, image_folders
 from kdengine.data.imagenette import IMAGENETTE
 from kdengine.data.pictures import picture_tensor, read_picture
-from kdengine.data.shapes import Shapes
+from kdengine.data.public_masks import OXFORD_PET, VOC2012
+from kdengine.data.shapes import Shapes, ShapesSegmentation
 from kdengine.data.source import Source
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.places import data_root
@@ -40,14 +41,25 @@ SHAPES_TIED = Shapes(
     classes=10,
     tied=True,
 )
+SHAPES_SEGMENTATION = ShapesSegmentation(
+    name="shapes_segmentation",
+    title="Shapes, pixel by pixel",
+    summary="The same scenes with a mask each: every pixel is background or one of the ten kinds. Always there.",
+    views="flip",
+    classes=11,
+    task="segmentation",
+)
 FOLDER = Folder(
     name="folder",
     title="Image folder",
-    summary="Your own images: train/<class>/<image>, and the same under test, val or both.",
+    summary="Your own images: train/<class>/<image>, or train/images and train/masks; the same under test, val or "
+            "both.",
     views="crop+flip",
 )
 SOURCES: dict[str, Source] = {
-    each.name: each for each in (DIGITS, SHAPES, SHAPES_TIED, CIFAR10, CIFAR100, FASHION_MNIST, IMAGENETTE, FOLDER)
+    each.name: each
+    for each in (DIGITS, SHAPES, SHAPES_TIED, SHAPES_SEGMENTATION, CIFAR10, CIFAR100, FASHION_MNIST, IMAGENETTE,
+                 VOC2012, OXFORD_PET, FOLDER)
 }
 
 
@@ -66,8 +78,9 @@ def load(
     labels_per_class: labels kept of each class of what is left; the other images stay, their target IGNORE. None
     keeps all. without_class: number of a class whose training images are taken out altogether, while validation and
     test stay whole: the transfer set of Hinton et al. 2015 (arXiv 1503.02531, section 3). image_size: 8 to 1,024
-    pixels; None is the data set's own. Raises DataMissing where it is not on this machine, KDError for an argument
-    out of range or unreadable files.
+    pixels; None is the data set's own. Masks have no one class an image: they take neither labels_per_class nor
+    without_class. Raises DataMissing where it is not on this machine, KDError for an argument out of range or
+    unreadable files.
     """
     source, path = _source(spec)
     if not 0 < share <= 1:
@@ -76,6 +89,9 @@ def load(
         raise out_of_range("image_size", image_size, 8, 1024)
     content = source.read(root or data_root(), path, image_size)
     train = content.train
+    if content.task == "segmentation" and (labels_per_class is not None or without_class is not None):
+        raise KDError(f"{spec} has a mask for each image, not a label; labels_per_class and without_class are for "
+                      "images of one class each. Use share to train on fewer.")
     if without_class is not None:
         if without_class not in range(len(content.classes)):
             known = ", ".join(f"{number} {name}" for number, name in enumerate(content.classes))
@@ -88,18 +104,25 @@ def load(
     return DataSet(
         name=spec,
         title=Path(path).name or source.title,
-        task="classification",
+        task=content.task,
         classes=content.classes,
         train=train,
         validation=content.validation,
         test=content.test,
-        views=source.views,
+        views=source.views_for(content.task),
         digest=content.digest,
         labels_per_class=labels_per_class,
         share=share,
         without_class=without_class,
         boxes=content.boxes,
     )
+
+
+def task_of(spec: str, root: Path | None = None) -> str:
+    """`classification` or `segmentation`, by what lies there; opens no image. Raises KDError for an unknown data set.
+    """
+    source, path = _source(spec)
+    return source.task_at(root or data_root(), path)
 
 
 def require(spec: str) -> None:
@@ -116,8 +139,8 @@ def download(name: str, root: Path | None = None) -> None:
 def describe(root: Path | None = None) -> list[dict[str, Any]]:
     """Every data set as plain data, in display order, then the image folders that lie in the data root.
 
-    name (as `load` takes it), title, summary, classes (how many, or None), views, present, found (where, for people,
-    or None), download_bytes (or None). Opens no file.
+    name (as `load` takes it), title, summary, task, classes (how many, or None), views, present, found (where, for
+    people, or None), download_bytes (or None). Opens no image.
     """
     root = root or data_root()
     rows = [source.describe(root) for source in SOURCES.values()]
@@ -136,4 +159,4 @@ def _source(spec: str) -> tuple[Source, str]:
 
 
 __all__ = ["SOURCES", "DataSet", "Source", "describe", "download", "load", "picture_tensor", "read_picture",
-           "require"]
+           "require", "task_of"]

@@ -16,7 +16,7 @@ from kdengine.views import Split, seed_from
 
 @dataclass(frozen=True)
 class Content:
-    """Classes and decoded splits, on the CPU, every image labelled.
+    """Classes and decoded splits, on the CPU, every image labelled: with its class, or with a mask.
 
     digest: 16 hexadecimal digits over the classes and every split's images and targets. boxes: where the object that
     names each test image lies, as `DataSet.boxes`; None where nobody knows.
@@ -28,6 +28,11 @@ class Content:
     test: Split
     digest: str
     boxes: Tensor | None = None
+
+    @property
+    def task(self) -> str:
+        """`segmentation` where the targets are masks, else `classification`."""
+        return "segmentation" if self.train.target.dim() > 1 else "classification"
 
 
 def content(
@@ -64,6 +69,8 @@ def select(split: Split, index: Tensor) -> Split:
 def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor]:
     """Indices kept and indices held out, both ascending: `share` of each class, the same ones every time.
 
+    Masks have no one class: `share` of them all.
+
     A class of two or more gives at least one image and keeps at least one; a class of one keeps it.
     """
     held = [
@@ -75,12 +82,15 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
 
 
 def leave_out(split: Split, label: int) -> Split:
-    """The split without the images of class number `label`, in its order."""
+    """The split of labels without the images of class number `label`, in its order."""
     return select(split, (split.target != label).nonzero().flatten())
 
 
 def thin(split: Split, share: float) -> Split:
-    """`share` in (0, 1] of each class, at least one image, in the split's order; a smaller share lies in a larger."""
+    """`share` in (0, 1] of each class, at least one image, in the split's order; a smaller share lies in a larger.
+
+    Of masks, which have no one class, `share` of them all.
+    """
     index = torch.cat([index[: max(_rounded(share * len(index)), 1)] for index in _by_class(split.target, "share")])
     return select(split, index.sort().values)
 
@@ -103,7 +113,12 @@ def withhold_labels(split: Split, labels_per_class: int, classes: tuple[str, ...
 
 
 def _by_class(target: Tensor, purpose: str) -> list[Tensor]:
-    """Each class's indices, shuffled by a hash: unlike a generator's, that order is the same in every version."""
+    """Each class's indices, shuffled by a hash: unlike a generator's, that order is the same in every version.
+
+    Masks count as one class.
+    """
+    if target.dim() > 1:
+        target = torch.zeros(len(target), dtype=torch.long)
     shuffled = []
     for label in target.unique().tolist():
         index = (target == label).nonzero().flatten().tolist()

@@ -14,15 +14,15 @@ from kdengine.views import Split
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images with one class each, split in three, on the CPU.
+    """Images with one class each, or with a mask each, split in three, on the CPU.
 
-    name: what it was loaded by, `digits` or `folder:flowers`. task: `classification`. train, validation, test:
-    uint8 [N, 3, H, H] and long [N]; only train can hold IGNORE. views: the default view policy's name. digest: 16
-    hexadecimal digits over the classes and all splits, before `without_class`, `share` and `labels_per_class` took
-    anything away. labels_per_class: labels left of each class of train, None for all. share: part of the training
-    images left. without_class: number of the class whose training images were left out, None for no class. boxes: long
-    [len(test), 4], left, top, right and bottom (exclusive), in pixels, of what is seen of the object that names a test
-    image; None where nobody knows.
+    name: what it was loaded by, `digits` or `folder:flowers`. task: `classification` or `segmentation`. train,
+    validation, test: uint8 [N, 3, H, H], and long [N], of which only train can hold IGNORE, or int16 [N, H, H]. views:
+    the default view policy's name. digest: 16 hexadecimal digits over the classes and all splits, before
+    `without_class`, `share` and `labels_per_class` took anything away. labels_per_class: labels left of each class of
+    train, None for all. share: part of the training images left. without_class: number of the class whose training
+    images were left out, None for no class. boxes: long [len(test), 4], left, top, right and bottom (exclusive), in
+    pixels, of what is seen of the object that names a test image; None where nobody knows.
     """
 
     name: str

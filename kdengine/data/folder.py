@@ -1,4 +1,4 @@
-"""Image folders: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`."""
+"""Folders of a person's own pictures: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; or with masks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from torch import Tensor
 
 from kdengine.data import cache
 from kdengine.data.content import Content, content
+from kdengine.data.directories import EXTENSIONS, entries, has_splits, is_picture, split_folders, subfolders
+from kdengine.data.mask_folder import VIEWS, class_names, is_mask_folder, read_mask_folder
 from kdengine.data.pictures import picture_shape, picture_tensor, read_picture
 from kdengine.data.source import Source
 from kdengine.errors import KDError
 from kdengine.views import Split
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""What counts as an image, in either case."""
 DEFAULT_SIZE = 64
 """Height and width of images that do not all share one small square size of their own."""
-_VALIDATION = ("val", "validation")
 
 
 @dataclass(frozen=True)
 class Folder(Source):
-    """Any image folder, by its path: absolute, or relative to the data root."""
+    """Any image folder, or folder of images and masks, by its path: absolute, or relative to the data root."""
 
     takes_path = True
 
@@ -38,6 +37,24 @@ class Folder(Source):
 
     def read(self, root: Path, path: str, image_size: int | None) -> Content:
         """See Source.read. Raises KDError that names the file or folder at fault."""
+        place = self._place(root, path)
+        return (read_mask_folder if is_mask_folder(place) else read_image_folder)(place, root, image_size)
+
+    def task_at(self, root: Path, path: str) -> str:
+        """See Source.task_at."""
+        return _task(self._place(root, path))
+
+    def views_for(self, task: str) -> str:
+        """See Source.views_for."""
+        return VIEWS if task == "segmentation" else self.views
+
+    def download(self, root: Path) -> None:
+        """See Source.download."""
+        raise KDError(f"An image folder is your own; there is nothing to download. Put it into {root}, or name it by "
+                      "its path.")
+
+    def _place(self, root: Path, path: str) -> Path:
+        """The folder a path means. Raises KDError where there is none."""
         if not path:
             raise KDError("A folder needs its path: write folder:PATH, for instance folder:flowers for the folder "
                           f"{root / 'flowers'}, or folder:/home/me/flowers.")
@@ -46,31 +63,23 @@ class Folder(Source):
             place.stat()
         except (OSError, RuntimeError, ValueError) as error:  # none there; no such user's home; not a path at all
             raise KDError(f"There is no folder {path!r} in {root} or, as an absolute path, on this machine.") from error
-        return read_image_folder(place, root, image_size)
-
-    def download(self, root: Path) -> None:
-        """See Source.download."""
-        raise KDError(f"An image folder is your own; there is nothing to download. Put it into {root}, or name it by "
-                      "its path.")
+        return place
 
     def describe_one(self, place: Path) -> dict[str, Any]:
         """See Source.describe: the image folder of that name in the data root."""
         return self.describe(place.parent) | {
             "name": f"{self.name}:{place.name}",
             "title": place.name,
-            "classes": len(_subfolders(place / "train")),
+            "task": _task(place),
+            "views": self.views_for(_task(place)),
+            "classes": _count(place),
             "found": str(place),
         }
 
 
-def is_image_folder(place: Path) -> bool:
-    """Whether it has a `train` and one more split. Opens no file."""
-    return (place / "train").is_dir() and any((place / name).is_dir() for name in (*_VALIDATION, "test"))
-
-
 def image_folders(root: Path) -> list[Path]:
     """The image folders directly in the data root, by name."""
-    return [place for place in _subfolders(root) if is_image_folder(place)] if root.is_dir() else []
+    return [place for place in subfolders(root) if has_splits(place)] if root.is_dir() else []
 
 
 def read_image_folder(
@@ -82,8 +91,8 @@ def read_image_folder(
     selects and `test` reports; where only one is there, it is test, and a tenth of train is held out to select.
     image_size: None is the images' own size where all are square, equal and at most 64, else 64. Raises KDError.
     """
-    folders = _split_folders(place)
-    labels = [each.name for each in _subfolders(folders["train"])]
+    folders = split_folders(place)
+    labels = [each.name for each in subfolders(folders["train"])]
     if len(labels) < 2:
         raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
                       "each class into a folder of its own: train/<class>/<image>.")
@@ -106,48 +115,26 @@ def read_image_folder(
     return cache.cached(root, key, decode)
 
 
-def _split_folders(place: Path) -> dict[str, Path]:
-    """The folder of each split by its role: train, test, and validation where there is one."""
-    if not place.is_dir():
-        raise KDError(f"{place} is a file; an image folder is needed.")
-    if not (place / "train").is_dir():
-        raise KDError(f"{place} has no folder train. An image folder holds train/<class>/<image>, and the same under "
-                      "test, val or both.")
-    given = [place / name for name in _VALIDATION if (place / name).is_dir()]
-    if len(given) == 2:
-        raise KDError(f"{place} has both val and validation, which mean the same; keep one.")
-    folders = {"train": place / "train"}
-    if (place / "test").is_dir():
-        folders["test"] = place / "test"
-        if given:
-            folders["validation"] = given[0]
-    elif given:
-        folders["test"] = given[0]
-    else:
-        raise KDError(f"{place} has no folder test and no folder val; at least one is needed, to measure on.")
-    return folders
+def _task(place: Path) -> str:
+    return "segmentation" if is_mask_folder(place) else "classification"
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name. Hidden entries (`.ipynb_checkpoints`, `._photo.jpg`) are nobody's data."""
-    try:
-        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-    except OSError as error:
-        raise KDError(f"{folder} cannot be read: {error.strerror}.") from error
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [each for each in _entries(folder) if each.is_dir()]
+def _count(place: Path) -> int | None:
+    """How many classes a folder has; None where only its masks would tell."""
+    if not is_mask_folder(place):
+        return len(subfolders(place / "train"))
+    names = class_names(place)
+    return names and len(names)
 
 
 def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
     """Every image of a split with its class, in order. Raises KDError for an unknown or an empty class folder."""
     found = []
-    for each in _subfolders(folder):
+    for each in subfolders(folder):
         if each.name not in labels:
             raise KDError(f"{each} is a class that train does not have; a network could never name it. Add it to "
                           "train, or take it away.")
-        images = [path for path in _entries(each) if path.suffix.lower() in EXTENSIONS]
+        images = [path for path in entries(each) if is_picture(path)]
         if not images:
             raise KDError(f"{each} has no images. Images are files ending in {', '.join(EXTENSIONS)}; add some, or "
                           "take the folder away.")

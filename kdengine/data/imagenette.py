@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdengine.data.content import Content
-from kdengine.data.folder import is_image_folder, read_image_folder
+from kdengine.data.directories import has_splits
+from kdengine.data.folder import read_image_folder
 from kdengine.data.public import Public
 
 
@@ -35,7 +36,7 @@ class Imagenette(Public):
     def published(self, root: Path) -> Path | None:
         """See Public.published."""
         place = root / self.layout
-        return place if is_image_folder(place) else None
+        return place if has_splits(place) else None
 
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode."""

@@ -34,6 +34,20 @@ def read_picture(source: bytes | Path, *, name: str | None = None) -> Image.Imag
         return _rgb(ImageOps.exif_transpose(image), name)
 
 
+def read_class_numbers(path: Path) -> Image.Image:
+    """A mask: a picture of one channel, or of a palette, whose values are class numbers. Raises KDError.
+
+    It is neither turned nor converted: its values are taken as they stand, palette places for a palette.
+    """
+    name = _name(path)
+    with _opened(path, name) as image:
+        image.load()
+        if image.mode not in ("L", "P", "1", *_DEEP):
+            raise KDError(f"{name} has colours (mode {image.mode}); a mask has one channel, its values class numbers "
+                          "0, 1, 2, ..., or a palette.")
+        return image.convert("I") if image.mode in _DEEP else image.copy()
+
+
 def picture_shape(path: Path) -> tuple[int, int]:
     """Width and height as the file declares them, nothing decoded. Raises KDError as `read_picture` does."""
     with _opened(path, _name(path)) as image:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdengine.data.content import Content
-from kdengine.data.folder import is_image_folder, read_image_folder
+from kdengine.data.directories import has_splits
+from kdengine.data.folder import read_image_folder
+from kdengine.data.mask_folder import is_mask_folder, read_mask_folder
 from kdengine.data.source import Source
 from kdengine.errors import DataMissing, KDError
 
@@ -49,11 +51,14 @@ class Public(Source):
         if place := self.published(root):
             return self.decode(place, root, image_size)
         if place := self._image_folder(root):
+            if is_mask_folder(place):
+                return read_mask_folder(place, root, image_size)
             return read_image_folder(place, root, image_size, self.class_names)
+        inside = "images and masks" if self.task == "segmentation" else "<class>/<image>"
         raise DataMissing(
             f"{self.title} is not on this machine. Download it ({self.download_bytes / 1e6:.0f} MB) with "
-            f"`python -m kdengine data {self.name} --download`, or put it as an image folder (train/<class>/<image>, "
-            f"test/<class>/<image>) at {root / self.name}.",
+            f"`python -m kdengine data {self.name} --download`, or put it as a folder with {inside} in train and test "
+            f"at {root / self.name}.",
             self.download_bytes,
         )
 
@@ -80,8 +85,8 @@ class Public(Source):
         except (OSError, RuntimeError, http.client.HTTPException, tarfile.TarError, EOFError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise KDError(f"The download of {self.title} failed: {reason}. Nothing was kept; try again when the "
-                          f"network is there, or put it as an image folder at {into.parent / self.name}.") from error
+                          f"network is there, or put it as a folder at {into.parent / self.name}.") from error
 
     def _image_folder(self, root: Path) -> Path | None:
         place = root / self.name
-        return place if is_image_folder(place) else None
+        return place if has_splits(place) else None

@@ -1,6 +1,7 @@
 """Scenes of coloured shapes, drawn by this program: nothing is downloaded, and where the object lies is known.
 
-A scene is a textured background with one large object, whose kind is the scene's class, and up to three small ones. The
+A scene is a textured background with one large object, whose kind is the scene's class, and up to three small ones; its
+mask says which kind is seen at each pixel. The
 ten kinds come in families that are easy to confuse: circle, ellipse, ring and crescent; square, rectangle, cross and
 diamond; triangle and star. Colour says nothing of the kind, unless it is tied to it in training.
 """
@@ -8,7 +9,7 @@ diamond; triangle and star. Colour says nothing of the kind, unless it is tied t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ SIZES = (48, 96)
 """Smallest and largest side of a scene, in pixels."""
 COUNTS = {"train": 4000, "validation": 500, "test": 1000}
 MOST_OBJECTS = 4
+BACKGROUND = "background"
 
 _VERSION = 1
 """Counted up when a scene of the same seed would look different."""
@@ -67,12 +69,14 @@ class Scenes:
     """Drawn scenes.
 
     images: uint8 [N, 3, H, H]. target: long [N], the kind of the large object. boxes: long [N, 4], left, top, right
-    and bottom (exclusive) of what is seen of it.
+    and bottom (exclusive) of what is seen of it. masks: int16 [N, H, H], 0 for background, 1 + the kind of the object
+    that is seen there.
     """
 
     images: Tensor
     target: Tensor
     boxes: Tensor
+    masks: Tensor
 
 
 @dataclass(frozen=True)
@@ -96,18 +100,29 @@ class Shapes(Source):
         if not SIZES[0] <= size <= SIZES[1]:
             raise out_of_range("image_size of shapes", size, *SIZES)
         key = cache.key((self.name, _VERSION, size, torch.__version__), ())
-        return cache.cached(root, key, lambda: self._draw(size))
+        return cache.cached(root, key, lambda: self._content(size))
 
     def download(self, root: Path) -> None:
         """See Source.download."""
         raise KDError("Shapes are drawn by this program; there is nothing to download.")
 
-    def _draw(self, size: int) -> Content:
-        splits = {}
-        for split, count in COUNTS.items():
-            drawn = scenes(count, size, split, tied=self.tied and split == "train")
-            splits[split] = Split(drawn.images, drawn.target)
-        return content(tuple(KINDS), **splits, boxes=drawn.boxes)  # of the last split: test
+    def _drawn(self, size: int) -> dict[str, Scenes]:
+        return {split: scenes(count, size, split, tied=self.tied and split == "train")
+                for split, count in COUNTS.items()}
+
+    def _content(self, size: int) -> Content:
+        drawn = self._drawn(size)
+        splits = {split: Split(each.images, each.target) for split, each in drawn.items()}
+        return content(tuple(KINDS), **splits, boxes=drawn["test"].boxes)
+
+
+@dataclass(frozen=True)
+class ShapesSegmentation(Shapes):
+    """The same scenes, with a mask each."""
+
+    def _content(self, size: int) -> Content:
+        splits = {split: Split(each.images, each.masks) for split, each in self._drawn(size).items()}
+        return content((BACKGROUND, *KINDS), **splits)
 
 
 def scenes(count: int, size: int, seed: object, *, tied: bool = False) -> Scenes:
@@ -120,7 +135,8 @@ def scenes(count: int, size: int, seed: object, *, tied: bool = False) -> Scenes
                 torch.Generator().manual_seed(seed_from("shapes", seed, start)), tied)
         for start in range(0, count, _AT_ONCE)
     ]
-    return Scenes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "target", "boxes")))
+    names = (each.name for each in fields(Scenes))
+    return Scenes(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -> Scenes:
@@ -155,9 +171,10 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
     for place in range(1, MOST_OBJECTS):
         images = _painted(images, cover[:, place:place + 1], colours[:, place])
     images = torch.where(hidden[:, None, None, None], _painted(images, large, colours[:, 0]), images)
+    masks = _masks(cover, kinds, hidden)
     noise = torch.randn(images.shape, generator=generator) * uniform(0.01, 0.06, 1, 1, 1)
     images = ((images + noise).clamp(0, 1) * 255).round().to(torch.uint8)
-    return Scenes(images, target, _boxes(seen[:, 0] >= 0.5))
+    return Scenes(images, target, _boxes(seen[:, 0] >= 0.5), masks)
 
 
 def _frame(centre: Tensor, radius: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -179,6 +196,18 @@ def _background(uniform: Callable[..., Tensor], size: int) -> Tensor:
 def _painted(images: Tensor, cover: Tensor, colour: Tensor) -> Tensor:
     """The images [N, 3, H, H] with one object in front of them: cover [N, 1, H, H] in [0, 1], colour [N, 3]."""
     return (1 - cover) * images + cover * colour[:, :, None, None]
+
+
+def _masks(cover: Tensor, kinds: Tensor, hidden: Tensor) -> Tensor:
+    """Which kind is seen where: int16 [N, H, H], of cover [N, O, H, H], kinds [N, O], and who stands before the others.
+
+    A pixel is of the foremost object that covers half of it or more.
+    """
+    inside, number = cover >= 0.5, (kinds + 1).to(torch.int16)[..., None, None]
+    masks = torch.zeros(len(cover), *cover.shape[2:], dtype=torch.int16)
+    for place in range(MOST_OBJECTS):
+        masks = torch.where(inside[:, place], number[:, place], masks)
+    return torch.where(hidden[:, None, None] & inside[:, 0], number[:, 0], masks)
 
 
 def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ class Source(ABC):
     """A data set, or a kind of them, by name.
 
     views: the default view policy's name. classes: how many, None where that depends. download_bytes: the size of
-    the download that brings it, None where there is none.
+    the download that brings it, None where there is none. task: `classification` or `segmentation`; a source that can
+    hold either says the commoner.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Source(ABC):
     views: str
     classes: int | None = None
     download_bytes: int | None = None
+    task: str = "classification"
 
     takes_path: ClassVar[bool] = False
     """Whether it is written `name:PATH`."""
@@ -43,6 +45,16 @@ class Source(ABC):
     def download(self, root: Path) -> None:
         """Bring it under the data root. Raises KDError where that fails, or where there is nothing to download."""
 
+    def task_at(self, root: Path, path: str) -> str:
+        """The task of the data at this path; opens no image. Raises KDError where there is none."""
+        del root, path
+        return self.task
+
+    def views_for(self, task: str) -> str:
+        """The default view policy's name for content of a task."""
+        del task
+        return self.views
+
     def describe(self, root: Path) -> dict[str, Any]:
         """What it is and whether it is there, as plain data, see `kdengine.data.describe`."""
         found = self.found(root)
@@ -50,6 +62,7 @@ class Source(ABC):
             "name": self.name,
             "title": self.title,
             "summary": self.summary,
+            "task": self.task,
             "classes": self.classes,
             "views": self.views,
             "present": found is not None,

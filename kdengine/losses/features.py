@@ -51,6 +51,31 @@ def attention(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> T
     return mean_over((attention_map(student, mask) - attention_map(teacher, mask)).pow(2), mask)
 
 
+def channel_distribution(
+    student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, temperature: float = 4.0
+) -> Tensor:
+    """CWD: T^2 KL(softmax(t / T) || softmax(s / T)), softmax over the positions of each channel; mean over channels.
+
+    student, teacher: logits or feature maps [B, C, H, W] of one shape; temperature > 0. Positions that do not count
+    take no part; mean over the images that have any. In nats. A constant added to a channel changes nothing.
+    Source: Shu et al. 2021, arXiv 2011.13256.
+    """
+    logarithms = []
+    for each in (student, teacher):
+        scores = each.flatten(2) / temperature
+        if mask is not None:
+            counts = mask.flatten(1)
+            # An image of which nothing counts keeps finite numbers; it is left out below.
+            left_out = ~counts & counts.any(dim=1, keepdim=True)
+            scores = scores.masked_fill(left_out[:, None], -torch.inf)
+        logarithms.append(F.log_softmax(scores, dim=2))
+    ours, theirs = logarithms
+    # -inf less -inf would be NaN where a position does not count.
+    difference = torch.where(theirs.isinf(), 0, theirs - torch.where(theirs.isinf(), 0, ours))
+    values = (theirs.exp() * difference).sum(dim=2).mean(dim=1)
+    return mean_over(values, None if mask is None else mask.flatten(1).any(dim=1)) * temperature**2
+
+
 def neuron_selectivity(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """NST: squared maximum mean discrepancy between the two sets of channel maps, kernel (a . b)^2.
 

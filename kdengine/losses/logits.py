@@ -16,18 +16,25 @@ from kdengine.losses.reduction import masked, mean_over, positions
 from kdengine.signals import IGNORE
 
 
-def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, weights: Tensor | None = None, *, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy with the labels, in nats; `smoothing` e makes the label (1 - e) one-hot + e / C.
 
     logits [B, C, ...], target long [B, ...] in [0, C) or IGNORE, smoothing in [0, 1). An IGNORE target never counts.
 
-    -sum_c q_c log softmax(z)_c with q = (1 - e) one-hot + e / C.
+    -sum_c q_c log softmax(z)_c with q = (1 - e) one-hot + e / C. weights [C], one a class: each position counts as much
+    as its label's weight, and the mean is over the weights (torch's own definition where e = 0).
     Source: Szegedy et al. 2016, arXiv 1512.00567 (the same e / C spread over all classes, the true one included).
     """
     _, counts = _labels(target, mask)
     values = F.cross_entropy(
         masked(logits, counts), target, reduction="none", ignore_index=IGNORE, label_smoothing=smoothing)
-    return mean_over(values, counts)
+    if weights is None:
+        return mean_over(values, counts)
+    share = torch.where(counts, weights[torch.where(counts, target, 0)], 0).to(values)
+    total = share.sum()
+    return (share * values).sum() / torch.where(total > 0, total, 1)
 
 
 def kl_divergence(

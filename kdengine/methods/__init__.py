@@ -10,6 +10,7 @@ from kdengine.methods.attention import Attention
 from kdengine.methods.combined import Combined
 from kdengine.methods.contract import Method, describe, loss_code
 from kdengine.methods.crd import CRD, CRDBatch
+from kdengine.methods.cwd import CWD
 from kdengine.methods.dist import DIST
 from kdengine.methods.dkd import DKD
 from kdengine.methods.factor import Factor
@@ -35,7 +36,7 @@ METHODS: dict[str, type[Method]] = {
     for each in (
         Independent, LabelSmoothing, KD, DKD, LogitStandardization, DIST, FeaturesMSE, FeaturesCosine, FitNet,
         FitNetOriginal, Attention, NST, VID, Factor, Review, ActivationBoundary, FSP, Similarity, RKD, PKT, CRD,
-        CRDBatch, Weights, InputGradient, Combined,
+        CRDBatch, CWD, Weights, InputGradient, Combined,
     )
 }
 

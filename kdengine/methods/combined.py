@@ -69,7 +69,7 @@ class Combined(Method):
         ours, theirs = list(student.features.values()), list(teacher.features.values())
         terms = {}
         if self.cross_entropy_weight:
-            labels = cross_entropy(student.logits, batch.target, batch.supervised)
+            labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
             terms["cross_entropy"] = self.cross_entropy_weight * labels
         if self.kl_weight:
             divergence = kl_divergence(student.logits, teacher.logits, batch.mask, temperature=self.temperature)

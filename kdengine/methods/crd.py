@@ -111,7 +111,7 @@ class CRD(Method):
             contrast = noise_contrastive(towards_teacher, count=count) + noise_contrastive(towards_student, count=count)
         adapter.remember(batch.index, ours, theirs)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "contrast": self.beta * contrast,
         }
 
@@ -151,6 +151,6 @@ class CRDBatch(Method):
         ours = adapter["student"](vector(*student.features.values()))
         theirs = adapter["teacher"](vector(*teacher.features.values()))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "contrast": self.beta * info_nce(ours, theirs, temperature=self.temperature),
         }

@@ -39,7 +39,7 @@ class DIST(Method):
         """See Method.terms."""
         given = student.logits, teacher.logits, batch.mask
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "inter_class": self.inter_weight * inter_class_relation(*given, temperature=self.temperature),
             "intra_class": self.intra_weight * intra_class_relation(*given, temperature=self.temperature),
         }

@@ -42,7 +42,7 @@ class DKD(Method):
         given = student.logits, teacher.logits, batch.target, batch.supervised
         strength = warm_up(batch)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "target_class": strength * self.target_weight * target_class_kl(*given, temperature=self.temperature),
             "non_target": strength * self.non_target_weight * non_target_kl(*given, temperature=self.temperature),
         }

@@ -110,6 +110,6 @@ class Factor(Method):
             factor = adapter.paraphraser.eval().encoder(theirs)
         ours, factor = meet(adapter.translator(ours), factor)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "factors": self.beta * factor_distance(ours, factor, mask_at(batch.mask, ours.shape[2:])),
         }

@@ -45,6 +45,6 @@ class FeaturesCosine(Method):
         pairs = adapter(list(student.features.values()), list(teacher.features.values()))
         distances = [feature_cosine(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "features": self.gamma * torch.stack(distances).mean(),
         }

@@ -48,6 +48,6 @@ class FeaturesMSE(Method):
             for ours, theirs in pairs
         )
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "features": self.beta * distance,
         }

@@ -63,7 +63,7 @@ class FitNet(FitNetOriginalFirst):
         """See Method.terms."""
         hint = super().terms(student, teacher, batch, adapter)["hint"]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "hint": self.beta * hint,
         }
 

@@ -25,4 +25,4 @@ class Independent(Method):
 
     def terms(self, student: Signals, teacher: Signals | None, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        return {"cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised)}
+        return {"cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)}

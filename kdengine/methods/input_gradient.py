@@ -41,7 +41,7 @@ class InputGradient(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "gradients": self.beta * input_gradient(
                 student.input_gradient, teacher.input_gradient, batch.supervised),
         }

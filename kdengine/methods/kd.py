@@ -40,7 +40,8 @@ class KD(Method):
         """See Method.terms. A term of weight 0 is left out, so what it does not read cannot spoil it."""
         terms = {}
         if self.alpha < 1:
-            terms["cross_entropy"] = (1 - self.alpha) * cross_entropy(student.logits, batch.target, batch.supervised)
+            labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
+            terms["cross_entropy"] = (1 - self.alpha) * labels
         if self.alpha > 0:
             divergence = kl_divergence(student.logits, teacher.logits, batch.mask, temperature=self.temperature)
             terms["kl"] = self.alpha * divergence

@@ -29,5 +29,6 @@ class LabelSmoothing(Method):
 
     def terms(self, student: Signals, teacher: Signals | None, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        loss = cross_entropy(student.logits, batch.target, batch.supervised, smoothing=self.smoothing)
+        loss = cross_entropy(
+            student.logits, batch.target, batch.supervised, batch.class_weights, smoothing=self.smoothing)
         return {"cross_entropy": loss}

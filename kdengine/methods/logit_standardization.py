@@ -38,5 +38,5 @@ class LogitStandardization(Method):
         divergence = kl_divergence(
             standardized(student.logits), standardized(teacher.logits), batch.mask, temperature=self.temperature
         )
-        labels = cross_entropy(student.logits, batch.target, batch.supervised)
+        labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
         return {"cross_entropy": self.cross_entropy_weight * labels, "kl": self.kl_weight * divergence}

@@ -37,6 +37,6 @@ class NST(Method):
         pairs = [meet(*pair) for pair in zip(student.features.values(), teacher.features.values(), strict=True)]
         distance = sum(neuron_selectivity(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "selectivity": self.beta * distance,
         }

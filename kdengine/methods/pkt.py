@@ -39,6 +39,6 @@ class PKT(Method):
         """See Method.terms."""
         ours, theirs = (vector(*signals.features.values()) for signals in (student, teacher))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "similarities": self.beta * pkt(ours, theirs),
         }

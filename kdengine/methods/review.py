@@ -76,6 +76,6 @@ class Review(Method):
             mask = mask_at(batch.mask, size)
             total = total + hierarchical_context(pooled(shown, size), pooled(theirs, size), mask)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "review": warm_up(batch) * self.beta * total,
         }

@@ -42,7 +42,7 @@ class RKD(Method):
         """See Method.terms."""
         ours, theirs = (vector(*signals.features.values()) for signals in (student, teacher))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "distance": self.distance_weight * rkd_distance(ours, theirs),
             "angle": self.angle_weight * rkd_angle(ours, theirs),
         }

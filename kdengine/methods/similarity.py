@@ -39,6 +39,6 @@ class Similarity(Method):
         """See Method.terms."""
         (ours,), (theirs,) = student.features.values(), teacher.features.values()
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "similarity": self.beta * similarity(ours, theirs),
         }

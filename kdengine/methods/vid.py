@@ -71,6 +71,6 @@ class VID(Method):
             mean, variance = predict(ours)
             total = total + variational_information(mean, theirs, variance, mask_at(batch.mask, ours.shape[2:]))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "information": self.beta * total,
         }

@@ -61,6 +61,6 @@ class Weights(Method):
             for ours, theirs, maps in zip(student.weights.values(), teacher.weights.values(), adapter, strict=True)
         ]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised),
+            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
             "weights": self.beta * torch.stack(distances).mean(),
         }

@@ -9,34 +9,46 @@ from typing import Any
 import torch
 
 from kdengine.errors import KDError, out_of_range, unknown_name
-from kdengine.models import cifar_resnet, custom, efficientnet_lite, imagenet, resnet, vgg, wide_resnet
+from kdengine.models import (
+    cifar_resnet,
+    custom,
+    efficientnet_lite,
+    fpn,
+    imagenet,
+    resnet,
+    torchvision_segmentation,
+    vgg,
+    wide_resnet,
+)
 from kdengine.models.architecture import Architecture
 from kdengine.models.network import Network, check
 
 MODELS: dict[str, Architecture] = {
     each.name: each
-    for family in (cifar_resnet, wide_resnet, resnet, vgg, efficientnet_lite)
+    for family in (cifar_resnet, wide_resnet, resnet, vgg, efficientnet_lite, fpn, torchvision_segmentation)
     for each in family.ARCHITECTURES
 }
 
 
 def build(
     name: str, classes: Sequence[str], *, seed: int = 0, input_size: int | None = None,
-    mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None, start: bool = False,
 ) -> Network:
     """A new network, its weights drawn from `seed` alone; torch's global generators are left as they were.
 
     name: one of MODELS, or a model of the user's own as `package.module:function`. input_size, mean, std: None takes
-    the architecture's own. Raises KDError for an unknown name, or a model that is not what it must be.
+    the architecture's own. start: whether published weights take the place of those drawn wherever they fit; they
+    expect the architecture's own mean and std. Raises KDError for an unknown name, a model that is not what it must be,
+    and, with `start`, for one without published weights, and where they cannot be downloaded.
     """
     if input_size is not None and input_size < 1:
         raise out_of_range("input_size", input_size, 1, None)
     with _seeded(seed):
-        require(name)
+        require(name, start=start)
         if name not in MODELS:
             return custom.network(name, classes, input_size=input_size, mean=mean, std=std)
         architecture = MODELS[name]
-        return Network(
+        built = Network(
             architecture.build(len(classes)),
             architecture=name,
             classes=classes,
@@ -44,7 +56,11 @@ def build(
             input_size=input_size or architecture.input_size,
             mean=mean or architecture.mean,
             std=std or architecture.std,
+            task=architecture.task,
         )
+    if start:
+        _start(built)
+    return built
 
 
 def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int | None = None) -> Network:
@@ -73,8 +89,14 @@ def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int 
     return network
 
 
-def require(name: str) -> None:
-    """Raise KDError unless `build` knows the name: one of MODELS, or a function that can be imported."""
+def require(name: str, *, start: bool = False) -> None:
+    """Raise KDError unless `build` knows the name: one of MODELS, or a function that can be imported.
+
+    start: whether it must have published weights to start from.
+    """
+    published = {each: about for each, about in MODELS.items() if about.start or about.pretrained}
+    if start and name not in published:
+        raise unknown_name("network with published weights", name, published)
     if name in MODELS:
         return
     if ":" not in name:
@@ -85,16 +107,17 @@ def require(name: str) -> None:
 def describe() -> list[dict[str, Any]]:
     """Every network of MODELS as plain data, without building any.
 
-    name, title, family, input_size, stages (name, channels, stride), pretrained (`packaged`, `download` or None) and
-    download_mb (10^6 bytes; None where nothing needs to be downloaded).
+    name, title, family, task, input_size, stages (name, channels, stride), pretrained (`packaged`, `download` or None)
+    and download_mb (10^6 bytes; None where nothing needs to be downloaded).
     """
     described = []
     for each in MODELS.values():
-        weights = each.pretrained
+        weights = each.start or each.pretrained
         described.append({
             "name": each.name,
             "title": each.title,
             "family": each.family,
+            "task": each.task,
             "input_size": each.input_size,
             "stages": [{"name": at.name, "channels": at.channels, "stride": at.stride} for at in each.stages],
             "pretrained": weights.kind if weights else None,
@@ -109,6 +132,15 @@ def parameters(name: str, classes: int = 10) -> int:
         raise unknown_name("network", name, MODELS)
     with torch.device("meta"):
         return sum(each.numel() for each in MODELS[name].build(classes).parameters())
+
+
+def _start(network: Network) -> None:
+    architecture = MODELS[network.architecture]
+    own = network.net.state_dict()
+    held = (architecture.start or architecture.pretrained).load()
+    # The head of other classes has another shape, and keeps what was drawn.
+    fitting = {name: value for name, value in held.items() if name in own and value.shape == own[name].shape}
+    network.net.load_state_dict(own | fitting)
 
 
 @contextmanager

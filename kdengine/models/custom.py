@@ -5,6 +5,7 @@ module may say more of itself in plain attributes, all optional:
 
 stages      list or tuple of (path, channels, stride) or Stage, shallow to deep, paths inside the module
 input_size  pixels of a side; 32 where it says nothing
+task        "segmentation" where it returns logits [B, classes, h, w], of the images' size or coarser
 mean, std   three plain numbers each, for images in [0, 1]; ImageNet's where it says nothing
 
 Attributes of these names that are something else (a submodule called `stages`, a tensor called `mean`) are the
@@ -78,6 +79,7 @@ def network(
         input_size=size,
         mean=mean or _channel_numbers(net, "mean", reference) or IMAGENET_MEAN,
         std=std or _channel_numbers(net, "std", reference) or IMAGENET_STD,
+        task="segmentation" if getattr(net, "task", None) == "segmentation" else "classification",
     )
     check(built)
     return built

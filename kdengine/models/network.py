@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdengine.errors import KDError
@@ -47,14 +48,21 @@ class Network(nn.Module):
         self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, C] of images [B, 3, H, W] in [0, 1]."""
-        return self.net((images - self._mean) / self._std)
+        """Logits [B, C] of images [B, 3, H, W] in [0, 1]; for segmentation [B, C, H, W].
+
+        Where the bare network answers in coarser cells, they are enlarged to the images (bilinear).
+        """
+        logits = self.net((images - self._mean) / self._std)
+        if self.task == "segmentation" and logits.shape[2:] != images.shape[2:]:
+            logits = F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
+        return logits
 
 
 def check(network: Network) -> None:
     """Hold a network to its own word; raises KDError that says what was promised and what came out.
 
-    On a batch of two images of its input size: logits are finite and [2, classes]; every stage exists and gives
+    On a batch of two images of its input size: logits are finite and [2, classes], or for segmentation
+    [2, classes, input_size, input_size]; every stage exists and gives
     [2, channels, input_size / stride, same], rounded up. The network's mode and its batch-norm statistics are left as
     they were.
     """
@@ -84,6 +92,8 @@ def _check_logits(network: Network, example: Tensor) -> None:
             f"{network.architecture} cannot take images {list(example.shape)} ({type(error).__name__}: {error})."
         ) from error
     expected = [2, len(network.classes)]
+    if network.task == "segmentation":
+        expected += example.shape[2:]
     if not isinstance(logits, Tensor):
         raise KDError(f"{network.architecture} returns a {type(logits).__name__}; must be one tensor {expected}.")
     if list(logits.shape) != expected:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from kdengine import results, uncertainty
 from kdengine.recipes.recipe import Outcome, Recipe, test_images
-from kdengine.records import Record
+from kdengine.records import Record, headline
 
 COLUMNS: dict[str, str] = {
     "label": "Network",
@@ -25,9 +26,10 @@ COLUMNS: dict[str, str] = {
 }
 _COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image"}
 READING = (
-    "Change is against the independent student of the same seed, data and schedule. One seed: whether these two "
-    "networks differ on these images (McNemar). Three seeds or more: whether the method does (paired t). Both adjusted "
-    "by Holm over the methods compared. A ± is the standard deviation over the seeds."
+    "Change is against the independent student of the same seed, data and schedule: in points, and as a share of what "
+    "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation). "
+    "Three seeds or more: whether the method does (paired t). Both adjusted by Holm over the methods compared. A ± is "
+    "the standard deviation over the seeds; of ms / image, over 50 forwards of one image."
 )
 """How the table is to be read."""
 
@@ -71,7 +73,8 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
 
 def titles(recipe: Recipe) -> dict[str, str]:
     """The table's columns in order, the recipe's own after the agreement."""
-    return COLUMNS | {key: column.title for key, column in recipe.columns.items()} | _COST
+    own = {key: column.title for key, column in recipe.columns.items()}
+    return COLUMNS | {"accuracy": f"Test {recipe.headline}"} | own | _COST
 
 
 def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
@@ -87,13 +90,13 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if column == "interval":
         return f"{value[0]:.2%} to {value[1]:.2%}, over {row['over']}"
     if column == "change":
-        return f"{100 * value:+.2f} pts"
+        return f"{100 * value:+.2f} pts ({row['relative']:+.1%})"
     if column == "change_interval":
         return f"{100 * value[0]:+.2f} to {100 * value[1]:+.2f}"
     if column in ("loss", "kl_to_teacher"):
         return f"{value:.4f}"
     if column == "milliseconds":
-        return f"{value:.2f}"
+        return f"{value:.2f} ± {row['milliseconds_std']:.2f}"
     if isinstance(value, float):
         return f"{value:.2%}"
     return f"{value:,}" if column == "parameters" else str(value)
@@ -106,13 +109,14 @@ def texts(recipe: Recipe, table: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
+    recipe = outcome.plan.recipe
     told = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
     taught = {part.label for part in outcome.parts if part.teacher and part.configuration.method != "none"}
     distilled = [row for row in table if row["label"] in taught]
-    if distilled and outcome.plan.recipe.ranks:
+    if distilled and recipe.ranks:
         best = max(distilled, key=lambda row: row["accuracy"])
-        told.append(f"Highest mean accuracy among the students with a method: {best['label']}, {best['accuracy']:.2%} "
-                    f"({best['interval'][0]:.2%} to {best['interval'][1]:.2%} over {best['over']}).")
+        told.append(f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
+                    f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).")
         closest = min(distilled, key=lambda row: row["kl_to_teacher"])
         told.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
     if distilled:
@@ -125,7 +129,7 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
             if named:
                 told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
                             f"p < {1 - uncertainty.CONFIDENCE:.2g}; all under the same teacher): {', '.join(named)}.")
-    return told + outcome.plan.recipe.remarks(outcome)
+    return told + recipe.remarks(outcome)
 
 
 def _open(outcome: Outcome) -> list[str]:
@@ -183,8 +187,8 @@ def _contrasts(outcome: Outcome) -> list[str]:
         change = _change(pairs)
         low, high = change["change_interval"] or (None, None)
         sure = "" if low is None else f" (95% interval {100 * low:+.2f} to {100 * high:+.2f})"
-        told.append(f"{first} against {second}: {100 * change['change']:+.2f} points of test accuracy{sure}; "
-                    f"{verdict or 'not judged'}.")
+        told.append(f"{first} against {second}: {100 * change['change']:+.2f} points of test "
+                    f"{outcome.plan.recipe.headline}{sure}; {verdict or 'not judged'}.")
     return told
 
 
@@ -196,23 +200,26 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
         return None if None in values else statistics.fmean(values)
 
     one = len(records) == 1
-    sure = _sure([record.result["test"]["top1"] for record in records], test_images(first))
+    values = [headline(record.result["test"]) for record in records]
+    sure = results.interval(first.id, first) if one else uncertainty.mean_interval(values)
     return {
         "label": label,
         "network": first.configuration.student,
         "seeds": len(records),
         "loss": mean("loss"),
-        "accuracy": sure.mean,
-        "std": sure.std,
-        "interval": _bounds(sure),
+        "accuracy": statistics.fmean(values),
+        "std": sure and sure.std,
+        "interval": sure and _bounds(sure),
         "over": f"{test_images(first):,} images" if one else f"{len(records)} seeds",
         "change": None,
+        "relative": None,
         "change_interval": None,
         "verdict": None,
         "kl_to_teacher": mean("kl_to_teacher"),
         "agreement": mean("agreement"),
         "parameters": first.result["parameters"],
         "milliseconds": statistics.fmean(record.result["latency"]["median_ms"] for record in records),
+        "milliseconds_std": statistics.fmean(record.result["latency"]["std_ms"] for record in records),
     }
 
 
@@ -230,16 +237,22 @@ def _interval_of(key: str) -> str:
 
 
 def _change(pairs: Pairs) -> dict[str, Any]:
-    """The first's accuracy less the second's, with its interval: over the images for one seed, else over the seeds."""
+    """The first's headline less the second's, with its interval: over the images for one seed, else over the seeds.
+
+    relative: as a share of the second's.
+    """
+    first, second = _headlines(pairs)
+    change = statistics.fmean(first) - statistics.fmean(second)
+    told = {"change": change, "relative": change / statistics.fmean(second) if any(second) else math.nan}
     if len(pairs) > 1:
-        sure = uncertainty.mean_interval([first - second for first, second in zip(*_accuracies(pairs), strict=True)])
-        return {"change": sure.mean, "change_interval": (sure.low, sure.high)}
-    (first,), (second,) = _accuracies(pairs)
-    alone = _discordant(pairs[0])
-    if alone is None:
-        return {"change": first - second, "change_interval": None}
-    sure = uncertainty.difference_interval(*alone, pairs[0][0].result["test"]["n"])
-    return {"change": sure.mean, "change_interval": (sure.low, sure.high)}
+        sure = uncertainty.mean_interval([ours - theirs for ours, theirs in zip(first, second, strict=True)])
+    else:
+        (ours, theirs), = pairs
+        compared = results.difference(ours.id, theirs.id)
+        if compared is None:
+            return told | {"change_interval": None}
+        sure, _ = compared
+    return told | {"change_interval": (sure.low, sure.high)}
 
 
 def _verdicts(outcome: Outcome, compared: Sequence[Pairs]) -> list[str | None]:
@@ -250,13 +263,15 @@ def _verdicts(outcome: Outcome, compared: Sequence[Pairs]) -> list[str | None]:
     verdicts: list[str | None] = [None] * len(compared)
     enough = [len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared]
     methods = [place for place, each in enumerate(enough) if each and not outcome.missing]
-    p_values = [uncertainty.paired_t(*_accuracies(compared[place])) for place in methods]
+    p_values = [uncertainty.paired_t(*_headlines(compared[place])) for place in methods]
     for place, p in zip(methods, uncertainty.holm(p_values), strict=True):
         verdicts[place] = _of_a_method(_change(compared[place])["change"], p)
-    alone = {place: _discordant(pairs[0]) for place, pairs in enumerate(compared) if not enough[place]}
-    networks = [place for place, counts in alone.items() if counts is not None]
-    for place, p in zip(networks, uncertainty.holm([uncertainty.mcnemar(*alone[each]) for each in networks]),
-                        strict=True):
+    alone = {}
+    for place, pairs in enumerate(compared):
+        ours, theirs = pairs[0]
+        if not enough[place] and (found := results.difference(ours.id, theirs.id)):
+            alone[place] = found[1]
+    for place, p in zip(alone, uncertainty.holm(list(alone.values())), strict=True):
         verdicts[place] = _of_two_networks(p, of_first_seed=len(compared[place]) > 1)
     for place in range(len(compared)):
         if enough[place] and outcome.missing:
@@ -264,18 +279,8 @@ def _verdicts(outcome: Outcome, compared: Sequence[Pairs]) -> list[str | None]:
     return verdicts
 
 
-def _discordant(pair: tuple[Record, Record]) -> tuple[int, int] | None:
-    """How many test images the first alone gets right, and the second; None where predictions are gone."""
-    ours, theirs = (results.right(record.id) for record in pair)
-    if ours is None or theirs is None:
-        return None
-    return int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-
-
-def _accuracies(pairs: Pairs) -> tuple[list[float], list[float]]:
-    first, second = zip(*((ours.result["test"]["top1"], theirs.result["test"]["top1"]) for ours, theirs in pairs),
-                        strict=True)
-    return list(first), list(second)
+def _headlines(pairs: Pairs) -> tuple[list[float], list[float]]:
+    return tuple([headline(record.result["test"]) for record in side] for side in zip(*pairs, strict=True))
 
 
 def _of_a_method(change: float, p: float) -> str:

@@ -169,7 +169,7 @@ class Recipe:
     accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
     the independent student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
-    ends with heat maps of its networks.
+    ends with heat maps of its networks. headline: what it compares networks by, `accuracy` or `mIoU`.
     """
 
     name: str
@@ -184,6 +184,7 @@ class Recipe:
     ranks: bool = True
     judges: Callable[[Outcome, str], bool] = _every
     gallery: bool = False
+    headline: str = "accuracy"
 
 
 def teacher(label: str, **settings: Any) -> Part:

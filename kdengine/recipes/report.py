@@ -84,12 +84,13 @@ def html(outcome: Outcome) -> str:
 def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     """A recipe's charts by caption: accuracies with their intervals, its own, and how the networks learned."""
     overs = dict.fromkeys(row["over"] for row in table)
-    drawn = {f"Accuracy on the test images, with 95% intervals over {' or '.join(overs)}.": charts.accuracies(table)}
+    drawn = {f"Test {outcome.plan.recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
+             charts.accuracies(table, outcome.plan.recipe.headline)}
     drawn |= outcome.plan.recipe.figures(outcome)
     curves = {part.label: results.history(record.id) for part in outcome.parts
               for record in outcome.of(part.label)[:1]}
     if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
-        drawn["Accuracy on the validation images while training, first seed."] = charts.accuracy_curves(curves)
+        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed."] = charts.accuracy_curves(curves)
         drawn["Terms of the training loss, first seed."] = charts.term_curves(curves)
     return drawn
 

@@ -22,7 +22,7 @@ def make_split(count=23, size=8):
 
 def rendered(split, name, seed=0, epoch=0, size=5):
     parts = list(views(split, POLICIES[name], seed, epoch).batches(size))
-    return torch.cat([index for index, _ in parts]), torch.cat([images for _, images in parts])
+    return torch.cat([index for index, _, _ in parts]), torch.cat([images for _, images, _ in parts])
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -199,7 +199,7 @@ def test_strength_0_gives_every_colour_back():
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 60), st.integers(2, 20))
 def test_batches_have_the_asked_size_and_never_train_on_a_left_over_image(count, size):
-    sizes = [len(index) for index, _ in views(make_split(count, 2), Policy(), 0, 0).batches(size)]
+    sizes = [len(index) for index, _, _ in views(make_split(count, 2), Policy(), 0, 0).batches(size)]
     assert sum(sizes) == count
     assert len(sizes) == steps_per_epoch(count, size)
     assert all(each == size for each in sizes[:-1])

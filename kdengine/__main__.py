@@ -107,7 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--seeds", type=int, default=1, help="students trained of each kind (%(default)s)")
     recipe.add_argument("--data", help="another data set than the scale's")
     recipe.add_argument("--share", type=float, metavar="S", help="part of its training images, in (0, 1]")
+    recipe.add_argument("--image-size", type=int, metavar="PIXELS", help="another side of the images")
     recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
+    recipe.add_argument("--skip", metavar="LABEL", help="leave out the student of that label")
+    recipe.add_argument("--skip-combined", dest="skip", action="store_const", const="Combined",
+                        help="the same as --skip Combined")
     recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
     recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
     recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
@@ -358,17 +362,12 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
     """How far the heat maps of a data set's test images lie on their objects."""
-    import torch
-
     from kdengine import explain
 
     if held.boxes is None:
         raise KDError(f"Where the objects of {held.name} lie is not known; --heat is for shapes and shapes_tied.")
-    device = next(network.parameters()).device
-    parts = zip(held.test.images.split(100), held.test.target.split(100), strict=True)
-    maps = [explain.heat_map(network, images.to(device).float() / 255, target, method=method)
-            for images, target in parts]
-    return explain.on_object(torch.cat(maps), held.boxes, held.size)
+    found = explain.on_objects(network, held.test, held.boxes, held.size, method=method)
+    return {name: values.mean().item() for name, values in found.items()}
 
 
 def _same_classes(network: Any, held: Any) -> None:
@@ -507,7 +506,7 @@ def _recipe(given: argparse.Namespace) -> int:
             _print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
         return 0
     asked = recipes.plan(given.name, given.scale, given.seeds, data=given.data, share=given.share, epochs=given.epochs,
-                         teacher=given.teacher, student=given.student)
+                         image_size=given.image_size, teacher=given.teacher, student=given.student, skip=given.skip)
 
     told: set[str] = set()
 

@@ -15,10 +15,13 @@ _GREY = "#8a93a3"
 """Readable on white and on black."""
 
 
-def accuracy_curves(histories: Mapping[str, Sequence[dict[str, Any]]], teacher: float | None = None) -> alt.LayerChart:
+def accuracy_curves(
+    histories: Mapping[str, Sequence[dict[str, Any]]], teacher: float | None = None, baseline: str | None = None
+) -> alt.LayerChart:
     """The headline on validation data over the epochs, one line a run; the teacher's own as a dashed line.
 
-    histories: rows as `runs.history` gives them, by the name to show. teacher: in [0, 1], None draws no line.
+    histories: rows as `runs.history` gives them, by the name to show. teacher: in [0, 1], None draws no line. baseline:
+    the run whose last value is drawn as a dotted line across, to hold the others against.
     """
     values = [
         {"run": name, "epoch": row["epoch"], "accuracy": headline(row["validation"])}
@@ -41,7 +44,31 @@ def accuracy_curves(histories: Mapping[str, Sequence[dict[str, Any]]], teacher: 
             tooltip=[alt.Tooltip("run:N", title="Run"),
                      alt.Tooltip("accuracy:Q", title=title, format=".2%")],
         ))
+    if histories.get(baseline):
+        last = {"run": baseline, "accuracy": headline(histories[baseline][-1]["validation"])}
+        line = alt.Chart(alt.Data(values=[last])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5)
+        layers.append(line.encode(y="accuracy:Q", color=colour))
     return alt.layer(*layers).properties(height=_HEIGHT)
+
+
+def total_losses(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
+    """The whole training loss over the epochs, one line a run."""
+    return _lines(histories, "loss", "Total training loss")
+
+
+def learning_rates(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
+    """The learning rate at the end of each epoch, one line a run."""
+    return _lines(histories, "learning_rate", "Learning rate")
+
+
+def _lines(histories: Mapping[str, Sequence[dict[str, Any]]], key: str, title: str) -> alt.Chart:
+    values = [{"run": name, "epoch": row["epoch"], "value": row[key]} for name, rows in histories.items()
+              for row in rows]
+    return alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
+        x=_epochs(), y=alt.Y("value:Q", title=title), color=_by_run(histories, False),
+        tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
+                 alt.Tooltip("value:Q", title=title, format=".4g")],
+    ).properties(height=_HEIGHT)
 
 
 def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:

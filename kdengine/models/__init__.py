@@ -89,14 +89,18 @@ def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int 
     return network
 
 
+def can_start(name: str) -> bool:
+    """Whether `build` can start the network of that name from published weights."""
+    return name in MODELS and bool(MODELS[name].start or MODELS[name].pretrained)
+
+
 def require(name: str, *, start: bool = False) -> None:
     """Raise KDError unless `build` knows the name: one of MODELS, or a function that can be imported.
 
     start: whether it must have published weights to start from.
     """
-    published = {each: about for each, about in MODELS.items() if about.start or about.pretrained}
-    if start and name not in published:
-        raise unknown_name("network with published weights", name, published)
+    if start and not can_start(name):
+        raise unknown_name("network with published weights", name, filter(can_start, MODELS))
     if name in MODELS:
         return
     if ":" not in name:
@@ -151,4 +155,5 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-__all__ = ["MODELS", "Architecture", "Network", "build", "check", "describe", "parameters", "pretrained", "require"]
+__all__ = ["MODELS", "Architecture", "Network", "build", "can_start", "check", "describe", "parameters", "pretrained",
+           "require"]

@@ -17,6 +17,7 @@ from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
 from kdengine.recipes.response_vs_feature import RESPONSE_VS_FEATURE
+from kdengine.recipes.segmentation_kd import SEGMENTATION_KD
 from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
@@ -30,7 +31,7 @@ RECIPES: dict[str, Recipe] = {
     each.name: each
     for each in (
         RESPONSE_VS_FEATURE, TEMPERATURE_ALPHA, SIX_METHODS, COLOUR_INVARIANCE, TEACHER_CAPACITY, WHAT_CAN_BE_MATCHED,
-        MISSING_CLASS,
+        MISSING_CLASS, SEGMENTATION_KD,
     )
 }
 
@@ -157,8 +158,8 @@ def _check(asked: Plan) -> None:
 
     for name in {part.configuration.student for part in asked.parts}:
         models.require(name)
-    for name in {part.configuration.data for part in asked.parts}:
-        data.load(name)
+    for name, size in {(part.configuration.data, part.configuration.image_size) for part in asked.parts}:
+        data.load(name, image_size=size)
 
 
 def _place(asked: Plan) -> Path:

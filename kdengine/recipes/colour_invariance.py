@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, crd, students, teacher, test_images
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Column, Recipe, crd, students, teacher, test_images
 from kdengine.records import Record
 from kdengine.sweeps import Part
 
@@ -32,7 +32,7 @@ def _parts(scale: str) -> list[Part]:
         plain,
         Part(tuned.label, tuned.configuration, start=plain.label, seeded=False),
         *students(plain.label, {
-            "Independent student": ("none", {}),
+            INDEPENDENT: ("none", {}),
             "KD, plain teacher": ("kd", {}),
             "CRD, plain teacher": crd(scale),
         }, student=small, **settings),

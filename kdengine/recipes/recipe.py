@@ -30,8 +30,12 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 """Settings of the two long scales that every recipe shares."""
 
 
-CHANGES = ("data", "share", "epochs", "teacher", "student")
-"""What of a plan may be changed: the data set, the part of it, every network's epochs, and the architectures."""
+CHANGES = ("data", "share", "image_size", "epochs", "teacher", "student", "skip")
+"""What of a plan may be changed: the data set, the part of it, the size of its images, every network's epochs, and the
+architectures; and the label of a student that is left out."""
+
+INDEPENDENT = "Independent student"
+"""The label of the student without a teacher, in every recipe."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Plan:
     @functools.cached_property
     def parts(self) -> list[Part]:
         """Its networks, teachers before their students."""
-        parts = self.recipe.parts(self.scale)
+        parts = self._kept(self.recipe.parts(self.scale))
         teachers = {part.configuration.student for part in parts if not part.seeded}
         if "teacher" in self.changes and len(teachers) > 1:
             raise KDError(f"{self.recipe.name} compares the teachers {', '.join(sorted(teachers))}; one for all of "
@@ -70,7 +74,8 @@ class Plan:
     @property
     def arguments(self) -> list[str]:
         """What runs it after `python -m kdengine`."""
-        changes = [word for name, value in self.changes.items() for word in (f"--{name}", str(value))]
+        changes = [word for name, value in self.changes.items()
+                   for word in (f"--{name.replace('_', '-')}", str(value))]
         return ["recipe", self.recipe.name, "--scale", self.scale, "--seeds", str(self.seeds), *changes]
 
     @property
@@ -78,11 +83,24 @@ class Plan:
         """The command line that runs it."""
         return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
+    def _kept(self, parts: list[Part]) -> list[Part]:
+        skipped = self.changes.get("skip")
+        if skipped is None:
+            return parts
+        students = [part.label for part in parts if part.teacher]
+        if skipped not in students:
+            raise unknown_name("student to skip", skipped, students)
+        return [part for part in parts if part.label != skipped]
+
     def _changed(self, part: Part) -> Configuration:
-        settings = {name: self.changes[name] for name in ("data", "share", "epochs") if name in self.changes}
+        settings = {name: self.changes[name] for name in ("data", "share", "image_size", "epochs")
+                    if name in self.changes}
         architecture = self.changes.get("student" if part.seeded else "teacher")
         if architecture is not None:
-            settings["student"] = architecture
+            from kdengine import models
+
+            started = part.configuration.pretrained and models.can_start(architecture)
+            settings |= {"student": architecture, "pretrained": started}
         return dataclasses.replace(part.configuration, **settings)
 
 
@@ -198,13 +216,17 @@ def few_labels(scale: str) -> int | None:
 
 
 def race(
-    scale: str, pair: tuple[str, str, dict[str, Any]], methods: Mapping[str, tuple[str, dict[str, Any]]]
+    scale: str, pair: tuple[str, str, dict[str, Any]], methods: Mapping[str, tuple[str, dict[str, Any]]],
+    *, pretrained: bool = False,
 ) -> list[Part]:
-    """One teacher and one student a method: (teacher's architecture, students' architecture, settings of all)."""
+    """One teacher and one student a method: (teacher's architecture, students' architecture, settings of all).
+
+    pretrained: whether the teacher starts from published weights.
+    """
     large, small, settings = pair
     return [
-        teacher("Teacher", student=large, **settings),
-        *students("Teacher", methods, student=small, labels_per_class=few_labels(scale), **settings),
+        teacher("Teacher", student=large, pretrained=pretrained, **settings),
+        *students("Teacher", methods, student=small, **{"labels_per_class": few_labels(scale), **settings}),
     ]
 
 

@@ -11,7 +11,7 @@ from kdengine import charts, methods, results, runs
 from kdengine.colours import STUDENTS
 from kdengine.errors import KDError
 from kdengine.recipes import comparison, gallery
-from kdengine.recipes.recipe import Outcome, Recipe
+from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
 from kdengine.records import Record, write_json
 
 _STYLE = """
@@ -90,7 +90,8 @@ def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     curves = {part.label: results.history(record.id) for part in outcome.parts
               for record in outcome.of(part.label)[:1]}
     if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
-        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed."] = charts.accuracy_curves(curves)
+        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed."] = charts.accuracy_curves(
+            curves, baseline=INDEPENDENT)
         drawn["Terms of the training loss, first seed."] = charts.term_curves(curves)
     return drawn
 
@@ -143,6 +144,8 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
         told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []
         told += [f"without class {asked.without_class}"] if asked.without_class is not None else []
+        told += [f"images of {asked.image_size} pixels"] if asked.image_size else []
+        told += ["starting from published weights"] if asked.pretrained else []
         told += [f"views {asked.views}"] if asked.views else []
         first = runs.first_epochs(asked) if chosen.first_stage else 0
         told += [f"{asked.epochs} epochs" + (f" after {first} of its first stage" if first else "")]

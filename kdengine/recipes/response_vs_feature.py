@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdengine.recipes.recipe import SCHEDULE, Recipe, race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Recipe, race
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -16,7 +16,7 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def _parts(scale: str) -> list[Part]:
     return race(scale, _PAIRS[scale], {
-        "Independent student": ("none", {}),
+        INDEPENDENT: ("none", {}),
         "Response-based": ("kd", {}),
         "Feature-based": ("features_mse", {}),
     })

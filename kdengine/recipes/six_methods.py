@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import ranking
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, crd, race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, crd, race
 from kdengine.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -20,7 +20,7 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def _parts(scale: str) -> list[Part]:
     return race(scale, _PAIRS[scale], {
-        "Independent student": ("none", {}),
+        INDEPENDENT: ("none", {}),
         "Logit matching": ("kd", {}),
         "Label smoothing": ("label_smoothing", {}),
         "DKD": ("dkd", {}),

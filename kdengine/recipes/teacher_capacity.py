@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import by_teacher
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, few_labels, students, teacher
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, few_labels, students, teacher
 from kdengine.sweeps import Part
 
 _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
@@ -23,7 +23,7 @@ def _parts(scale: str) -> list[Part]:
     teachers, small, settings = _TEACHERS[scale]
     learning = {"student": small, "labels_per_class": few_labels(scale), **settings}
     parts = [teacher(f"Teacher {name}", student=name, **settings) for name in teachers]
-    parts += students(f"Teacher {teachers[0]}", {"Independent student": ("none", {})}, **learning)
+    parts += students(f"Teacher {teachers[0]}", {INDEPENDENT: ("none", {})}, **learning)
     for name in teachers:
         parts += students(f"Teacher {name}", {f"Taught by {name}": ("kd", {})}, **learning)
     return parts

@@ -8,7 +8,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import grid
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe, race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
 from kdengine.sweeps import Part
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
@@ -30,7 +30,7 @@ def _parts(scale: str) -> list[Part]:
         f"T {temperature:g}, alpha {alpha:g}": ("kd", {"temperature": temperature, "alpha": alpha})
         for temperature in temperatures for alpha in alphas
     }
-    return race(scale, _PAIRS[scale], {"Independent student": ("none", {}), **points})
+    return race(scale, _PAIRS[scale], {INDEPENDENT: ("none", {}), **points})
 
 
 def _points(outcome: Outcome) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
         environment={"python": "3.11.9", "system": "Linux x86_64", "packages": PACKAGES, "device": "cpu",
                      "device_name": "A processor", "threads": 2, "commit": "c0ffee"},
         result={"test": test | (measured or {}), "validation": validation, "parameters": 78_042, "megabytes": 0.3125,
-                "flops": 25_000_000, "latency": {"median_ms": 1.25}, "training_seconds": 12.0,
+                "flops": 25_000_000, "latency": {"median_ms": 1.25, "std_ms": 0.05}, "training_seconds": 12.0,
                 "images_per_second": 2345.0, "side_by_side": 3},
     )
     record.save(folder)

@@ -222,11 +222,11 @@ def test_a_share_among_the_columns_has_its_interval():
 @pytest.mark.parametrize(("right", "label", "expected"), [
     ({"Teacher": [90], "Independent": [60], "KD": [range(10, 85)]}, "KD", {
         "label": "KD", "network": "resnet8", "seeds": "1", "loss": "0.5000", "accuracy": "75.00%",
-        "interval": "65.70% to 82.45%, over 100 images", "change": "+15.00 pts",
+        "interval": "65.70% to 82.45%, over 100 images", "change": "+15.00 pts (+25.0%)",
         "verdict": "these two networks differ (p = 0.017)", "kl_to_teacher": "0.1250", "agreement": "75.00%",
-        "parameters": "78,042", "milliseconds": "1.25"}),
+        "parameters": "78,042", "milliseconds": "1.25 ± 0.05"}),
     ({"Teacher": [90], "Independent": [80, 80], "KD": [77, 76]}, "KD", {
-        "accuracy": "76.50% ± 0.71%", "interval": "70.15% to 82.85%, over 2 seeds", "change": "-3.50 pts",
+        "accuracy": "76.50% ± 0.71%", "interval": "70.15% to 82.85%, over 2 seeds", "change": "-3.50 pts (-4.4%)",
         "change_interval": "-9.85 to +2.85"}),  # t(0.975) of one degree of freedom, 12.7062, times half a point
     ({"Teacher": [90]}, "Teacher", {"change": "–", "kl_to_teacher": "–", "agreement": "–", "verdict": "–"}),
 ])
@@ -246,7 +246,7 @@ def test_remarks_on_one_seed_name_the_numbers_and_their_limit():
     assert remarks({"Teacher": [90], "Independent": [60], "KD": [75], "CRD": [70]}) == [
         "Teacher (resnet20): 90.00% in this very pipeline.",
         "Highest mean accuracy among the students with a method: KD, 75.00% "
-        f"({low:.2%} to {high:.2%} over 100 images).",
+        f"({low:.2%} to {high:.2%}, over 100 images).",
         "Closest to its teacher: KD, KL 0.1250 nats.",
         "1 seed cannot say that a method is better: that takes 3 or more.",
     ]

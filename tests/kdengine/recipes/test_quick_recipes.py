@@ -52,7 +52,8 @@ def test_a_quick_recipe_is_trained_told_and_reported(name, tmp_path):
             assert 0 <= row["agreement"] <= 1
         if part.configuration.method != "none":
             assert row["change"] is not None
-            assert "network" in row["verdict"]  # one seed speaks of two networks
+            if recipe.ranks:  # where it tunes, what validation did not choose is not judged
+                assert "network" in row["verdict"]  # one seed speaks of two networks
 
     page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
     assert set(labels) <= set(page.texts["td"])

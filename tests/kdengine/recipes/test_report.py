@@ -66,7 +66,7 @@ def test_markdown_holds_the_table_as_it_is(outcome):
     shown = [cells(line) for line in lines[start + 2:start + 2 + len(RIGHT)]]
     assert shown == comparison.texts(outcome.plan.recipe, comparison.rows(outcome))
     assert [row[0] for row in shown] == list(RIGHT)
-    assert "75.00%" in shown[2] and "+15.00 pts" in shown[2]
+    assert "75.00%" in shown[2] and "+15.00 pts (+25.0%)" in shown[2]
 
 
 FACTS = [
@@ -128,7 +128,7 @@ def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(
 
 def test_the_curves_are_those_of_the_first_seed(outcome):
     drawn = report.figures(outcome, comparison.rows(outcome))
-    held = drawn_from(drawn["Accuracy on the validation images while training, first seed."])
+    held = drawn_from(drawn["Validation accuracy while training, first seed."])
     assert [(each["run"], each["epoch"], each["accuracy"]) for each in held] == [
         (label, epoch, epoch / 4) for label in RIGHT for epoch in (1, 2)]
     held = drawn_from(drawn["Terms of the training loss, first seed."])
@@ -138,7 +138,7 @@ def test_the_curves_are_those_of_the_first_seed(outcome):
 
 def test_the_accuracies_are_drawn_with_their_intervals(outcome):
     table = comparison.rows(outcome)
-    drawn = report.figures(outcome, table)["Accuracy on the test images, with 95% intervals over 100 images."]
+    drawn = report.figures(outcome, table)["Test accuracy, with 95% intervals over 100 images."]
     assert drawn_from(drawn) == [{"label": row["label"], "accuracy": row["accuracy"], "low": row["interval"][0],
                                   "high": row["interval"][1]} for row in table]
 

@@ -1,0 +1,57 @@
+"""Distilling a segmentation network: by its answers, by its feature maps, and by both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair
+
+from kdengine import results
+from kdengine.charts import learning_rates, total_losses
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
+from kdengine.sweeps import Part
+
+COMBINED = "Combined"
+_SETTINGS: dict[str, Any] = {"optimizer": "adamw", "batch_size": 16, "labels_per_class": None}
+_PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "quick": ("fpn_compact", "fpn_tiny", {**_SETTINGS, "data": "shapes_segmentation", "epochs": 10, "batch_size": 32}),
+    "lab": ("fpn_efficientnet_lite2", "fpn_compact", {
+        **_SETTINGS, "data": "folder:camvid", "image_size": 512, **SCHEDULE["lab"]}),
+    "paper": ("deeplabv3_resnet50", "fpn_compact", {
+        **_SETTINGS, "data": "voc2012", "image_size": 512, **SCHEDULE["paper"]}),
+}
+_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    INDEPENDENT: ("none", {}),
+    "Response-based": ("combined", {"cross_entropy_weight": 1.0, "kl_weight": 0.7, "temperature": 4.0,
+                                    "feature_weight": 0.0}),
+    "Feature-based": ("features_cosine", {"gamma": 0.5}),
+    COMBINED: ("combined", {"cross_entropy_weight": 1.0, "kl_weight": 0.7, "temperature": 4.0, "feature_weight": 0.5,
+                            "features": "cosine"}),
+}
+
+
+def _parts(scale: str) -> list[Part]:
+    # A few hundred photographs are too few to train a large encoder from nothing.
+    return race(scale, _PAIRS[scale], _METHODS, pretrained=scale != "quick")
+
+
+def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+    histories = {part.label: results.history(record.id) for part in outcome.parts
+                 for record in outcome.of(part.label)[:1]}
+    students = {label: rows for label, rows in histories.items() if label in _METHODS}
+    return {
+        "Total training loss of each student, first seed; methods sum different terms, so only a curve's own course "
+        "says something.": total_losses(students),
+        "Learning rate.": learning_rates(histories),
+    }
+
+
+SEGMENTATION_KD = Recipe(
+    name="segmentation_kd",
+    title="Segmentation",
+    question="Does a small segmentation network learn more from the teacher's answers, its feature maps, or both?",
+    parts=_parts,
+    figures=_figures,
+    contrasts=lambda outcome: [("Feature-based", "Response-based")],
+    headline="mIoU",
+)

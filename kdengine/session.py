@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, training
+from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_logits, training
 from kdengine.devices import choose_device, device_name, memory_format
 from kdengine.errors import KDError
 from kdengine.models.network import Network
-from kdengine.places import PROJECT
+from kdengine.places import PROJECT, runs_root
 from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
+from kdengine.teacher_logits import TeacherLogits
 from kdengine.training import Learner
 from kdengine.views import policy
 
@@ -63,6 +64,7 @@ class Session:
         self._require_unchanged()
         self.teacher_precision = self._teacher_precision()
         self.learners = {record.id: self._learner(record) for record in held}
+        self.keeps_logits = held[0].environment.get("keeps_teacher_logits", not self.first_epoch)
         self.last_look = {record.id: 0.0 for record in held}
 
     def train(self) -> None:
@@ -78,6 +80,7 @@ class Session:
         training.train(
             list(self.learners.values()), self.teacher, self.splits["train"], policy(self.views),
             teacher_precision=self.teacher_precision,
+            teacher_logits=self._teacher_logits(),
             first_epoch=self.first_epoch,
             on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
             on_step=self.progress.step,
@@ -97,6 +100,20 @@ class Session:
         teacher = checkpoints.open_teacher(reference, self.data.classes, self.data.size)
         teacher.requires_grad_(False)
         return self._placed(teacher)
+
+    def _teacher_logits(self) -> TeacherLogits | None:
+        """Where the teacher's logits of these views are kept; nowhere for masks, whose logits fill a disk.
+
+        A run goes on as it began: what is kept is rounded, what the teacher says live is not.
+        """
+        if self.teacher is None or self.data.task == "segmentation" or not self.keeps_logits:
+            return None
+        asked = self.configuration
+        return TeacherLogits(runs_root() / ".teacher-logits", teacher_logits.key(
+            teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
+            without_class=asked.without_class, views=policy(self.views), precision=self.teacher_precision,
+            device=device_name(self.device), threads=torch.get_num_threads(),
+        ))
 
     def _learner(self, record: Record) -> Learner:
         asked = record.configuration
@@ -180,6 +197,7 @@ class Session:
             "device_name": device_name(self.device),
             "threads": torch.get_num_threads(),
             "precision": {"student": learner.precision, "teacher": self.teacher_precision},
+            "keeps_teacher_logits": self.keeps_logits,
             "memory_format": str(memory_format(self.device)).removeprefix("torch."),
             "commit": _commit(),
         }

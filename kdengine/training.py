@@ -16,8 +16,9 @@ from kdengine.errors import KDError, NotFinite, OutOfMemory
 from kdengine.methods import Method
 from kdengine.models.network import Network
 from kdengine.records import Configuration
-from kdengine.signals import IGNORE, Batch, Facts, Wanted, observing
-from kdengine.views import Policy, Split, seed_from, steps_per_epoch, views
+from kdengine.signals import IGNORE, Batch, Facts, Signals, Wanted, observing, promoted
+from kdengine.teacher_logits import TeacherLogits
+from kdengine.views import Policy, Split, Views, seed_from, steps_per_epoch, views
 
 DECAYS = (0.625, 0.75, 0.875)
 """Shares of the epochs at which the `step` schedule divides the learning rate by 10: 150, 180, 210 of 240."""
@@ -66,6 +67,11 @@ class Learner:
         """Whether it still trains."""
         return self.failure is None and not self.stopped
 
+    @property
+    def wants_logits_alone(self) -> bool:
+        """Whether it has a teacher and looks at nothing of it but the logits."""
+        return self.method.needs_teacher and self.wanted_of_teacher == Wanted()
+
     def state(self) -> dict[str, Any]:
         """What a resumed run needs besides its configuration; tensors are the live ones."""
         return {
@@ -107,6 +113,7 @@ def train(
     policy: Policy,
     *,
     teacher_precision: str = "float32",
+    teacher_logits: TeacherLogits | None = None,
     first_epoch: int = 0,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None] = lambda images: None,
@@ -117,6 +124,9 @@ def train(
     One teacher forward and one rendering of the views serve all learners. Each draws its own randomness from (seed,
     epoch, step), so a learner's numbers are those it would get alone, and those of a run that was never stopped:
     bit-equal on the CPU. All configurations agree in epochs, batch size and seed.
+
+    teacher_logits: where the teacher's logits of these views are kept; learners that look at nothing else of it take
+    them from there. None asks the teacher at each step.
 
     on_epoch(learner, row) is called once an epoch for each learner still active; a row holds epoch (from 1), loss,
     terms, learning_rate, seconds, images_per_second. on_step(images) is called once a batch with the images seen so
@@ -133,16 +143,27 @@ def train(
         if configuration.class_weights == "balanced":
             weights = balanced_weights(split, len(learners[0].network.classes))
         look_at_teacher = None
-        if teacher is not None and any(each.method.needs_teacher for each in learners):
+        live = [each for each in learners if each.method.needs_teacher and not (
+            teacher_logits and each.wants_logits_alone)]
+        if teacher is not None:
             teacher.eval()
+        if live:
             wanted = Wanted()
-            for each in learners:
+            for each in live:
                 wanted |= each.wanted_of_teacher
             look_at_teacher = stack.enter_context(observing(teacher, teacher.stages, wanted))
         try:
             for epoch in range(first_epoch, configuration.epochs):
-                _train_epoch(learners, looks, look_at_teacher, teacher_precision, split, policy, weights, epoch,
-                             on_epoch, on_step, keep_going)
+                epoch_views = views(split, policy, configuration.seed, epoch)
+                start = time.perf_counter()
+                kept = None
+                if teacher_logits and any(each.active and each.wants_logits_alone for each in learners):
+                    kept = teacher_logits.epoch(teacher, epoch_views, configuration.seed, epoch, teacher_precision,
+                                                lambda: _any_goes_on(learners, keep_going))
+                    if kept is None:
+                        return
+                _train_epoch(learners, looks, look_at_teacher, teacher_precision, kept, epoch_views, weights, epoch,
+                             start, on_epoch, on_step, keep_going)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
@@ -214,28 +235,26 @@ def _train_epoch(
     looks: Sequence[Callable],
     look_at_teacher: Callable | None,
     teacher_precision: str,
-    split: Split,
-    policy: Policy,
+    kept_logits: Tensor | None,
+    epoch_views: Views,
     class_weights: Tensor | None,
     epoch: int,
+    start: float,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None],
     keep_going: Callable[[Learner], bool],
 ) -> None:
-    configuration = learners[0].configuration
+    """One epoch; `kept_logits` are the teacher's of its views, `start` is when its clock began."""
+    configuration, split = learners[0].configuration, epoch_views.split
     device = split.images.device
     steps = steps_per_epoch(len(split), configuration.batch_size)
     histories: list[list[dict[str, Tensor]]] = [[] for _ in learners]
     for learner in learners:
         learner.network.train()
-    start = time.perf_counter()
     seen = 0
-    epoch_views = views(split, policy, configuration.seed, epoch)
     labelled, segmenting = split.labelled, split.target.dim() > 1
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
-        for learner in learners:
-            learner.stopped = learner.stopped or not keep_going(learner)
-        if not any(learner.active for learner in learners):
+        if not _any_goes_on(learners, keep_going):
             return
         batch = Batch(
             images=images.contiguous(memory_format=memory_format(device)),
@@ -252,11 +271,13 @@ def _train_epoch(
         if look_at_teacher:
             with torch.no_grad(), autocast(device, teacher_precision):
                 taught = look_at_teacher(batch.images, batch.target)
+        kept = None if kept_logits is None else Signals(promoted(kept_logits[seen : seen + len(index)]))
         for learner, look, history in zip(learners, looks, histories, strict=True):
             if learner.active:
                 # Own randomness for each student and step: neither company nor a pause changes a number.
                 torch.manual_seed(seed_from("step", configuration.seed, epoch, step))
-                history.append(_step(learner, look, taught, batch, 1 / steps))
+                given = kept if kept and learner.wants_logits_alone else taught
+                history.append(_step(learner, look, given, batch, 1 / steps))
         seen += len(index)
         on_step(seen)
 
@@ -279,6 +300,13 @@ def _train_epoch(
             "seconds": seconds,
             "images_per_second": len(split) / seconds,
         })
+
+
+def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bool]) -> bool:
+    """Whether any learner still trains, once those that `keep_going` refuses have stopped."""
+    for learner in learners:
+        learner.stopped = learner.stopped or not keep_going(learner)
+    return any(learner.active for learner in learners)
 
 
 def _step(

@@ -13,7 +13,7 @@ FLOORS = (
     ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
      "bias"),
     ("data", "models", "methods"),
-    ("checkpoints",),
+    ("checkpoints", "teacher_logits"),
     ("training", "evaluation", "explain", "charts"),
     ("processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),

@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))  # Streamlit puts only this file's own folder on the path
 
-PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Results")
+PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Segmentation", "Results")
 
 st.set_page_config(page_title="KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
 # Streamlit leaves a hand's breadth above the first line, which on a projector the chart below needs; and it sets links

@@ -20,6 +20,7 @@ from kdengine.errors import DataMissing, KDError
 from kdengine.records import Configuration, headline
 
 if TYPE_CHECKING:
+    import numpy
     from PIL.Image import Image
     from torch import Tensor
 
@@ -98,8 +99,8 @@ def default_teacher(data: str) -> str | None:
     return max(best, key=best.get, default=None)
 
 
-def shipped_families() -> dict[str, dict[str, Any]]:
-    """Shipped checkpoints by the data set they know: `teacher`, a reference or None, and `students`, names.
+def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
+    """Shipped checkpoints of a task by the data set they know: `teacher`, a reference or None, and `students`, names.
 
     The teacher is the ImageNet network that taught one of them, where one did, else `default_teacher`.
     """
@@ -107,6 +108,8 @@ def shipped_families() -> dict[str, dict[str, Any]]:
 
     found: dict[str, dict[str, Any]] = {}
     for name, about in list_checkpoints().items():
+        if about["task"] != task:
+            continue
         family = found.setdefault(about["data"]["name"], {"teacher": None, "students": []})
         family["students"].append(name)
         family["teacher"] = family["teacher"] or checkpoints.imagenet_teacher(name, about)
@@ -282,18 +285,23 @@ def predict(network: Network, picture: Image) -> dict[str, list]:
 
 
 def heat_map(
-    network: Network, picture: Image, target: int, *, method: str = "gradcam", stage: str | None = None
+    network: Network, picture: Image, target: int, *, method: str = "gradcam", stage: str | None = None,
+    region: numpy.ndarray | None = None,
 ) -> dict[str, Any]:
     """Where a network looks for a class: `heat` [h][w] in [0, 1] at the map's own size, `stage`, `size` (h, w).
 
-    `input` is the picture as the network saw it; the map lies over that.
+    `input` is the picture as the network saw it; the map lies over that. region: of a network that segments, whose
+    pixels' score is explained, bool [H, W] of its input; None is all. Raises KDError where it holds no pixel.
     """
+    import torch
+
     from kdengine import explain
     from kdengine.data import pictures
 
-    pixels = pictures.picture_tensor(picture, network.input_size)
+    pixels = _seen(network, picture)
     stage = stage or explain.default_stage(network).name
-    heat = explain.heat_map(network, _as_images(pixels), [target], method=method, stage=stage)[0]
+    within = None if region is None else torch.from_numpy(region)[None]
+    heat = explain.heat_map(network, _as_images(pixels), [target], method=method, stage=stage, region=within)[0]
     return {"heat": heat.tolist(), "stage": stage, "size": tuple(heat.shape), "input": pictures.picture(pixels)}
 
 
@@ -328,7 +336,36 @@ def heat_on_object(heat: Sequence[Sequence[float]], data: DataSet, index: int) -
 
     if data.boxes is None:
         return None
-    return explain.on_object(torch.tensor([heat]), data.boxes[index : index + 1], data.size)
+    found = explain.on_object(torch.tensor([heat]), data.boxes[index : index + 1], data.size)
+    return {name: found[name].item() for name in ("inside", "pointing", "area")}
+
+
+def heat_on_objects(network: Network, data: DataSet, method: str, count: int) -> dict[str, Any] | None:
+    """Whether a network's heat maps of the first `count` (2 or more) test pictures lie on their objects.
+
+    The maps are of the true classes. `n` pictures, mean `area` of the boxes, `hits`: whether each map points at its
+    object. `inside` and `pointing` hold mean, low and high (95%, over the pictures), and `elsewhere`, what the same
+    maps get in the boxes of the other pictures; all in [0, 1]. See `kdengine.explain.on_object`. None where the data
+    set does not know where its objects lie.
+    """
+    from kdengine import explain
+    from kdengine.data import pictures
+    from kdengine.uncertainty import mean_interval, share_interval
+    from kdengine.views import Split
+
+    if data.boxes is None:
+        return None
+    images = pictures.resized(data.test.images[:count], network.input_size)
+    found = explain.on_objects(
+        network, Split(images, data.test.target[:count]), data.boxes[:count], data.size, method=method)
+    means = {name: values.mean().item() for name, values in found.items()}
+    told = {"n": len(images), "area": means["area"], "hits": found["pointing"].bool().tolist()}
+    sure = {"inside": mean_interval(found["inside"].tolist()),
+            "pointing": share_interval(means["pointing"], len(images))}
+    for name, each in sure.items():
+        low, high = max(0.0, each.low), min(1.0, each.high)  # t knows no bounds, a share does
+        told[name] = {"mean": each.mean, "low": low, "high": high, "elsewhere": means[f"{name}_elsewhere"]}
+    return told
 
 
 def compare_heat_maps(student: Sequence[Sequence[float]], teacher: Sequence[Sequence[float]]) -> dict[str, float]:
@@ -364,8 +401,85 @@ def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
     return sorted({int(index) for each in named[1:] for index in (each != named[0]).nonzero()})
 
 
+def masked_example(data: DataSet, index: int) -> tuple[Image, numpy.ndarray]:
+    """A test picture and its mask: int16 [H, W], class numbers, negative where a pixel counts nowhere.
+
+    index: from 0 to `len(data.test) - 1`.
+    """
+    from kdengine.data import pictures
+
+    return pictures.picture(data.test.images[index]), data.test.target[index].numpy().copy()
+
+
+def segment(network: Network, picture: Image) -> numpy.ndarray:
+    """What a network says of each pixel: class numbers, int16 [H, H], of the picture stretched to its input size H.
+
+    Raises KDError for a network that classifies.
+    """
+    import torch
+
+    if network.task != "segmentation":
+        raise KDError(f"{network.architecture} names one class a picture, not one a pixel; ask `predict` instead.")
+    with torch.inference_mode():
+        logits = network(_as_images(_seen(network, picture)))[0]
+    return logits.argmax(dim=0).to(torch.int16).numpy()
+
+
+def mask_scores(answer: numpy.ndarray, truth: numpy.ndarray, classes: int) -> dict[str, float] | None:
+    """How good a network's answer to one picture is: `miou` and `pixel_accuracy`, in [0, 1].
+
+    Both masks are [H, W], of class numbers below `classes`; where the truth is negative a pixel counts nowhere. mIoU
+    is over the classes that the truth or the answer holds. None where no pixel counts.
+    """
+    import torch
+
+    from kdengine import metrics
+
+    counts = metrics.confusion(torch.from_numpy(answer)[None].long(), torch.from_numpy(truth)[None].long(), classes)[0]
+    if not counts.any():
+        return None
+    return {"miou": metrics.mean_iou(counts), "pixel_accuracy": metrics.pixel_accuracy(counts)}
+
+
+def mask_disagreements(data: DataSet, names: Sequence[str]) -> list[int]:
+    """Test pictures, by index: the tenth on which stored answers differ most from the first one's, and differ at all.
+
+    names: shipped checkpoints and finished runs. Two answers differ on at least half as many pixels as their stored
+    confusion matrices of the picture count differently: no network is asked again. Raises KDError where one has no
+    stored answers to these very pictures.
+    """
+    import numpy
+
+    from kdengine import records, results
+
+    matrices = []
+    for name in names:
+        held = results.predictions(name)
+        tested = records.read_record(results.folder(name) / records.RECORD).data["digest"]
+        if held is None or tested != data.digest:
+            raise KDError(f"{name} has no stored answers to these test pictures, so it cannot be told where it "
+                          "disagrees. Finish a run of it on this data set first.")
+        matrices.append(held["confusion"].astype(numpy.int64))
+    first, *others = matrices
+    differ = numpy.max([numpy.abs(each - first).sum(axis=(1, 2)) for each in others], axis=0)
+    most = numpy.argsort(-differ, kind="stable")[: max(1, len(differ) // 10)]
+    return sorted(int(index) for index in most if differ[index])
+
+
 def _as_images(pixels: Tensor) -> Tensor:
     return pixels[None].float() / 255
+
+
+def _seen(network: Network, picture: Image) -> Tensor:
+    """uint8 [3, H, H] of a picture as a network takes it: whole where each pixel gets an answer, else its centre."""
+    from PIL import Image
+
+    from kdengine.data import pictures
+
+    size = network.input_size
+    if network.task == "segmentation":
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return pictures.picture_tensor(picture, size)
 
 
 __all__ = [
@@ -380,6 +494,7 @@ __all__ = [
     "example",
     "heat_map",
     "heat_on_object",
+    "heat_on_objects",
     "kl_to_teacher",
     "list_checkpoints",
     "list_data",
@@ -388,6 +503,9 @@ __all__ = [
     "list_models",
     "list_recipes",
     "list_runs",
+    "mask_disagreements",
+    "mask_scores",
+    "masked_example",
     "open_data",
     "open_network",
     "overlay",
@@ -399,6 +517,7 @@ __all__ = [
     "results_table",
     "resume",
     "sample_photographs",
+    "segment",
     "shipped_families",
     "start",
     "start_recipe",

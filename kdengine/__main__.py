@@ -339,13 +339,15 @@ def _evaluate(given: argparse.Namespace) -> int:
     network = checkpoints.open_reference(given.checkpoint).to(device)
     held = data.load(name, image_size=network.input_size)
     _same_classes(network, held)
-    test = held.test.to(device)
-    teacher_logits = None
+    test, teacher = held.test.to(device), None
     if given.teacher:
         teacher = checkpoints.open_reference(given.teacher).to(device)
         _same_classes(teacher, held)
-        teacher_logits = evaluation.predict(teacher, test)
-    measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
+    if held.task == "segmentation":
+        measured, _ = evaluation.segment(network, test, teacher)
+    else:
+        teacher_logits = None if teacher is None else evaluation.predict(teacher, test)
+        measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
     measured |= evaluation.cost(network)
     if given.heat:
         measured |= {f"heat_{key}": value for key, value in _heat(network, held, given.heat).items()}
@@ -371,6 +373,9 @@ def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
 
 
 def _same_classes(network: Any, held: Any) -> None:
+    if network.task != held.task:
+        raise KDError(f"{network.architecture} is for {network.task}; {held.name} is for {held.task}. Name the data "
+                      "set it was trained on.")
     if network.classes != held.classes:
         raise KDError(f"{network.architecture} knows {len(network.classes)} classes, among them "
                       f"{', '.join(network.classes[:3])}; {held.name} has {', '.join(held.classes[:3])}, ... "

@@ -165,6 +165,55 @@ def against_temperature(points: Sequence[dict[str, Any]]) -> alt.Chart:
     ).properties(height=_HEIGHT)
 
 
+def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.LayerChart:
+    """How heat maps lie on their objects: by heat-map method a point a network, with its 95% interval.
+
+    Rows: network, method, mean, low, high and elsewhere (a tick: the same maps in the boxes of other images), in
+    [0, 1]; the first network is the teacher. area: what a map that prefers nothing gets, a dashed line.
+    """
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    colours = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(networks) - 1))]
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        y=alt.Y("method:N", sort=None, title=None, axis=alt.Axis(grid=False)),
+        yOffset=alt.YOffset("network:N", sort=networks, scale=alt.Scale(paddingOuter=0.5)),
+        color=alt.Color("network:N", scale=alt.Scale(domain=networks, range=colours),
+                        legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300)),
+        tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("method:N", title="Heat map"),
+                 alt.Tooltip("mean:Q", title="In its own box", format=".1%"),
+                 alt.Tooltip("low:Q", title="95% from", format=".1%"),
+                 alt.Tooltip("high:Q", title="to", format=".1%"),
+                 alt.Tooltip("elsewhere:Q", title="In the other boxes", format=".1%")])
+    line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=_GREY)
+    return alt.layer(
+        line.encode(x="area:Q", tooltip=[alt.Tooltip("area:Q", title="Area of the boxes", format=".1%")]),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])), x2="high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x="mean:Q"),
+        base.mark_tick(thickness=2, size=9, opacity=1).encode(x="elsewhere:Q"),
+    ).properties(height=alt.Step(13, **{"for": "offset"}))
+
+
+def class_ious(networks: Mapping[str, Sequence[float | None]], classes: Sequence[str]) -> alt.Chart:
+    """The IoU of each class on the test split: a group of bars a class, a bar a network, the first one the teacher.
+
+    networks: the IoUs in [0, 1] by the name to show, in the order of the classes; None draws no bar. The colours are
+    TEACHER, then STUDENTS in order; the page says whose they are, with more words than a legend holds.
+    """
+    names = list(networks)
+    values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
+              for class_name, iou in zip(classes, ious, strict=True) if iou is not None]
+    colours = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(names) - 1))]
+    return alt.Chart(alt.Data(values=values)).mark_bar().encode(
+        x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=90),
+                scale=alt.Scale(domain=list(classes))),
+        xOffset=alt.XOffset("network:N", sort=names),
+        y=alt.Y("iou:Q", title="Test IoU", axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colours), legend=None),
+        tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
+                 alt.Tooltip("iou:Q", title="IoU", format=".1%")],
+    ).properties(height=_HEIGHT * 2 // 3)
+
+
 def _epochs() -> alt.X:
     return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"))
 

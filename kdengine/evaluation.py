@@ -57,11 +57,12 @@ def segment(
 
     n (images), loss (cross-entropy a pixel, nats), miou, iou (one a class, None where neither truth nor answer has it),
     pixel_accuracy; with a teacher also kl_to_teacher (nats, T = 1, at the images' size) and agreement, both over the
-    pixels that count. mIoU is of the whole split, not the mean over images. The network's mode is left as it was.
+    pixels that count. mIoU is of the whole split, not the mean over images. The networks' modes are left as they were.
     """
     classes = len(network.classes)
-    was_training = network.training
-    network.eval()
+    was_training = [(each, each.training) for each in (network, teacher) if each is not None]
+    for each, _ in was_training:
+        each.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=split.images.device)  # no waiting for the device inside the loop
     matrices = []
     with torch.inference_mode():
@@ -78,7 +79,8 @@ def segment(
                 taught = teacher(images).float()
                 sums[2] += kl_divergence(logits, taught, counts) * weight
                 sums[3] += (answer == taught.argmax(dim=1))[counts].sum()
-    network.train(was_training)
+    for each, training in was_training:
+        each.train(training)
     matrices = torch.cat(matrices).cpu()
     total = matrices.sum(dim=0)
     pixels, loss, divergence, agreed = sums.tolist()

@@ -23,6 +23,7 @@ from kdengine import metrics
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.models.network import Network
 from kdengine.signals import Stage, Wanted, observing
+from kdengine.views import Split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +34,9 @@ SMALLEST_MAP = 4
 COLOURS = "viridis"
 """matplotlib's name of the colour map: evenly spaced to the eye, safe for the colour-blind, and neither end is black
 or white, so a map stays visible on a dark page and on a light one."""
+
+_AT_ONCE = 100
+"""Images whose activations and graph are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,14 @@ def heat_map(
     *,
     method: str = "gradcam",
     stage: str | None = None,
+    region: Tensor | None = None,
 ) -> Tensor:
     """Where the network looks for one class an image: float32 [B, h, w] in [0, 1] on the CPU, h x w the stage's map.
 
     images: float [B, 3, H, W] in [0, 1]. targets: B class numbers. method: a name of HEAT_MAPS. stage: a stage's name;
     None is `default_stage` for these images. The score explained is the target's logit, in evaluation mode; for
-    segmentation, its sum over all pixels.
+    segmentation, its sum over each image's region, bool [B, H, W], or over all pixels where that is None (Seg-Grad-CAM:
+    Vinogradova et al. 2020, arXiv 2002.11434).
 
     Negative values are cut off, then each map is divided by its own maximum, so two maps can be compared in shape,
     never in size; a map without a positive value is all 0. An image's map does not depend on the rest of its batch.
@@ -175,8 +181,8 @@ def heat_map(
     The network's modes, gradients, flags and hooks are as before, also after an error, and the gradient mode of the
     caller does not matter. Calls on one network wait for each other, so threads may share it.
 
-    Raises KDError for an unknown method or stage, images or targets of another shape, a class that the network does
-    not have, and values that are not finite.
+    Raises KDError for an unknown method or stage, images, targets or a region of another shape, a class that the
+    network does not have, a region without a pixel or of a network that classifies, and values that are not finite.
 
     Known disagreement: pytorch-grad-cam also subtracts a map's minimum, so its weakest cell always reads 0.
     """
@@ -185,9 +191,11 @@ def heat_map(
     _check_images(images)
     classes = _checked_targets(targets, len(images), len(network.classes))
     place = default_stage(network, min(images.shape[2:])) if stage is None else _stage(network, stage)
+    if region is not None:
+        _check_region(region, images, network)
 
     with _lock(network), _evaluating(network):
-        activations, gradients = _activations_and_gradients(network, images, classes, place)
+        activations, gradients = _activations_and_gradients(network, images, classes, place, region)
     if not (activations.isfinite().all() and gradients.isfinite().all()):
         raise KDError(
             f"{place.name} of {network.architecture} has values that are not finite numbers on these images, so there "
@@ -218,28 +226,46 @@ def compare_maps(student: Tensor, teacher: Tensor) -> dict[str, float]:
     }
 
 
-def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, float]:
-    """Whether heat maps [B, h, w] in [0, 1] lie on the objects they should: means over the maps, all in [0, 1].
+def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, Tensor]:
+    """Whether heat maps [B, h, w] in [0, 1] lie on the objects they should: float32 [B] each, a value a map, in [0, 1].
 
     boxes: [B, 4], left, top, right and bottom (exclusive) in pixels of images of `size` a side; the maps are enlarged
-    to that (bilinear). `inside` is the share of the heat inside the box (Wang et al. 2020, arXiv 1910.01279),
-    `pointing` the share of maps whose hottest pixel, the first of equals, is (Zhang et al. 2016, arXiv 1608.00507),
-    `area` the share of the image that the box takes: what a map that prefers nothing gets of both. A map that is all 0
-    is on no object. Raises KDError where maps and boxes differ in number.
+    to that (bilinear). `inside` is the share of a map's heat inside its box (Wang et al. 2020, arXiv 1910.01279),
+    `pointing` is 1 where its hottest pixel, the first of equals, is, else 0 (Zhang et al. 2016, arXiv 1608.00507),
+    `area` the share of the image that the box takes: what a map that prefers nothing gets of both. Objects often lie
+    in the middle, and so may the heat of any network: `inside_elsewhere` and `pointing_elsewhere` are the means of the
+    first two over the boxes of the other images, what the same map gets without following its own object; NaN where
+    there is no other. A map that is all 0 is on no object. Raises KDError where maps and boxes differ in number.
     """
     if len(heat) != len(boxes):
         raise KDError(f"{len(heat)} heat maps and {len(boxes)} boxes are given; must be one box a map.")
-    heat = F.interpolate(heat.float()[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    heat = F.interpolate(heat.float()[:, None], size=(size, size), mode="bilinear", align_corners=False).flatten(1)
     pixel = torch.arange(size)
     left, top, right, bottom = (each[:, None] for each in boxes.unbind(1))
     across, down = (pixel >= left) & (pixel < right), (pixel >= top) & (pixel < bottom)
-    box = down[:, :, None] & across[:, None, :]
-    total = heat.sum((1, 2))
-    inside = (heat * box).sum((1, 2)) / torch.where(total > 0, total, 1)
-    hottest = heat.flatten(1).argmax(dim=1, keepdim=True)
-    pointing = box.flatten(1).gather(1, hottest)[:, 0] & (total > 0)
-    return {"inside": inside.mean().item(), "pointing": pointing.float().mean().item(),
-            "area": box.float().mean().item()}
+    box = (down[:, :, None] & across[:, None, :]).flatten(1).float()
+    total = heat.sum(dim=1, keepdim=True)
+    # Every map in every box, [B, B]: the diagonal is a map in its own.
+    inside = (heat / torch.where(total > 0, total, 1)) @ box.T
+    pointing = box[:, heat.argmax(dim=1)].T * (total > 0)
+    found = {}
+    for name, each in (("inside", inside), ("pointing", pointing)):
+        own = each.diagonal()
+        found |= {name: own, f"{name}_elsewhere": (each.sum(dim=1) - own) / (len(each) - 1)}
+    return found | {"area": box.mean(dim=1)}
+
+
+def on_objects(
+    network: Network, split: Split, boxes: Tensor, size: int, *, method: str = "gradcam"
+) -> dict[str, Tensor]:
+    """`on_object` of the heat maps of a split's true classes, at the default stage. split: on the CPU, one class each.
+
+    boxes: [N, 4], in pixels of images of `size` a side, of which the split's may be another size of the same.
+    """
+    device = next(network.parameters()).device
+    batches = zip(split.images.split(_AT_ONCE), split.target.split(_AT_ONCE), strict=True)
+    maps = [heat_map(network, images.to(device).float() / 255, target, method=method) for images, target in batches]
+    return on_object(torch.cat(maps), boxes, size)
 
 
 def overlay(picture: Image.Image, heat: Tensor, opacity: float) -> Image.Image:
@@ -279,6 +305,20 @@ def _checked_targets(targets: Tensor | Sequence[int], count: int, classes: int) 
     return numbers
 
 
+def _check_region(region: Tensor, images: Tensor, network: Network) -> None:
+    if network.task != "segmentation":
+        raise KDError(f"A region is given, but {network.architecture} says one thing of a whole image; only a network "
+                      "that segments has a score of a region. Leave it out.")
+    expected = [len(images), *images.shape[2:]]
+    if region.dtype != torch.bool or list(region.shape) != expected:
+        raise KDError(f"region is {list(region.shape)} of {region.dtype}; must be bool {expected}, the pixels whose "
+                      "score is explained.")
+    for place, pixels in enumerate(region.flatten(1).any(dim=1).tolist()):
+        if not pixels:
+            raise KDError(f"The region of image {place} holds no pixel, so there is no score to explain. Choose "
+                          "another region, or none for the whole image.")
+
+
 def _stage(network: Network, name: str) -> Stage:
     stages = {stage.name: stage for stage in network.stages}
     if name not in stages:
@@ -309,9 +349,9 @@ def _evaluating(network: Network) -> Iterator[None]:
 
 
 def _activations_and_gradients(
-    network: Network, images: Tensor, targets: Sequence[int], stage: Stage
+    network: Network, images: Tensor, targets: Sequence[int], stage: Stage, region: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """A stage's output on the images and the gradient of the targets' logits there: both [B, C, h, w], on the CPU.
+    """A stage's output on the images and the gradient of the targets' scores there: both [B, C, h, w], on the CPU.
 
     The graph starts at the images, so frozen parameters do not matter, and the gradient is asked for at the stage
     alone, so none reaches a parameter.
@@ -331,7 +371,11 @@ def _activations_and_gradients(
         # A copy: a tensor made under inference mode cannot enter a graph, and the caller's images keep no gradient.
         signals = look(images.detach().to(example, copy=True).requires_grad_())
         features = signals.features[stage.name]
-        score = sum(logits[target].sum() for logits, target in zip(signals.logits, targets, strict=True))
+        scored = [logits[target] for logits, target in zip(signals.logits, targets, strict=True)]
+        if region is not None:
+            # A copy, as of the images.
+            scored = [score[inside] for score, inside in zip(scored, region.to(example.device, copy=True), strict=True)]
+        score = sum(each.sum() for each in scored)
         (gradients,) = torch.autograd.grad(score, features)
     return features.detach().cpu(), gradients.cpu()
 

@@ -98,6 +98,9 @@ class Session:
         if reference is None:
             return None
         teacher = checkpoints.open_teacher(reference, self.data.classes, self.data.size)
+        if teacher.task != self.data.task:
+            raise KDError(f"The teacher {reference} is for {teacher.task}; these data are for {self.data.task}. Take a "
+                          "teacher that was trained on them.")
         teacher.requires_grad_(False)
         return self._placed(teacher)
 

@@ -12,10 +12,10 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import comparison, forms
+from explorer import comparison, forms, objects
 from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
-from kdengine import KDError
+from kdengine import KDError, charts
 from kdengine.records import FINISHED
 
 KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
@@ -23,6 +23,8 @@ TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
 MOST_STUDENTS = 4
 DOWNLOAD = "the **Distill** page fetches them"
+OBJECT_IMAGES = 200
+MEASURES = {"pointing": "Pointing game: hottest point in the box", "inside": "Share of the heat in the box"}
 SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
 
 
@@ -106,6 +108,12 @@ def disputed(data: str, references: tuple[str, ...]) -> list[int]:
     return kdengine.disagreements(open_data_for(data, references), [open_network(each) for each in references])
 
 
+@st.cache_data(max_entries=512, show_spinner=False)
+def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
+    """Whether one network's heat maps lie on the objects of the data set with that digest."""
+    return kdengine.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
+
+
 def families() -> dict[str, Family]:
     """What can be compared: each data set that shipped checkpoints or finished runs know, and photographs."""
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
@@ -113,6 +121,8 @@ def families() -> dict[str, Family]:
     found: dict[str, Family] = {}
     shipped = kdengine.shipped_families()
     for reference, about in kdengine.list_checkpoints().items():
+        if about["task"] != "classification":
+            continue
         data, labels = about["data"]["name"], about["data"]["labels_per_class"]
         count = "all labels" if labels is None else f"{labels} labels a class"
         family = found.setdefault(data, Family(f"{titles.get(data, data)} (shipped)", data))
@@ -125,7 +135,7 @@ def families() -> dict[str, Family]:
         family.first = shipped[data]["teacher"]
     found["photograph"] = photographs()
     for run in kdengine.list_runs():
-        if run["state"] != FINISHED:
+        if run["state"] != FINISHED or run["data"].get("task") == "segmentation":
             continue
         asked = run["configuration"]
         family = found.setdefault(asked["data"], Family(run["data"]["title"], asked["data"]))
@@ -356,6 +366,8 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
         f"compare-{re.sub(r'[^a-z0-9]+', '-', picture.name.lower()).strip('-') or 'picture'}-{method}.png",
         "image/png", on_click="ignore",
     )
+    if picture.index is not None:
+        show_objects(family, references)
 
 
 def cells(found: dict) -> str:
@@ -398,6 +410,44 @@ def show_agreement(family: Family, cards: list[Card], answers: list[dict], own: 
     if len({each["target"] for each in maps}) > 1:
         st.caption("**These maps explain different classes.** Choose one class under *Explain* to compare where the "
                    "networks look for the same thing.")
+
+
+def show_objects(family: Family, references: list[str]) -> None:
+    """Whether the heat lies on the objects of many test images, where the data set knows their places."""
+    held = open_data_for(family.data, references)
+    if held.boxes is None:
+        return
+    section = st.expander("**Does the heat lie on the object?** Measured on many test images, which takes a while",
+                          key="objects", bind="query-params")
+    if not section.open:
+        return
+    titles = forms.told_apart({each: family.networks[each].name for each in references})
+    titles[references[0]] += f" ({family.first_role.lower()})"
+    methods = heat_map_methods()
+    found: dict[str, dict[str, dict]] = {title: {} for title in titles.values()}
+    with section:
+        progress = st.progress(0.0)
+        for place, reference in enumerate(references):
+            for number, (method, about) in enumerate(methods.items()):
+                done = (place * len(methods) + number) / (len(references) * len(methods))
+                progress.progress(done, f"{about['title']} of {titles[reference]} …")
+                measured = on_objects(reference, held.digest, method, held)
+                found[titles[reference]][about["title"]] = measured
+        progress.empty()
+        st.markdown(objects.reading(found))
+        for column, (measure, title) in zip(st.columns(2), MEASURES.items(), strict=True):
+            column.altair_chart(charts.on_objects(objects.points(found, measure), measured["area"], title),
+                                width="stretch")
+        for measure, title in MEASURES.items():
+            st.markdown(f"**{title}**, with its 95% interval")
+            st.table(pd.DataFrame(objects.table(found, measure)).set_index(""))
+        st.caption(
+            f"Maps of the true class of the first {measured['n']} test images, at the automatic layer. The box is "
+            "drawn around what is seen of the object that names the image. Point: in its own box, with its interval "
+            "over the images, not over seeds. Tick, *other boxes*: the same maps in the other images' boxes, what they "
+            "get without following their object; objects lie in the middle more often than at the edge, and so may "
+            "heat. Dashed: the mean area of the boxes, what a map that prefers nothing gets. A box is not a mask: its "
+            "corners hold background. A map on the object is no proof that the network decides by it.")
 
 
 def invite(family: Family) -> None:

@@ -56,6 +56,7 @@ links = (
     ("pages/distill.py", "Distill", "Train students side by side and watch them learn."),
     ("pages/recipes.py", "Recipes", "Run a lab sheet's experiment, and take its report home."),
     ("pages/compare.py", "Compare", "See where teacher and student look, on your own photo too."),
+    ("pages/segmentation.py", "Segmentation", "See what they take each pixel for, and where they err."),
     ("pages/results.py", "Results", "Read what was measured, and whether a gain is real."),
 )
 for column, (page, title, promise) in zip(st.columns(len(links)), links, strict=True):

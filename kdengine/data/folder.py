@@ -120,10 +120,13 @@ def _task(place: Path) -> str:
 
 
 def _count(place: Path) -> int | None:
-    """How many classes a folder has; None where only its masks would tell."""
+    """How many classes a folder has; None where only its masks would tell, or its classes.txt is of no use."""
     if not is_mask_folder(place):
         return len(subfolders(place / "train"))
-    names = class_names(place)
+    try:
+        names = class_names(place)
+    except KDError:  # said when the folder is loaded; the list of all data sets must not fail for it
+        return None
     return names and len(names)
 
 

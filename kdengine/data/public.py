@@ -51,7 +51,7 @@ class Public(Source):
         if place := self.published(root):
             return self.decode(place, root, image_size)
         if place := self._image_folder(root):
-            if is_mask_folder(place):
+            if self.task == "segmentation":
                 return read_mask_folder(place, root, image_size)
             return read_image_folder(place, root, image_size, self.class_names)
         inside = "images and masks" if self.task == "segmentation" else "<class>/<image>"
@@ -88,5 +88,6 @@ class Public(Source):
                           f"network is there, or put it as a folder at {into.parent / self.name}.") from error
 
     def _image_folder(self, root: Path) -> Path | None:
+        """The folder of its name, where that holds what its task needs: images by class, or images and masks."""
         place = root / self.name
-        return place if has_splits(place) else None
+        return place if has_splits(place) and is_mask_folder(place) == (self.task == "segmentation") else None

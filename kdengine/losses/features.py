@@ -62,7 +62,7 @@ def channel_distribution(
     """
     logarithms = []
     for each in (student, teacher):
-        scores = each.flatten(2) / temperature
+        scores = masked(each, mask).flatten(2) / temperature
         if mask is not None:
             counts = mask.flatten(1)
             # An image of which nothing counts keeps finite numbers; it is left out below.

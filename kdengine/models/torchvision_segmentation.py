@@ -58,6 +58,6 @@ ARCHITECTURES = tuple(
         ("fcn_resnet50", "FCN, ResNet-50", _RESNET50, 141.57),
         ("deeplabv3_resnet50", "DeepLabV3, ResNet-50", _RESNET50, 168.31),
         ("deeplabv3_mobilenet_v3_large", "DeepLabV3, MobileNetV3-Large", _MOBILENET, 44.36),
-        ("lraspp_mobilenet_v3_large", "LR-ASPP, MobileNetV3-Large", _MOBILENET, 13.09),
+        ("lraspp_mobilenet_v3_large", "LR-ASPP, MobileNetV3-Large", _MOBILENET, 13.10),
     )
 )

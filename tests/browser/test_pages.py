@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = {
     "": "Knowledge distillation, live", "temperature": "Temperature", "distill": "Distill", "recipes": "Recipes",
-    "compare": "Compare", "results": "Results",
+    "compare": "Compare", "segmentation": "Segmentation", "results": "Results",
 }
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -193,3 +193,40 @@ def test_a_digit_is_compared_with_the_truth_known(page):
     expect(page.get_by_alt_text(re.compile("^Where .* looks for"))).to_have_count(3, timeout=120_000)
     assert page.get_by_text(re.compile("✓ right|✗ wrong")).count() == 3
     expect(page.get_by_text("Agreement with the teacher")).to_be_visible()
+
+
+def test_masks_errors_and_heat_maps_of_a_scene_and_masks_of_a_photograph(page):
+    page.goto("/segmentation?mask+family=Shapes,+pixel+by+pixel+(shipped)&mask+image=3")
+    answers = page.get_by_alt_text(re.compile("what it takes each pixel for$"))
+    expect(answers).to_have_count(3, timeout=180_000)
+    settle(page)
+    # A tile's picture and the mask over it are there and lie on each other.
+    for tile in page.locator(".segments figure").all()[1:]:
+        places = []
+        for image in tile.locator("img").all():
+            page.wait_for_function("image => image.naturalWidth > 0", arg=image.element_handle())
+            places.append(image.bounding_box())
+        assert len(places) == 2 and places[0] == places[1] and places[0]["width"] == places[0]["height"]
+    assert len({round(image.bounding_box()["y"]) for image in answers.all()}) == 1
+    expect(page.locator(".segments-legend").first).to_contain_text("background")
+    expect(page.locator('[data-testid="stVegaLiteChart"]')).to_have_count(1)
+    page.get_by_text("Errors", exact=True).click()
+    expect(page.get_by_alt_text(re.compile("where it is right and where it is wrong$"))).to_have_count(3)
+    expect(page.locator(".segments-legend").first).to_have_text("rightwrong")
+    page.get_by_text("Heat maps", exact=True).click()
+    expect(page.get_by_alt_text(re.compile("where it looks for|no heat map$"))).to_have_count(3)
+    page.get_by_role("button", name="They disagree").click()
+    page.wait_for_url(lambda address: "image=" in address and not re.search(r"image=3(&|$)", address))
+    page.wait_for_url("**show=Heat+maps*")
+    settle(page)
+    number = page.get_by_label(re.compile("^Number, 0 to")).input_value()
+    page.reload()  # the link holds the view
+    expect(page.get_by_alt_text(re.compile("where it looks for|no heat map$"))).to_have_count(3)
+    assert page.get_by_label(re.compile("^Number, 0 to")).input_value() == number != "3"
+    page.get_by_text("Answers", exact=True).click()
+    page.get_by_text("Your own").click()
+    page.locator("input[type=file]").set_input_files(photograph((320, 160)))
+    expect(answers).to_have_count(3, timeout=120_000)
+    settle(page)
+    place = answers.first.bounding_box()
+    assert place["width"] == pytest.approx(2 * place["height"], abs=1)

@@ -181,14 +181,29 @@ def test_torchscript_export_gives_the_same_logits_for_any_batch(network, tmp_pat
     assert run.stdout == "torch.Size([1, 3])\n"
 
 
-def test_onnx_export_gives_the_same_logits_for_any_batch(network, tmp_path):
+@pytest.mark.parametrize("name", ["resnet8", pytest.param("fpn_tiny", marks=pytest.mark.slow)])
+def test_onnx_export_gives_the_same_logits_for_any_batch(tmp_path, name):
     onnx = pytest.importorskip("onnx")
+    network = models.build(name, CLASSES, seed=1, input_size=32)
     checkpoints.export(network, tmp_path / "x.onnx", "onnx")
     from onnx.reference import ReferenceEvaluator
 
     images = torch.rand(2, 3, 32, 32)
     logits, = ReferenceEvaluator(onnx.load(tmp_path / "x.onnx")).run(None, {"images": images.numpy()})
     torch.testing.assert_close(torch.from_numpy(logits), network.eval()(images).detach(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_a_network_that_segments_comes_back_and_goes_out_with_logits_of_the_images_size(tmp_path):
+    network = models.build("fpn_tiny", CLASSES, seed=1, input_size=32).eval()
+    checkpoints.save(network, tmp_path / "pixels.safetensors")
+    loaded = checkpoints.load(tmp_path / "pixels.safetensors")
+    assert (loaded.task, checkpoints.describe(tmp_path / "pixels.safetensors")["task"]) == ("segmentation",) * 2
+    images = torch.rand(3, 3, 32, 32)
+    expected = network(images).detach()
+    assert torch.equal(loaded(images), expected)
+    checkpoints.export(network, tmp_path / "x.pt", "torchscript")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "x.pt")(images), expected)
 
 
 def test_an_unknown_export_format_names_the_known_ones(network, tmp_path):

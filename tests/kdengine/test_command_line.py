@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from kdengine import checkpoints, records, runs
+from kdengine import checkpoints, data, explain, models, records, runs
 from kdengine.__main__ import main
+from kdengine.data import shapes
+from kdengine.data.dataset import DataSet
+from kdengine.views import Split
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "import", "export", "worker")
@@ -91,6 +95,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["evaluate", "nobody"], "Unknown checkpoint 'nobody'"),
     (["evaluate", "efficientnet_lite0"], "does not say what it was trained on; name a data set with --data"),
     (["evaluate", "digits-teacher", "--teacher", "efficientnet_lite0"], "knows 1000 classes"),
+    (["evaluate", "digits-teacher", "--heat", "gradcam"], "Where the objects of digits lie is not known; --heat is"),
     (["methods", "dkk"], "Unknown method 'dkk'"),
     (["runs", "nothing"], "There is no run 'nothing'"),
     (["runs", "one", "two"], "2 runs are named; only --stop, --resume and --remove take several."),
@@ -117,6 +122,40 @@ def test_a_method_shows_its_formula_source_and_fields(capsys):
     assert r"\mathcal{L}" in out
     assert "arXiv 1503.02531" in out
     assert re.search(r"alpha +0\.9 +0 to 1 ", out)
+
+
+def test_heat_on_objects_is_the_mean_over_the_test_images_each_mapped_alone(capsys, monkeypatch, tmp_path):
+    drawn = shapes.scenes(6, 48, "a test")
+    split = Split(drawn.images, drawn.target)
+    held = DataSet("shapes", "Shapes", "classification", tuple(shapes.KINDS), split, split, split, "flip", "0" * 16,
+                   boxes=drawn.boxes)
+    monkeypatch.setattr(data, "load", lambda *_, **__: held)
+    network = models.build("resnet8", held.classes, seed=0, input_size=48).eval()
+    file = tmp_path / "mine.safetensors"
+    checkpoints.save(network, file, method="none", data={"name": "shapes", "labels_per_class": None}, scores={})
+    status, out, err = run(capsys, "evaluate", file, "--heat", "layercam", "--json")
+    assert status == 0, err
+    maps = [explain.heat_map(network, image[None].float() / 255, [target], method="layercam")
+            for image, target in zip(drawn.images, drawn.target.tolist(), strict=True)]
+    large = [F.interpolate(each[None], size=(48, 48), mode="bilinear")[0, 0] for each in maps]
+
+    def inside(heat, box):
+        left, top, right, bottom = box
+        return (heat[top:bottom, left:right].sum() / heat.sum()).item()
+
+    def pointing(heat, box):
+        left, top, right, bottom = box
+        row, column = divmod(heat.argmax().item(), 48)
+        return top <= row < bottom and left <= column < right
+
+    boxes, told = drawn.boxes.tolist(), json.loads(out)
+    for name, share in (("inside", inside), ("pointing", pointing)):
+        own = [share(heat, box) for heat, box in zip(large, boxes, strict=True)]
+        other = [share(heat, box) for place, heat in enumerate(large) for box in boxes[:place] + boxes[place + 1:]]
+        assert told[f"heat_{name}"] == pytest.approx(sum(own) / 6, abs=1e-5)
+        assert told[f"heat_{name}_elsewhere"] == pytest.approx(sum(other) / 30, abs=1e-5)
+    areas = [(right - left) * (bottom - top) / 48**2 for left, top, right, bottom in boxes]
+    assert told["heat_area"] == pytest.approx(sum(areas) / 6)
 
 
 def test_a_data_set_says_what_it_holds(capsys):

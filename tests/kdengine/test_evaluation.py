@@ -1,11 +1,14 @@
 """Evaluation: measures against hand-worked values, costs against counts."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kdengine import evaluation, models
 from kdengine.models.network import Network
+from kdengine.signals import IGNORE
+from kdengine.views import Split
 from tests.kdengine import tiny
 
 
@@ -37,6 +40,88 @@ def test_predictions_are_in_order_whatever_the_batch_and_leave_the_mode():
     assert network.training
     network.eval()
     torch.testing.assert_close(logits, network(split.images.float() / 255).detach())
+
+
+def evened(network, split):
+    """The network, its biases moved so that on average every class has the same logit: it answers all of them."""
+    with torch.no_grad():
+        network.net[-1].bias -= network.eval()(split.images.float() / 255).mean((0, 2, 3))
+    return network.train()
+
+
+def logits_of(network, split):
+    """Of the whole split at once, in evaluation mode: float64 [N, H, W, C]."""
+    network.eval()
+    with torch.no_grad():
+        return network(split.images.float() / 255).movedim(1, -1).double().numpy()
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 37, 100])
+def test_segmentation_is_measured_as_numpy_measures_the_whole_split_at_once(batch_size):
+    split = tiny.masks()
+    student, teacher = evened(tiny.segmenter(), split), evened(tiny.segmenter(seed=4, width=6), split)
+    split.target[3] = IGNORE  # an image of which nothing counts
+    measured, confusion = evaluation.segment(student, split, teacher, batch_size)
+
+    counts, labels = split.target.numpy() != IGNORE, split.target.numpy()
+    ours, theirs = logits_of(student, split), logits_of(teacher, split)
+    log_q, log_p = log_softmax(ours)[counts], log_softmax(theirs)[counts]
+    answer, truth = ours.argmax(-1)[counts], labels[counts]
+    assert measured["n"] == 37
+    assert set(answer) == set(truth) == {0, 1, 2}
+    assert measured["loss"] == pytest.approx(-log_q[np.arange(len(truth)), truth].mean(), rel=1e-5)
+    assert measured["kl_to_teacher"] == pytest.approx((np.exp(log_p) * (log_p - log_q)).sum(1).mean(), rel=1e-4)
+    assert measured["agreement"] == pytest.approx((answer == theirs.argmax(-1)[counts]).mean(), abs=1e-9)
+    assert measured["pixel_accuracy"] == pytest.approx((answer == truth).mean(), abs=1e-6)
+    iou = [((answer == c) & (truth == c)).sum() / ((answer == c) | (truth == c)).sum() for c in range(3)]
+    assert measured["iou"] == pytest.approx(iou)
+    assert measured["miou"] == pytest.approx(np.mean(iou))
+
+    assert confusion.shape == (37, 3, 3)
+    for image in range(37):
+        of_image = split.target[image].numpy()
+        for label in range(3):
+            found = np.bincount(ours[image].argmax(-1)[of_image == label], minlength=3)
+            assert confusion[image, label].tolist() == found.tolist()
+
+
+def test_without_a_teacher_nothing_is_said_of_one_and_an_absent_class_has_no_iou():
+    network, split = tiny.segmenter(classes=3), tiny.masks(5)
+    with torch.no_grad():
+        network.net[-1].bias[1] = -1e4  # never answered
+    split.target[split.target == 1] = 0
+    measured, _ = evaluation.segment(network, split)
+    assert set(measured) == {"n", "loss", "miou", "iou", "pixel_accuracy"}
+    assert measured["iou"][1] is None
+    assert measured["miou"] == pytest.approx((measured["iou"][0] + measured["iou"][2]) / 2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_segmenting_leaves_the_networks_as_they_were(training):
+    networks = [tiny.segmenter().train(training), tiny.segmenter(seed=4).train(training)]
+    before = [{name: value.clone() for name, value in each.state_dict().items()} for each in networks]
+    evaluation.segment(networks[0], tiny.masks(9), networks[1], batch_size=4)
+    for network, held in zip(networks, before, strict=True):
+        assert network.training == training
+        assert all(torch.equal(value, held[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("side", "dtype"), [(181, torch.int16), (182, torch.int32)])
+def test_the_counts_of_an_image_are_kept_in_as_few_bits_as_hold_them(side, dtype):
+    network = Network(nn.Conv2d(3, 2, 1), architecture="x", classes=["a", "b"], stages=(), input_size=side,
+                      task="segmentation")
+    with torch.no_grad():
+        network.net.bias.copy_(torch.tensor([1e4, 0.0]))
+    split = Split(torch.zeros(1, 3, side, side, dtype=torch.uint8), torch.zeros(1, side, side, dtype=torch.int16))
+    measured, confusion = evaluation.segment(network, split)
+    assert confusion.dtype == dtype
+    assert confusion.tolist() == [[[side**2, 0], [0, 0]]]
+    assert (measured["miou"], measured["pixel_accuracy"], measured["loss"]) == (1, 1, 0)
 
 
 def test_flops_are_twice_the_multiply_adds():

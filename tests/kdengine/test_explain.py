@@ -1,6 +1,8 @@
 """Heat maps against the papers' formulas written out by hand, and the promise to leave a network as it was."""
 
 import gc
+import json
+import math
 import sys
 import threading
 import weakref
@@ -12,12 +14,25 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import binomtest
 from torch import nn
 
+import kdengine
+from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
-from kdengine.explain import HEAT_MAPS, _lock, compare_maps, default_stage, heat_map, on_object, overlay
+from kdengine.explain import (
+    HEAT_MAPS,
+    _lock,
+    compare_maps,
+    default_stage,
+    heat_map,
+    on_object,
+    on_objects,
+    overlay,
+)
 from kdengine.models.network import Network
 from kdengine.signals import Stage
+from kdengine.views import Split
 
 CLASSES = ("cat", "dog", "fox", "hen")
 WITH_TARGET = [name for name, kind in HEAT_MAPS.items() if kind.uses_target]
@@ -227,6 +242,70 @@ def test_segmentation_explains_the_class_over_all_pixels():
     torch.testing.assert_close(maps[1], images[1, 1] / images[1, 1].max())
 
 
+def segmenting_network(seed=0):
+    """Two convolutional stages and a head that answers in cells of four pixels: 16x16 images give logits 4x4."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.Tanh()),
+        nn.Conv2d(8, len(CLASSES), 3, padding=1),
+    )
+    stages = [Stage(f"stage {i + 1}", f"net.{i}", (6, 8)[i], (2, 4)[i]) for i in range(2)]
+    return network_of(net, stages, task="segmentation").eval()
+
+
+def regions(count=3, size=16, seed=2):
+    """Ragged regions, a different one for each image."""
+    return torch.rand(count, size, size, generator=torch.Generator().manual_seed(seed)) < 0.2
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("method", SLOW)
+def test_the_score_of_a_region_is_the_sum_of_the_class_over_its_pixels(method, depth):
+    network, images, targets, region = segmenting_network(), pictures(), [2, 0, 3], regions()
+    maps = heat_map(network, images, targets, method=method, stage=f"stage {depth + 1}", region=region)
+    for image, target, pixels, given_map in zip(images, targets, region, maps, strict=True):
+        with torch.no_grad():
+            activations = network.net[: depth + 1](image[None])
+        cut = activations.clone().requires_grad_()
+        logits = F.interpolate(network.net[depth + 1 :](cut * 1), size=(16, 16), mode="bilinear", align_corners=False)
+        sum(logits[0, target, y, x] for y, x in pixels.nonzero().tolist()).backward()
+        expected = SLOW[method](activations[0].double(), cut.grad[0].double()).clamp(min=0)
+        expected /= expected.max().clamp(min=1e-30)
+        torch.testing.assert_close(given_map.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_cell_by_cell_a_network_of_single_pixels_looks_at_the_region_alone():
+    """Each pixel's logit is its own red, so outside of the region nothing is looked at."""
+    colours = nn.Conv2d(3, 3, 1, bias=False)
+    with torch.no_grad():
+        colours.weight.copy_(torch.eye(3)[:, :, None, None])
+    network = network_of(nn.Sequential(colours, nn.Identity()), [Stage("colours", "net.0", 3, 1)],
+                         ("red", "green", "blue"), size=4, task="segmentation")
+    image, region = pictures(1, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
+    region[0, 1:3, :2] = True
+    red = image[0, 0] * region[0]
+    torch.testing.assert_close(heat_map(network, image, [0], method="hirescam", region=region)[0], red / red.max())
+
+
+@pytest.mark.parametrize("method", HEAT_MAPS)
+def test_the_region_of_all_pixels_is_no_region(method):
+    network, images = segmenting_network(), pictures()
+    whole = torch.ones(3, 16, 16, dtype=torch.bool)
+    expected = heat_map(network, images, [0, 1, 2], method=method)
+    assert torch.equal(heat_map(network, images, [0, 1, 2], method=method, region=whole), expected)
+    some = heat_map(network, images, [0, 1, 2], method=method, stage="stage 1", region=regions())
+    all_of_it = heat_map(network, images, [0, 1, 2], method=method, stage="stage 1")
+    assert torch.equal(some, all_of_it) == (not HEAT_MAPS[method].uses_target)
+
+
+def test_a_region_made_under_inference_mode_is_taken():
+    network, images = segmenting_network(), pictures()
+    expected = heat_map(network, images, [0, 1, 2], region=regions())
+    with torch.inference_mode():
+        assert torch.equal(heat_map(network, images, [0, 1, 2], region=regions()), expected)
+
+
 # A network is left as it was.
 
 
@@ -390,6 +469,23 @@ def test_images_must_be_a_float_batch(images):
         heat_map(small_network(), images, [0])
 
 
+@pytest.mark.parametrize(("region", "message"), [
+    (torch.ones(3, 4, 4, dtype=torch.bool), r"region is \[3, 4, 4\] of torch.bool; must be bool \[3, 16, 16\]"),
+    (torch.ones(2, 16, 16, dtype=torch.bool), r"must be bool \[3, 16, 16\]"),
+    (torch.ones(3, 16, 16), r"of torch.float32; must be bool"),
+    (torch.arange(3)[:, None, None].expand(3, 16, 16) != 1, "The region of image 1 holds no pixel"),
+])
+@pytest.mark.parametrize("method", ["gradcam", "eigencam"])
+def test_a_region_must_hold_pixels_of_every_image(region, message, method):
+    with pytest.raises(KDError, match=message):
+        heat_map(segmenting_network(), pictures(), [0, 1, 2], method=method, region=region)
+
+
+def test_a_network_that_classifies_has_no_regions():
+    with pytest.raises(KDError, match="only a network that segments"):
+        heat_map(small_network(), pictures(), [0, 1, 2], region=torch.ones(3, 16, 16, dtype=torch.bool))
+
+
 def test_unknown_names_are_named():
     with pytest.raises(KDError, match=r"Unknown heat map 'gradcm'\. Did you mean 'gradcam'"):
         heat_map(small_network(), pictures(1), [0], method="gradcm")
@@ -509,18 +605,92 @@ def test_heat_on_the_object_is_the_share_in_the_box_and_the_place_of_the_peak():
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(6, 4, 4, generator=generator)
     boxes = torch.tensor([[0, 0, 16, 16], [3, 2, 9, 14], [0, 0, 1, 1], [8, 0, 16, 8], [5, 5, 6, 7], [0, 8, 16, 16]])
-    slow = [slow_on_object(heat, box.tolist(), 16) for heat, box in zip(maps, boxes, strict=True)]
+    slow = [[slow_on_object(heat, box, 16) for box in boxes.tolist()] for heat in maps]
     found = on_object(maps, boxes, 16)
-    assert found["inside"] == pytest.approx(sum(each[0] for each in slow) / 6, abs=1e-6)
-    assert found["pointing"] == pytest.approx(sum(each[1] for each in slow) / 6)
-    assert found["area"] == pytest.approx((256 + 72 + 1 + 64 + 2 + 128) / 6 / 256)
+    for place, name in enumerate(("inside", "pointing")):
+        for image in range(6):
+            own = slow[image][image][place]
+            others = [slow[image][other][place] for other in range(6) if other != image]
+            assert found[name][image].item() == pytest.approx(float(own), abs=1e-6)
+            assert found[f"{name}_elsewhere"][image].item() == pytest.approx(sum(others) / 5, abs=1e-6)
+    assert found["area"].tolist() == pytest.approx([each / 256 for each in (256, 72, 1, 64, 2, 128)])
+
+
+def test_a_map_that_follows_its_object_is_told_from_one_that_lies_where_objects_are():
+    maps = torch.zeros(3, 8, 8)
+    maps[0, 2, 2] = maps[1, 5, 5] = 1  # the third stays empty: on no object, its own least of all
+    boxes = torch.tensor([[0, 0, 4, 4], [4, 4, 8, 8], [0, 0, 8, 8]])
+    found = {name: values.tolist() for name, values in on_object(maps, boxes, 8).items()}
+    assert found == {"inside": [1, 1, 0], "inside_elsewhere": [0.5, 0.5, 0], "pointing": [1, 1, 0],
+                     "pointing_elsewhere": [0.5, 0.5, 0], "area": [0.25, 0.25, 1]}
 
 
 def test_a_map_that_prefers_nothing_gets_the_area_and_an_empty_one_nothing():
-    box = torch.tensor([[2, 2, 6, 8]])
-    assert on_object(torch.ones(1, 4, 4), box, 8) == pytest.approx(
-        {"inside": 24 / 64, "pointing": 0.0, "area": 24 / 64})  # the first of equals is the corner
-    assert on_object(torch.zeros(1, 4, 4), box, 8) == pytest.approx(
-        {"inside": 0.0, "pointing": 0.0, "area": 24 / 64})
+    boxes = torch.tensor([[2, 2, 6, 8], [0, 0, 8, 2]])
+    flat = on_object(torch.ones(2, 4, 4), boxes, 8)
+    assert flat["inside"].tolist() == pytest.approx([24 / 64, 16 / 64]) == flat["area"].tolist()
+    assert flat["inside_elsewhere"].tolist() == pytest.approx([16 / 64, 24 / 64])
+    assert flat["pointing"].tolist() == [0, 1]  # the first of equals is the corner
+    empty = on_object(torch.zeros(2, 4, 4), boxes, 8)
+    assert [empty[name].tolist() for name in ("inside", "pointing", "pointing_elsewhere")] == [[0, 0]] * 3
     with pytest.raises(KDError, match="2 heat maps and 1 boxes"):
-        on_object(torch.ones(2, 4, 4), box, 8)
+        on_object(torch.ones(2, 4, 4), boxes[:1], 8)
+
+
+def test_one_image_alone_has_no_other_boxes():
+    found = on_object(torch.ones(1, 4, 4), torch.tensor([[2, 2, 6, 8]]), 8)
+    assert found["inside"].item() == pytest.approx(24 / 64)
+    assert found["inside_elsewhere"].isnan().all() and found["pointing_elsewhere"].isnan().all()
+
+
+def test_many_images_are_mapped_as_each_alone(monkeypatch):
+    monkeypatch.setattr("kdengine.explain._AT_ONCE", 2)
+    network, images, targets = small_network(), (255 * pictures(5)).to(torch.uint8), torch.tensor([2, 0, 3, 1, 2])
+    boxes = torch.tensor([[0, 0, 8, 8], [4, 2, 30, 20], [8, 8, 24, 24], [0, 0, 32, 32], [16, 0, 32, 9]])
+    maps = torch.cat([heat_map(network, image[None].float() / 255, [target], method="layercam")
+                      for image, target in zip(images, targets.tolist(), strict=True)])
+    found = on_objects(network, Split(images, targets), boxes, 32, method="layercam")
+    for name, values in on_object(maps, boxes, 32).items():
+        torch.testing.assert_close(found[name], values, atol=1e-5, rtol=0)
+
+
+def red(*pixels):
+    """A black image, uint8 [3, 4, 4], but for the red of (row, column, value)."""
+    image = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    for row, column, value in pixels:
+        image[0, row, column] = value
+    return image
+
+
+def reds(boxes):
+    """Five images of 4 x 4 pixels whose class is to be red; the heat of `linear_network` is the red itself."""
+    images = torch.stack([red((0, 0, 255)), red((0, 0, 255), (3, 3, 85)), red((0, 0, 85), (3, 3, 255)),
+                          red((3, 3, 255)), red((1, 2, 255))])
+    split = Split(images, torch.zeros(5, dtype=torch.long))
+    return DataSet("reds", "Reds", "classification", CLASSES[:2], split, split, split, "flip", "0" * 16, boxes=boxes)
+
+
+def test_the_face_tells_the_first_test_images_with_intervals_over_them():
+    network = linear_network([[1.0, 0, 0], [0, 0, 1.0]])
+    corner, opposite = [0, 0, 2, 2], [2, 2, 4, 4]
+    data = reds(torch.tensor([corner, corner, corner, opposite, corner]))
+    found = kdengine.heat_on_objects(network, data, "gradcam", 4)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["n"], found["area"], found["hits"]) == (4, 0.25, [True, True, False, True])
+    # Shares 1, 3/4, 1/4 and 1: mean 3/4, variance 1/8; t(0.975) with 3 degrees of freedom is 3.182446 (any table).
+    low = 0.75 - 3.182446 * math.sqrt(1 / 8 / 4)
+    assert found["inside"] == pytest.approx({"mean": 0.75, "low": low, "high": 1, "elsewhere": 5 / 12}, abs=1e-6)
+    wilson = binomtest(3, 4).proportion_ci(method="wilson")
+    assert found["pointing"] == pytest.approx(
+        {"mean": 0.75, "low": wilson.low, "high": wilson.high, "elsewhere": 5 / 12}, abs=1e-6)
+
+
+def test_the_face_tells_nothing_where_nobody_knows_where_the_objects_lie():
+    assert kdengine.heat_on_objects(linear_network([[1.0, 0, 0]]), reds(None), "gradcam", 4) is None
+    assert kdengine.heat_on_object([[1.0]], reds(None), 0) is None
+
+
+def test_the_face_tells_one_image_as_it_tells_many():
+    boxes = torch.tensor([[0, 0, 2, 2]] * 5)
+    assert kdengine.heat_on_object((red((0, 0, 85), (3, 3, 255))[0] / 255).tolist(), reds(boxes), 2) == pytest.approx(
+        {"inside": 0.25, "pointing": 0, "area": 0.25})

@@ -3,14 +3,19 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import kdengine
-from kdengine import data, models
+from kdengine import checkpoints, data, explain, models
 from kdengine.data.dataset import DataSet
+from kdengine.errors import KDError
+from kdengine.records import PREDICTIONS, Configuration, Record
+from kdengine.signals import IGNORE
 from kdengine.views import Split
+from tests.kdengine.tiny import SIZE, segmenter
 
 
 @pytest.fixture
@@ -80,3 +85,105 @@ def test_disagreements_are_where_any_network_differs_at_its_own_input_size():
     assert kdengine.disagreements(held, [low, middle]) == [1, 2]
     assert kdengine.disagreements(held, [middle, high, low]) == [1, 2]
     assert kdengine.disagreements(held, [middle, high]) == []
+
+
+# -- a class for every pixel -----------------------------------------------------------------------------------------
+
+
+def test_a_mask_is_of_the_whole_picture_stretched_to_the_network(picture):
+    network = segmenter().eval()
+    mask = kdengine.segment(network, picture)
+    stretched = torch.from_numpy(np.array(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
+    with torch.no_grad():
+        logits = network(stretched.permute(2, 0, 1)[None].float() / 255)
+    assert mask.dtype == np.int16
+    assert mask.tolist() == logits[0].argmax(dim=0).tolist()
+
+
+def test_a_network_that_classifies_has_no_mask(network, picture):
+    with pytest.raises(KDError, match="resnet8 names one class a picture, not one a pixel"):
+        kdengine.segment(network, picture)
+
+
+def test_a_region_s_map_lies_over_the_whole_picture(picture):
+    network = segmenter().eval()
+    region = np.zeros((SIZE, SIZE), dtype=bool)
+    region[2:5, 1:7] = True
+    found = kdengine.heat_map(network, picture, 1, stage="stage1", region=region)
+    stretched = data.picture_tensor(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    expected = explain.heat_map(network, stretched[None].float() / 255, [1], stage="stage1",
+                                region=torch.from_numpy(region)[None])
+    assert found["heat"] == expected[0].tolist()
+    assert found["heat"] != kdengine.heat_map(network, picture, 1, stage="stage1")["heat"]
+    assert found["input"].size == (SIZE, SIZE)
+    with pytest.raises(KDError, match="holds no pixel"):
+        kdengine.heat_map(network, picture, 1, region=np.zeros((SIZE, SIZE), dtype=bool))
+
+
+def test_a_masked_example_is_the_test_picture_and_its_mask_and_changing_them_changes_nothing():
+    masks = torch.full((2, 4, 4), IGNORE, dtype=torch.int16)
+    masks[1, :2] = 1
+    split = Split(torch.arange(96, dtype=torch.uint8).view(2, 3, 4, 4), masks)
+    held = DataSet("m", "M", "segmentation", ("a", "b"), split, split, split, "none", "0" * 16)
+    image, mask = kdengine.masked_example(held, 1)
+    assert np.array_equal(np.asarray(image), split.images[1].permute(1, 2, 0).numpy())
+    assert mask.tolist() == [[1] * 4] * 2 + [[IGNORE] * 4] * 2
+    mask[:] = 0
+    assert held.test.target[1, 0, 0] == 1
+
+
+def test_the_scores_of_a_mask_count_classes_of_truth_and_answer_alone():
+    truth = np.array([[0, 0, 1, 1], [IGNORE, IGNORE, 1, 1]], dtype=np.int16)
+    answer = np.array([[0, 1, 1, 1], [3, 0, 1, 2]], dtype=np.int16)
+    # Class 0: 1 of 2; class 1: 3 of 5; class 2: 0 of 1; class 3 was answered only where nothing counts.
+    found = kdengine.mask_scores(answer, truth, 4)
+    assert found == pytest.approx({"miou": (1 / 2 + 3 / 5 + 0) / 3, "pixel_accuracy": 4 / 6})
+    assert kdengine.mask_scores(answer, np.full_like(truth, IGNORE), 4) is None
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Stored confusion matrices of thirty pictures of 100 pixels, by name; digests by name, where they differ."""
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path))
+
+    def store(name, second_class, digest="0" * 16):
+        place = tmp_path / "records" / name
+        place.mkdir(parents=True)
+        Record(name, name, 1.0, Configuration(), {"state": "finished"}, data={"digest": digest}).save(place)
+        counts = torch.zeros(30, 2, 2, dtype=torch.int16)
+        counts[:, 0, 1] = torch.tensor(second_class)
+        counts[:, 0, 0] = 100 - counts[:, 0, 1]
+        checkpoints.save_tensors(place / PREDICTIONS, {"confusion": counts})
+
+    return store
+
+
+def test_masks_disagree_where_stored_answers_differ_most_from_the_first_one_s(stored):
+    split = Split(torch.zeros(30, 3, 2, 2, dtype=torch.uint8), torch.zeros(30, 2, 2, dtype=torch.int16))
+    held = DataSet("m", "M", "segmentation", ("a", "b"), split, split, split, "none", "0" * 16)
+    changed = {4: 30, 9: 1, 17: 80, 20: 2}
+    stored("first", [50] * 30)
+    stored("other", [50 - changed.get(place, 0) if place == 4 else 50 for place in range(30)])
+    stored("third", [changed.get(place, 0) // 2 + 50 for place in range(30)])
+    stored("same", [50] * 30)
+    stored("foreign", [50] * 30, digest="f" * 16)
+    assert kdengine.mask_disagreements(held, ["first", "other"]) == [4]
+    assert kdengine.mask_disagreements(held, ["first", "other", "third"]) == [4, 17, 20]  # a tenth of thirty
+    assert kdengine.mask_disagreements(held, ["first", "same"]) == []
+    with pytest.raises(KDError, match="foreign has no stored answers to these test pictures"):
+        kdengine.mask_disagreements(held, ["first", "foreign"])
+    with pytest.raises(KDError, match="There is no result 'nobody'"):
+        kdengine.mask_disagreements(held, ["first", "nobody"])
+
+
+def test_families_of_one_task_leave_the_other_s_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path))
+    for name, about, labels in (("digits-teacher", "digits", None), ("digits-kd", "digits", 5),
+                                ("scenes-teacher", "scenes", None), ("scenes-kd", "scenes", None)):
+        made = models.build("fpn_tiny" if about == "scenes" else "resnet8", ("a", "b"), input_size=32)
+        score = {"miou" if about == "scenes" else "top1": 0.5 + name.endswith("teacher") / 4}
+        checkpoints.save(made, tmp_path / f"{name}.safetensors", method="kd", scores={"validation": score},
+                         data={"name": about, "labels_per_class": labels})
+    assert kdengine.shipped_families() == {"digits": {"teacher": "digits-teacher", "students": ["digits-kd"]}}
+    assert kdengine.shipped_families("segmentation") == {
+        "scenes": {"teacher": "scenes-teacher", "students": ["scenes-kd"]}}

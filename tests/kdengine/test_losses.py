@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,82 @@ def test_cross_entropy_equals_the_slow_reference(logits, smoothing):
     assert cross_entropy(logits[0], target, smoothing=smoothing).item() == pytest.approx(expected, rel=1e-9)
 
 
+# --- a weight for each class
+
+
+def weighed(shape, seed):
+    """Logits of a shape [B, C, ...] in float64, a target with some IGNORE, a mask, a weight for each class."""
+    generator = torch.Generator().manual_seed(seed)
+    places = (shape[0], *shape[2:])
+    logits = torch.randn(shape, generator=generator, dtype=torch.float64) * 2
+    target = torch.randint(shape[1], places, generator=generator)
+    target[torch.rand(places, generator=generator) < 0.2] = IGNORE
+    return logits, target, torch.rand(places, generator=generator) > 0.3, torch.rand(
+        shape[1], generator=generator, dtype=torch.float64) * 5 + 0.01
+
+
+weighed_cases = st.builds(weighed, st.tuples(st.integers(1, 4), st.integers(2, 6)).flatmap(
+    lambda shape: st.sampled_from([shape, (*shape, 3, 2)])), st.integers(0, 10_000))
+
+
+@settings(max_examples=40, deadline=None)
+@given(weighed_cases, st.sampled_from([0.0, 0.3]), st.booleans())
+def test_weighted_cross_entropy_equals_the_slow_reference(case, smoothing, masked):
+    logits, target, mask, weights = case
+    above = below = 0.0
+    for place in np.ndindex(*target.shape):
+        if target[place] == IGNORE or (masked and not mask[place]):
+            continue
+        image, *position = place
+        row = [[logits[(image, c, *position)].item() for c in range(logits.shape[1])]]
+        label = target[place].item()
+        above += weights[label].item() * slow_cross_entropy(row, [label], smoothing)
+        below += weights[label].item()
+    value = cross_entropy(logits, target, mask if masked else None, weights, smoothing=smoothing)
+    assert value.item() == pytest.approx(above / below if below else 0, rel=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(weighed_cases, st.floats(0.01, 100))
+def test_weighted_cross_entropy_is_torchs_and_only_their_ratios_count(case, factor):
+    logits, target, _, weights = case
+    target.view(-1)[0] = 0
+    value = cross_entropy(logits, target, None, weights)
+    torch.testing.assert_close(value, F.cross_entropy(logits, target, weights, ignore_index=IGNORE))
+    torch.testing.assert_close(cross_entropy(logits, target, None, factor * weights), value)
+    torch.testing.assert_close(cross_entropy(logits, target, None, torch.ones_like(weights)),
+                               cross_entropy(logits, target))
+
+
+def test_weighted_cross_entropy_by_hand():
+    # Right with 3/4 and with 1/2; the second label weighs three times the first.
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0], [9.0, -9.0]], dtype=torch.float64)
+    target, weights = torch.tensor([0, 1, IGNORE]), torch.tensor([2.0, 6.0])
+    expected = (2 * math.log(4 / 3) + 6 * math.log(2)) / 8
+    assert cross_entropy(logits, target, None, weights).item() == pytest.approx(expected)
+    assert cross_entropy(logits, target, None, torch.tensor([0.0, 1.0])).item() == pytest.approx(math.log(2))
+
+
+def test_where_no_weight_counts_the_loss_is_zero_and_so_is_its_gradient():
+    logits = torch.randn(2, 3, requires_grad=True)
+    for target, weights in (([0, 0], [0.0, 1, 1]), ([IGNORE, IGNORE], [1.0, 1, 1])):
+        value = cross_entropy(logits, torch.tensor(target), None, torch.tensor(weights))
+        gradient, = torch.autograd.grad(value, logits)
+        assert value.item() == 0
+        assert gradient.abs().max().item() == 0
+
+
+def test_a_masked_infinity_leaves_the_gradient_of_weighted_cross_entropy_alone():
+    logits, target, mask, weights = weighed((2, 3, 5, 4), 4)
+    spoiled = torch.where(mask[:, None], logits, torch.inf)
+    gradients = []
+    for each in (logits, spoiled):
+        each.requires_grad_()
+        gradients += torch.autograd.grad(cross_entropy(each, target, mask, weights), each)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].movedim(1, -1)[~mask].abs().max().item() == 0
+
+
 def test_kl_by_hand():
     # Teacher uniform over two classes, student odds 3:1: KL = ln 2 - (ln 3/4 + ln 1/4) / -2 = ln(2 / sqrt 3).
     student = torch.tensor([[math.log(3.0), 0.0]], dtype=torch.float64)
@@ -94,6 +171,8 @@ def test_kl_becomes_logit_matching_for_a_high_temperature():
     lambda s, t: kl_divergence(s, t, temperature=2.5),
     lambda s, t: cross_entropy(s, torch.tensor([0, 3, 1])),
     lambda s, t: cross_entropy(s, torch.tensor([0, 3, IGNORE]), smoothing=0.2),
+    lambda s, t: cross_entropy(s, torch.tensor([0, 3, 1]), None, torch.tensor([0.5, 2, 0, 1])),
+    lambda s, t: cross_entropy(s, torch.tensor([0, 3, IGNORE]), None, torch.tensor([0.5, 2, 0, 1]), smoothing=0.2),
     lambda s, t: feature_distance(s[..., None, None], t[..., None, None]),
     lambda s, t: feature_distance(s[..., None, None], t[..., None, None], norm="smooth_l1"),
 ])
@@ -137,6 +216,18 @@ def test_a_constant_map_gives_the_value_of_the_vector():
     student, teacher = torch.randn(1, 5), torch.randn(1, 5)
     maps = [each[:, :, None, None].expand(1, 5, 7, 3) for each in (student, teacher)]
     torch.testing.assert_close(kl_divergence(*maps, temperature=4), kl_divergence(student, teacher, temperature=4))
+
+
+def test_ignored_pixels_around_a_constant_map_change_nothing():
+    student, teacher = torch.randn(1, 5), torch.randn(1, 5)
+    mask = torch.zeros(1, 6, 4, dtype=torch.bool)
+    mask[0, 2:4, 1:3] = True
+    maps = [torch.where(mask[:, None], each[:, :, None, None], 1e4 * torch.randn(1, 5, 6, 4))
+            for each in (student, teacher)]
+    value = kl_divergence(student, teacher, temperature=4)
+    torch.testing.assert_close(kl_divergence(*maps, mask, temperature=4), value)
+    weights, labels = torch.rand(5) + 0.1, torch.where(mask, 2, IGNORE)
+    torch.testing.assert_close(cross_entropy(maps[0], labels, None, weights), cross_entropy(student, torch.tensor([2])))
 
 
 def test_masked_positions_count_nowhere():

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from kdengine import metrics
 from kdengine.errors import KDError
+from kdengine.signals import IGNORE
 
 
 def test_softened_distribution_of_the_handout():
@@ -84,3 +87,74 @@ def test_map_overlap_is_intersection_over_union_of_the_hottest_fifth():
     second[[1, 2]] = torch.tensor([1.0, 0.9])
     assert metrics.map_overlap(first, first) == 1
     assert metrics.map_overlap(first, second) == pytest.approx(1 / 3)
+
+
+# --- segmentation
+
+
+def answered(seed, shape, classes):
+    """Answers and truth of a shape [N, H, W], or [N]; some pixels have no class, and some classes do not occur."""
+    generator = torch.Generator().manual_seed(seed)
+    target, predicted = (torch.randint(each, shape, generator=generator) for each in (max(1, classes - 1), classes))
+    predicted = torch.where(torch.rand(shape, generator=generator) < 0.5, target, predicted)
+    target[torch.rand(shape, generator=generator) < 0.2] = IGNORE
+    return predicted, target
+
+
+def slow_confusion(predicted, target, classes):
+    counts = np.zeros((len(target), classes, classes), dtype=np.int64)
+    for place in np.ndindex(*target.shape):
+        if target[place] != IGNORE:
+            counts[place[0], target[place], predicted[place]] += 1
+    return counts
+
+
+def slow_iou(predicted, target, classes):
+    """Of each class, from the sets of its pixels; None where neither has any."""
+    found = []
+    for label in range(classes):
+        truth = {place for place in np.ndindex(*target.shape) if target[place] == label}
+        answer = {place for place in np.ndindex(*target.shape) if predicted[place] == label and target[place] != IGNORE}
+        found.append(len(truth & answer) / len(truth | answer) if truth | answer else None)
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([(1, 1, 1), (3, 4, 2), (2, 5, 5), (6,)]), st.integers(2, 6))
+def test_confusion_and_what_is_made_of_it_equal_a_loop_over_the_pixels(seed, shape, classes):
+    predicted, target = answered(seed, shape, classes)
+    expected = slow_confusion(predicted.numpy(), target.numpy(), classes)
+    counts = metrics.confusion(predicted, target, classes)
+    assert counts.dtype == torch.long
+    np.testing.assert_array_equal(counts.numpy(), expected)
+    total = counts.sum(dim=0)
+    of_classes = slow_iou(predicted.numpy(), target.numpy(), classes)
+    found = metrics.class_iou(total)
+    assert found.dtype == torch.float64
+    assert [None if math.isnan(each) else each for each in found.tolist()] == pytest.approx(of_classes)
+    there = [each for each in of_classes if each is not None]
+    if there:
+        assert metrics.mean_iou(total) == pytest.approx(sum(there) / len(there))
+        right = (predicted == target).sum() / (target != IGNORE).sum()
+        assert metrics.pixel_accuracy(total) == pytest.approx(right.item(), abs=1e-6)
+
+
+def test_iou_by_hand():
+    # Class 0: 3 right, 1 taken for 1; class 1: 2 right, 2 taken for 0. Class 2 is nowhere.
+    counts = torch.tensor([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
+    assert metrics.class_iou(counts)[:2].tolist() == pytest.approx([3 / 6, 2 / 5])
+    assert math.isnan(metrics.class_iou(counts)[2])
+    assert metrics.mean_iou(counts) == pytest.approx((3 / 6 + 2 / 5) / 2)
+    assert metrics.pixel_accuracy(counts) == pytest.approx(5 / 8)
+
+
+def test_a_class_that_is_only_answered_counts_as_0():
+    assert metrics.mean_iou(torch.tensor([[3, 1], [0, 0]])) == pytest.approx((3 / 4 + 0) / 2)
+
+
+def test_an_answer_where_there_is_no_truth_counts_nowhere():
+    truth = torch.tensor([[[0, 1], [IGNORE, IGNORE]]])
+    for answer in (0, 1):
+        predicted = torch.tensor([[[0, 1], [answer, answer]]])
+        assert metrics.confusion(predicted, truth, 2).tolist() == [[[1, 0], [0, 1]]]
+    assert metrics.confusion(predicted, torch.full_like(truth, IGNORE), 2).tolist() == [[[0, 0], [0, 0]]]

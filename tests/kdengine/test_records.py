@@ -12,10 +12,13 @@ from kdengine.records import (
     Configuration,
     Record,
     append_row,
+    headline,
+    headline_name,
     one_group,
     read_json,
     read_record,
     read_rows,
+    told,
     write_json,
 )
 
@@ -34,6 +37,23 @@ def test_a_record_from_before_a_class_could_be_left_out_still_reads(tmp_path):
     assert held["configuration"].pop("without_class", "absent") is None
     write_json(tmp_path / RECORD, held)
     assert read_record(tmp_path / RECORD).configuration == Configuration()
+
+
+def test_a_record_from_before_class_weights_and_published_starts_still_reads(tmp_path):
+    Record("r1", "g", 12.5, Configuration(), {"state": "finished", "epoch": 1}).save(tmp_path)
+    held = read_json(tmp_path / RECORD)
+    assert held["configuration"].pop("class_weights") == "equal"
+    assert held["configuration"].pop("pretrained") is False
+    write_json(tmp_path / RECORD, held)
+    assert read_record(tmp_path / RECORD).configuration == Configuration()
+
+
+def test_the_headline_of_scores_is_the_miou_where_there_is_one():
+    classified, segmented = {"n": 300, "top1": 0.625}, {"n": 40, "miou": 0.5, "pixel_accuracy": 0.9}
+    assert (headline(classified), headline_name(classified)) == (0.625, "accuracy")
+    assert (headline(segmented), headline_name(segmented)) == (0.5, "mIoU")
+    assert told(classified) == "62.50% of 300 test images right"
+    assert told(segmented) == "mIoU 50.00% on 40 test images"
 
 
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
@@ -84,6 +104,7 @@ def test_the_last_row_of_an_epoch_counts(tmp_path):
     ({"without_class": -1}, "without_class is -1; allowed is a number of at least 0"),
     ({"optimizer": "sdg"}, "Unknown optimizer 'sdg'. Did you mean 'sgd'?"),
     ({"schedule": "linear"}, "Unknown schedule 'linear'"),
+    ({"class_weights": "balance"}, "Unknown class_weights 'balance'. Did you mean 'balanced'?"),
     ({"precision": "float8"}, "Unknown precision 'float8'"),
 ])
 def test_a_configuration_out_of_range_says_what_is_allowed(wrong, sentence):
@@ -104,6 +125,9 @@ def test_students_side_by_side_share_what_the_views_depend_on():
         one_group([Configuration(), Configuration(seed=1)])
     with pytest.raises(KDError, match="share without_class; given were None and 3"):
         one_group([Configuration(), Configuration(without_class=3)])
+    with pytest.raises(KDError, match="share class_weights; given were 'equal' and 'balanced'"):
+        one_group([Configuration(), Configuration(class_weights="balanced")])
+    one_group([Configuration(), Configuration(pretrained=True)])
 
 
 def test_a_configuration_is_plain_data():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdengine import results
+from kdengine import results, uncertainty
 from kdengine.errors import KDError
-from kdengine.records import PREDICTIONS, Configuration, Record
+from kdengine.records import PREDICTIONS, Configuration, Record, read_record
 
 TARGET = np.zeros(100, dtype=np.int64)
 
@@ -23,16 +23,21 @@ def logits(right):
 
 
 def finished(folder, name, right, configuration, digest="d", predictions=True):
-    folder = folder / "runs" / name
-    folder.mkdir(parents=True)
     test = {"n": 100, "loss": 0.5, "top1": right / 100, "top5": None, "calibration_error": 0.1,
             "kl_to_teacher": 0.25, "agreement": 0.8}
+    held = {"logits": logits(right), "target": TARGET} if predictions else None
+    written(folder, name, configuration, test, held, digest)
+
+
+def written(folder, name, configuration, test, predictions, digest="d"):
+    folder = folder / "runs" / name
+    folder.mkdir(parents=True)
     record = Record(name, name, 1.0, configuration, {"state": "finished", "epoch": 1},
                     data={"digest": digest, "labelled": 50},
                     result={"test": test, "parameters": 78042, "latency": {"median_ms": 1.25}})
     record.save(folder)
     if predictions:
-        save_file({"logits": logits(right), "target": TARGET}, folder / PREDICTIONS)
+        save_file(predictions, folder / PREDICTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +100,8 @@ def test_both_downloads_hold_every_row(tmp_path):
     assert next(each for each in read if each["name"] == "alone")["change"] == ""
     lines = results.markdown(table).splitlines()
     assert len(lines) == 4
-    assert "| 90.00% | 82.56% | 94.48% | +30.00 pts |" in next(line for line in lines if line.startswith("| kd"))
-    assert "| 60.00% | 50.20% | 69.06% | – |" in next(line for line in lines if line.startswith("| alone"))
+    assert "| 90.00% | – | 82.56% | 94.48% | +30.00 pts |" in next(line for line in lines if line.startswith("| kd"))
+    assert "| 60.00% | – | 50.20% | 69.06% | – |" in next(line for line in lines if line.startswith("| alone"))
 
 
 def test_a_damaged_shipped_record_hides_no_other(tmp_path):
@@ -112,3 +117,61 @@ def test_a_result_is_a_name_and_no_path(tmp_path):
     for name in ("../runs/alone", "nothing"):
         with pytest.raises(KDError, match="There is no result"):
             results.folder(name)
+
+
+# --- segmentation
+
+
+def matrices(right):
+    """Confusion matrices of 40 images of 100 pixels: of each class `right` of 50, give or take a few an image."""
+    drawn = np.random.default_rng(0).integers(-3, 4, 40)
+    return np.array([[[right + off, 50 - right - off], [50 - right - off, right + off]] for off in drawn], np.int16)
+
+
+def segmented(folder, name, right, configuration, predictions=True):
+    """A finished run whose mIoU is that of its matrices: right / (100 - right) where none is off."""
+    total = matrices(right).astype(int).sum(0)
+    iou = (total.diagonal() / (total.sum(0) + total.sum(1) - total.diagonal())).tolist()
+    test = {"n": 40, "loss": 0.7, "miou": sum(iou) / 2, "iou": iou, "pixel_accuracy": 0.8}
+    written(folder, name, configuration, test, {"confusion": matrices(right)} if predictions else None)
+    return test["miou"]
+
+
+def test_of_masks_the_table_tells_miou_and_its_change(tmp_path):
+    alone = segmented(tmp_path, "alone", 30, Configuration())
+    better = segmented(tmp_path, "kd", 40, Configuration(method="kd"))
+    same = segmented(tmp_path, "smooth", 30, Configuration(method="label_smoothing"))
+    assert (row("alone")["miou"], row("alone")["accuracy"]) == (alone, None)
+    assert (row("kd")["kl_to_teacher"], row("kd")["calibration_error"]) == (None, None)
+    assert row("kd")["change"] == pytest.approx(better - alone)
+    assert row("kd")["verdict"] == "differ (p < 0.001)"
+    assert (row("smooth")["change"], row("smooth")["verdict"]) == (same - alone, "not distinguishable (p = 1)")
+    sure = uncertainty.mean_iou_interval(matrices(40))
+    assert (row("kd")["low"], row("kd")["high"]) == (sure.low, sure.high)
+    assert sure.low < better < sure.high
+    line = next(line for line in results.markdown(results.rows()).splitlines() if line.startswith("| kd"))
+    cells = f"| – | {better:.2%} | {sure.low:.2%} | {sure.high:.2%} | {100 * (better - alone):+.2f} pts |"
+    assert cells in line
+
+
+def test_the_interval_and_the_difference_are_those_of_the_stored_matrices(tmp_path):
+    segmented(tmp_path, "alone", 30, Configuration())
+    segmented(tmp_path, "kd", 40, Configuration(method="kd"))
+    record = read_record(tmp_path / "runs" / "kd" / "record.json")
+    assert results.interval("kd", record) == uncertainty.mean_iou_interval(matrices(40))
+    assert results.difference("kd", "alone") == uncertainty.mean_iou_difference(matrices(40), matrices(30))
+
+
+def test_an_miou_without_its_matrices_has_no_interval_and_no_verdict(tmp_path):
+    segmented(tmp_path, "alone", 30, Configuration(), predictions=False)
+    segmented(tmp_path, "kd", 40, Configuration(method="kd"))
+    assert (row("alone")["low"], row("alone")["high"]) == (None, None)
+    assert row("kd")["change"] > 0
+    assert row("kd")["verdict"] is None
+
+
+@pytest.mark.parametrize("other", [{"class_weights": "balanced"}, {"pretrained": True}])
+def test_other_weights_make_no_twin(tmp_path, other):
+    segmented(tmp_path, "alone", 30, Configuration(**other))
+    segmented(tmp_path, "kd", 40, Configuration(method="kd"))
+    assert row("kd")["change"] is None

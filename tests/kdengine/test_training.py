@@ -1,41 +1,46 @@
 """Training: equal to a plain loop, to itself in company, and to itself after a pause."""
 
+import copy
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import methods
+from kdengine import methods, records
 from kdengine.errors import KDError, OutOfMemory
 from kdengine.methods import method
 from kdengine.records import Configuration
-from kdengine.signals import Wanted, observing
-from kdengine.training import Learner, learning_rate_at, train
-from kdengine.views import POLICIES, views
+from kdengine.signals import IGNORE, Wanted, observing
+from kdengine.training import Learner, balanced_weights, learning_rate_at, train
+from kdengine.views import POLICIES, Split, views
 from tests.kdengine import tiny
 
-SPLIT = tiny.split()
-METHODS = tuple(methods.METHODS | methods.FIRST_STAGES)
+SPLIT, MASKS = tiny.split(), tiny.masks()
+METHODS = {
+    task: tuple(name for name, each in (methods.METHODS | methods.FIRST_STAGES).items() if task in each.tasks)
+    for task in ("classification", "segmentation")
+}
 
 
 def settings(**given):
     return Configuration(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.1, **given})
 
 
-def teacher():
-    return tiny.network(seed=9, width=6).eval().requires_grad_(False)
+def teacher(split=SPLIT):
+    made = tiny.segmenter if split.target.dim() > 1 else tiny.network
+    return made(seed=9, width=6).eval().requires_grad_(False)
 
 
 def learner(name="none", configuration=None, network=None, split=SPLIT, **fields):
-    return Learner(network or tiny.network(), method(name, **fields), teacher(), split,
-                   configuration or settings(), "float32")
+    network = network or (tiny.segmenter() if split.target.dim() > 1 else tiny.network())
+    return Learner(network, method(name, **fields), teacher(split), split, configuration or settings(), "float32")
 
 
 def run(*learners, split=SPLIT, policy="crop+flip", **given):
     """Train, and return each learner's rows."""
     rows = {id(each): [] for each in learners}
-    train(list(learners), teacher(), split, POLICIES[policy],
+    train(list(learners), teacher(split), split, POLICIES[policy],
           on_epoch=lambda each, row: rows[id(each)].append(row), **given)
     return [rows[id(each)] for each in learners]
 
@@ -75,20 +80,25 @@ def test_it_equals_a_plain_loop():
     assert all(row["loss"] == pytest.approx(sum(row["terms"].values())) for row in rows)
 
 
-def test_side_by_side_equals_alone_to_the_bit():
+@pytest.mark.parametrize("task", METHODS)
+def test_side_by_side_equals_alone_to_the_bit(task):
+    split, network = {
+        "classification": (SPLIT, lambda: tiny.network(dropout=0.5)), "segmentation": (MASKS, tiny.segmenter),
+    }[task]
+
     def networks():
-        return {name: learner(name, network=tiny.network(dropout=0.5)) for name in METHODS}
+        return {name: learner(name, network=network(), split=split) for name in METHODS[task]}
 
     together, alone = networks(), networks()
-    run(*together.values())
+    run(*together.values(), split=split)
     for each in alone.values():
-        run(each)
-    assert all(same(weights(together[name]), weights(alone[name])) for name in METHODS)
+        run(each, split=split)
+    assert all(same(weights(together[name]), weights(alone[name])) for name in METHODS[task])
     assert not same(weights(together["none"]), weights(together["kd"]))
 
 
 @pytest.mark.parametrize(("name", "optimizer"), [
-    *((name, "sgd") for name in METHODS), ("features_mse", "adam"), ("crd", "adamw")])
+    *((name, "sgd") for name in METHODS["classification"]), ("features_mse", "adam"), ("crd", "adamw")])
 def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(name, optimizer, tmp_path):
     configuration = settings(optimizer=optimizer, learning_rate=0.01, warmup_epochs=0.5)
     undisturbed = learner(name, configuration, tiny.network(dropout=0.5))
@@ -100,6 +110,76 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(name, optimizer, tmp
     train([resumed], teacher(), SPLIT, POLICIES["crop"], first_epoch=1, on_epoch=lambda each, row: states.append(row))
     assert same(weights(resumed), weights(undisturbed))
     assert [row["epoch"] for row in states] == [2, 3]
+
+
+def test_a_resumed_run_on_masks_equals_an_undisturbed_one_to_the_bit():
+    configuration = settings(class_weights="balanced")
+    undisturbed, resumed = (
+        learner("cwd", configuration, tiny.segmenter(seed), MASKS, feature_weight=50) for seed in (0, 5))
+    kept = []
+
+    def keep(each, row):
+        kept.append(copy.deepcopy(each.state()))
+
+    train([undisturbed], teacher(MASKS), MASKS, POLICIES["zoom+flip"], on_epoch=keep)
+    resumed.restore(kept[0])
+    train([resumed], teacher(MASKS), MASKS, POLICIES["zoom+flip"], first_epoch=1, on_epoch=keep)
+    assert same(weights(resumed), weights(undisturbed))
+    assert same(kept[-1]["adapter"], kept[2]["adapter"])
+
+
+def masked_rows(logits, labels):
+    """Logits as rows [N, C] and labels [N] of the pixels that have a class."""
+    there = labels != IGNORE
+    return logits.movedim(1, -1)[there], labels[there]
+
+
+@pytest.mark.parametrize("class_weights", records.CLASS_WEIGHTS)
+def test_on_masks_it_equals_a_plain_loop_over_the_pixels_that_have_a_class(class_weights):
+    each = learner("kd", settings(epochs=2, schedule="constant", class_weights=class_weights), split=MASKS,
+                   temperature=3, alpha=0.6)
+    rows, = run(each, split=MASKS, policy="zoom+flip")
+
+    counts = [int((MASKS.target == label).sum()) for label in range(3)]
+    weight = [sorted(counts)[1] / count for count in counts] if class_weights == "balanced" else [1.0] * 3
+    network, theirs = tiny.segmenter(), teacher(MASKS)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    means = []
+    for epoch in range(2):
+        losses = []
+        for _, images, target in views(MASKS, POLICIES["zoom+flip"], 0, epoch).batches(8):
+            logits, labels = masked_rows(network(images), target)
+            taught, _ = masked_rows(theirs(images), target)
+            divergence = F.kl_div(F.log_softmax(logits / 3, 1), F.softmax(taught / 3, 1), reduction="batchmean")
+            loss = 0.4 * F.cross_entropy(logits, labels, torch.tensor(weight)) + 0.6 * 9 * divergence
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        means.append(sum(losses) / len(losses))
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    assert [row["loss"] for row in rows] == pytest.approx(means, rel=1e-4)
+
+
+def test_weights_that_balance_are_the_median_share_over_the_share():
+    masks = torch.full((2, 4, 4), 0, dtype=torch.int16)
+    masks[0, 0], masks[0, 1, :2], masks[1] = 1, 3, IGNORE  # 10 pixels of class 0, 4 of 1, none of 2, 2 of 3
+    found = balanced_weights(Split(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), masks), 5)
+    assert found.dtype == torch.float32
+    assert found.tolist() == pytest.approx([4 / 10, 1, 1, 4 / 2, 1])
+    # Of labels as of pixels; then every class together counts the same.
+    labels = Split(torch.zeros(9, 3, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, IGNORE]))
+    assert balanced_weights(labels, 3).tolist() == pytest.approx([2 / 5, 1, 2])
+
+
+def test_a_network_for_one_task_is_not_trained_on_the_data_of_the_other():
+    for network, split, sentence in (
+        (tiny.network(), MASKS, "tiny is for classification; these data have a mask for each image"),
+        (tiny.segmenter(), SPLIT, "tiny segmenter is for segmentation; these data have one class an image"),
+    ):
+        with pytest.raises(KDError, match=f"{sentence}.*`python -m kdengine models` says what each network is for"):
+            Learner(network, method("none"), None, split, settings(), "float32")
 
 
 def test_it_learns_and_leaves_teacher_and_global_randomness_alone():

@@ -1,14 +1,17 @@
 """Intervals and tests against closed forms, exact counting and scipy's own."""
 
+import itertools
 import math
 import random
 
+import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
-from kdengine import uncertainty
+from kdengine import metrics, uncertainty
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (303, 360), (360, 360)])
@@ -54,6 +57,105 @@ def test_the_bootstrap_of_a_difference_agrees_with_resampling_image_by_image():
 def test_no_discordant_image_leaves_no_interval():
     sure = uncertainty.difference_interval(0, 0, 50)
     assert (sure.mean, sure.low, sure.high) == (0, 0, 0)
+
+
+# --- mIoU
+
+
+def matrices(seed, count, classes=3, right=20):
+    """Confusion matrices of a network, one an image, most of its pixels right; of the last class few images have any.
+    """
+    drawn = np.random.default_rng(seed)
+    counts = drawn.integers(0, 8, (count, classes, classes)) + right * np.eye(classes, dtype=np.int64)
+    without = drawn.random(count) < 0.7
+    counts[without, -1] = counts[without, :, -1] = 0
+    return counts
+
+
+def slow_mean_iou(counts):
+    """Of one confusion matrix, class by class."""
+    found = []
+    for label in range(len(counts)):
+        union = counts[label].sum() + counts[:, label].sum() - counts[label, label]
+        found += [counts[label, label] / union] if union else []
+    return sum(found) / len(found)
+
+
+def by_enumeration(first, second):
+    """The p-value over all 2^N ways in which the two networks can change places."""
+    observed = abs(slow_mean_iou(first.sum(0)) - slow_mean_iou(second.sum(0)))
+    as_far = 0
+    for swapped in itertools.product((False, True), repeat=len(first)):
+        swap = np.array(swapped)[:, None, None]
+        ours, theirs = np.where(swap, second, first).sum(0), np.where(swap, first, second).sum(0)
+        as_far += abs(slow_mean_iou(ours) - slow_mean_iou(theirs)) >= observed - 1e-12
+    return as_far / 2 ** len(first)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(14, 24))
+def test_the_p_value_of_a_difference_in_miou_is_that_of_all_swaps(seed, count, right):
+    first, second = matrices(seed, count), matrices(seed + 1, count, right=right)
+    exact = by_enumeration(first, second)
+    _, p = uncertainty.mean_iou_difference(first, second)
+    noise = 5 * math.sqrt(exact * (1 - exact) / 2000) + 1 / 2000  # five standard errors of 2,000 tosses
+    assert p == pytest.approx(exact, abs=noise)
+    assert 0 < p <= 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 40))
+def test_the_middle_of_an_miou_is_the_metric_itself(seed, count):
+    first, second = (matrices(each, count) for each in (seed, seed + 1))
+    ours, theirs = (metrics.mean_iou(torch.from_numpy(each).sum(0)) for each in (first, second))
+    assert uncertainty.mean_iou_interval(first).mean == pytest.approx(ours)
+    assert uncertainty.mean_iou_difference(first, second)[0].mean == pytest.approx(ours - theirs, abs=1e-12)
+
+
+def test_the_bootstraps_of_an_miou_agree_with_resampling_image_by_image():
+    first, second = matrices(1, 30), matrices(2, 30, right=15)
+    drawn = random.Random(1)
+    alone, apart = [], []
+    for _ in range(2000):
+        chosen = drawn.choices(range(30), k=30)
+        ours, theirs = (slow_mean_iou(each[chosen].sum(0)) for each in (first, second))
+        alone.append(ours)
+        apart.append(ours - theirs)
+    for sure, values in (
+        (uncertainty.mean_iou_interval(first), alone), (uncertainty.mean_iou_difference(first, second)[0], apart),
+    ):
+        values.sort()
+        spread = values[1949] - values[49]
+        assert (sure.low, sure.high) == pytest.approx((values[49], values[1949]), abs=0.1 * spread)
+        assert sure.low < sure.mean < sure.high
+        assert sure.std is None
+
+
+def test_counts_kept_in_few_bits_are_summed_in_more():
+    counts = np.full((12, 2, 2), 30_000, dtype=np.int16)
+    assert uncertainty.mean_iou_interval(counts).mean == pytest.approx(1 / 3)
+    assert uncertainty.mean_iou_difference(counts, counts.transpose(0, 2, 1))[0].mean == 0
+
+
+def test_a_network_does_not_differ_from_itself():
+    counts = matrices(3, 20)
+    assert uncertainty.mean_iou_difference(counts, counts) == (uncertainty.Interval(0, 0, 0), 1)
+
+
+def test_networks_that_differ_on_every_image_differ():
+    good, bad = matrices(4, 25, right=40), matrices(4, 25, right=10)
+    sure, p = uncertainty.mean_iou_difference(good, bad)
+    assert sure.low > 0.2
+    assert p == 1 / 2001  # no toss of 25 coins is as far but by one chance in 2^24
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000))
+def test_which_network_is_named_first_turns_the_sign_alone(seed):
+    first, second = matrices(seed, 12), matrices(seed + 1, 12)
+    (forth, p), (back, same_p) = (uncertainty.mean_iou_difference(*each) for each in ((first, second), (second, first)))
+    assert (back.mean, back.low, back.high) == pytest.approx((-forth.mean, -forth.high, -forth.low), abs=1e-12)
+    assert p == same_p
 
 
 def test_pairs_share_their_seed():

@@ -1,7 +1,9 @@
 """Views are a pure function of (split, policy, seed, epoch)."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -215,3 +217,163 @@ def test_an_unlabelled_image_is_marked_by_its_target():
 def test_an_unknown_policy_names_the_known_ones():
     with pytest.raises(KDError, match=r"Unknown view policy 'crops'\. Did you mean 'crop'\?"):
         policy("crops")
+
+
+# --- masks, and zoom
+
+
+CODES = torch.tensor([40, 80, 120, 160])
+"""The colour of each class in `coded_split`; a pixel of it without a class is WITHOUT, and what is outside is 0."""
+WITHOUT = 220
+
+
+def coded_split(count=40, size=20):
+    """Images whose colour says what their mask says, in cells of 5 x 5 pixels."""
+    generator = torch.Generator().manual_seed(8)
+    cells = torch.randint(-1, len(CODES), (count, size // 5, size // 5), generator=generator)
+    cells = cells.repeat_interleave(5, 1).repeat_interleave(5, 2)
+    images = torch.where(cells < 0, WITHOUT, CODES[cells])[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
+    return Split(images, torch.where(cells < 0, IGNORE, cells).to(torch.int16))
+
+
+def said(images):
+    """The mask that the colours of images [B, 3, H, W] say, each pixel's own; -1 where it is no one colour of CODES."""
+    values = images[:, 0] * 255
+    mask = torch.full(values.shape, -1)
+    for number, code in [*enumerate(CODES.tolist()), (IGNORE, WITHOUT), (IGNORE, 0)]:
+        mask[(values - code).abs() < 0.01] = number
+    return mask
+
+
+@pytest.mark.parametrize("name", [name for name, each in POLICIES.items() if each.zoom == 1])
+def test_a_mask_moves_with_its_image(name):
+    split = coded_split()
+    drawn = views(split, replace(POLICIES[name], jitter=0.0), 3, 1)
+    images, target = drawn.render(0, len(split)), drawn.target(0, len(split))
+    assert target.dtype == torch.long
+    assert torch.equal(target, said(images))
+    assert torch.equal(views(split, POLICIES[name], 3, 1).target(0, len(split)), target)  # colours move nothing
+    outside = images[:, 0] == 0
+    assert outside.any() == (POLICIES[name].padding > 0)
+    assert (target[outside] == IGNORE).all()
+
+
+@pytest.mark.parametrize("policy", [POLICIES["zoom+flip"], Policy(padding=3, flip=True, zoom=2.0)])
+def test_a_zoomed_mask_agrees_with_its_image_wherever_that_is_of_one_colour(policy):
+    split = coded_split()
+    drawn = views(split, policy, 3, 1)
+    images, target = drawn.render(0, len(split)), drawn.target(0, len(split))
+    # Between two colours the image is a mixture; inside a patch of one colour it is not.
+    patches = images[:, :1].unfold(2, 3, 1).unfold(3, 3, 1).flatten(4)
+    plain = (patches.amax(4) - patches.amin(4) < 1e-3)[:, 0]
+    assert plain.float().mean() > 0.2
+    assert torch.equal(target[:, 1:-1, 1:-1][plain], said(images)[:, 1:-1, 1:-1][plain])
+    assert set(target[:, 1:-1, 1:-1][plain].tolist()) == {IGNORE, 0, 1, 2, 3}
+
+
+def looked_up(image, mask, window):
+    """The slow reference of a zoom: float64 [3, H, W] and [H, W], and where rounding could decide otherwise.
+
+    Pixel centres lie at (i + 1/2) / H. The image is read between its four nearest pixels, the mask at the nearest.
+    """
+    shown, across, down = window
+    height, width = mask.shape
+    seen, answer, doubtful = np.zeros((3, height, width)), np.full((height, width), IGNORE), np.zeros(mask.shape, bool)
+
+    def inside(row, column):
+        return 0 <= row < height and 0 <= column < width
+
+    for i in range(height):
+        for j in range(width):
+            y = (((2 * i + 1) / height - 1) * shown + down + 1) * height / 2 - 0.5
+            x = (((2 * j + 1) / width - 1) * shown + across + 1) * width / 2 - 0.5
+            top, left = math.floor(y), math.floor(x)
+            for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+                if inside(row, column):
+                    seen[:, i, j] += (1 - abs(y - row)) * (1 - abs(x - column)) * image[:, row, column]
+            nearest = math.floor(y + 0.5), math.floor(x + 0.5)
+            if inside(*nearest):
+                answer[i, j] = mask[nearest]
+            doubtful[i, j] = min(abs(y + 0.5 - round(y + 0.5)), abs(x + 0.5 - round(x + 0.5))) < 1e-4
+    return seen, answer, doubtful
+
+
+def test_a_zoom_is_that_of_the_slow_reference():
+    """Noise, and more rows than columns; what the window shows from beyond the image is 0, and IGNORE in its mask."""
+    generator = torch.Generator().manual_seed(5)
+    split = Split(torch.randint(0, 256, (12, 3, 14, 9), generator=generator).to(torch.uint8),
+                  torch.randint(0, 30, (12, 14, 9), generator=generator).to(torch.int16))
+    drawn = views(split, Policy(zoom=1.8), 2, 0)
+    images, target = drawn.render(0, 12), drawn.target(0, 12)
+    outside = []
+    for place, index in enumerate(drawn.order.tolist()):
+        seen, answer, doubtful = looked_up(
+            split.images[index].double().numpy() / 255, split.target[index].numpy(), drawn.windows[place].tolist())
+        np.testing.assert_allclose(images[place].numpy(), seen, atol=1e-4)
+        np.testing.assert_array_equal(target[place].numpy()[~doubtful], answer[~doubtful])
+        assert doubtful.mean() < 0.1
+        outside.append((answer == IGNORE).mean())
+    assert min(outside) == 0 and max(outside) > 0.2
+
+
+@pytest.mark.parametrize("zoom", [1.0, 1.5, 3.0])
+def test_windows_are_drawn_from_the_whole_range_of_their_zoom(zoom):
+    shown, across, down = views(make_split(6000, 1), Policy(zoom=zoom), 0, 0).windows.unbind(1)
+    scale = shown.log() / math.log(zoom) if zoom > 1 else shown.log()  # uniform on [-1, 1], but for no zoom
+    assert bool((scale.abs() <= 1 + 1e-5).all())
+    # A window smaller than the image lies in it, a larger one holds it.
+    room = (1 - shown).abs()
+    assert bool((across.abs() <= room + 1e-6).all()) and bool((down.abs() <= room + 1e-6).all())
+    if zoom == 1:
+        assert bool((shown == 1).all()) and not across.any() and not down.any()
+        return
+    for each in (scale, across / room, down / room):
+        ordered = each.sort().values
+        uniform = torch.linspace(-1, 1, 6000)
+        assert (ordered - uniform).abs().max() < 0.06  # Kolmogorov and Smirnov's distance, doubled: 0.04 at 2%
+    off_diagonal = torch.corrcoef(torch.stack([scale, across / room, down / room])) - torch.eye(3)
+    assert off_diagonal.abs().max() < 0.06  # drawn apart; standard error 0.013
+
+
+def test_zoom_leaves_every_other_draw_as_it_was():
+    split = make_split()
+    generator = torch.Generator().manual_seed(seed_from("views", 4, 2))  # what was drawn before there was a zoom
+    order = torch.randperm(23, generator=generator)
+    offsets = torch.randint(0, 9, (23, 2), generator=generator)
+    flips = torch.rand(23, generator=generator) < 0.5
+    colours = torch.tensor([1.0, 1, 1, 0]) + 0.4 * torch.tensor([1, 1, 1, 0.25]) * (
+        2 * torch.rand(23, 4, generator=generator) - 1)
+    for zoom in (1.0, 1.5):
+        drawn = views(split, Policy(padding=4, flip=True, zoom=zoom, jitter=0.4), 4, 2)
+        assert torch.equal(drawn.order, order)
+        assert torch.equal(drawn.offsets, offsets)
+        assert torch.equal(drawn.flips, flips)
+        assert torch.equal(drawn.colours, colours)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("size", [2, 7, 64])
+def test_the_same_masks_and_pixels_whatever_the_batch_size(name, size):
+    split = coded_split(25, 30)
+    drawn = views(split, POLICIES[name], 6, 0)
+    parts = list(drawn.batches(size))
+    assert torch.equal(torch.cat([images for _, images, _ in parts]), drawn.render(0, 25))
+    assert torch.equal(torch.cat([target for _, _, target in parts]), drawn.target(0, 25))
+
+
+def test_labels_come_in_the_order_of_their_images():
+    split = make_split()
+    drawn = views(split, POLICIES["zoom+flip"], 0, 0)
+    assert torch.equal(drawn.target(3, 9), split.target[drawn.order[3:9]])
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.0, float("nan"), float("inf")])
+def test_a_zoom_out_of_range_is_refused(zoom):
+    with pytest.raises(KDError, match=rf"zoom is {zoom}; allowed is a number of at least 1\."):
+        Policy(zoom=zoom)
+
+
+def test_an_image_is_labelled_where_any_pixel_of_its_mask_is():
+    masks = torch.full((3, 2, 2), IGNORE, dtype=torch.int16)
+    masks[0, 1, 1], masks[2] = 0, 5
+    assert Split(torch.zeros(3, 3, 2, 2, dtype=torch.uint8), masks).labelled.tolist() == [True, False, True]

@@ -30,6 +30,29 @@ def network(seed=0, width=4, dropout=0.0, classes=3):
         )
 
 
+def segmenter(seed=0, width=4, classes=3):
+    """A segmentation Network: two stages and a head, its logits half as large as the images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Network(
+            nn.Sequential(*net(classes, width)[:6], nn.Conv2d(2 * width, classes, 1)),
+            architecture="tiny segmenter", classes=[f"class {i}" for i in range(classes)],
+            stages=(Stage("stage1", "net.2", width, 1), Stage("stage2", "net.5", 2 * width, 2)),
+            input_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, task="segmentation",
+        )
+
+
+def masks(count=37, seed=0):
+    """Noise with a mask in 2x2 cells, a channel brighter where it says so; one pixel in twenty has no class."""
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randint(3, (count, SIZE // 2, SIZE // 2), generator=generator)
+    target = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    images = torch.randint(0, 128, (count, 3, SIZE, SIZE), generator=generator)
+    images += 100 * nn.functional.one_hot(target, 3).movedim(3, 1)
+    target[torch.rand(target.shape, generator=generator) < 0.05] = IGNORE
+    return Split(images.to(torch.uint8), target.to(torch.int16))
+
+
 def split(count=37, unlabelled=0, seed=0):
     """Noise whose brightness of one channel depends on the class, so that there is something to learn."""
     generator = torch.Generator().manual_seed(seed)

@@ -13,18 +13,22 @@ from PIL import Image, ImageColor
 from streamlit.testing.v1 import AppTest
 
 import kdengine
+from explorer import objects
 from explorer.comparison import NEUTRAL, column_at
 from kdengine import checkpoints, models
 from kdengine.colours import RIGHT, WRONG
+from kdengine.data.dataset import DataSet
+from kdengine.data.shapes import KINDS, scenes
+from kdengine.views import Split
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "compare.py"
 DIGITS = tuple("0123456789")
 PHOTOGRAPH = "photograph"
 
 
-def saying(answer, classes=DIGITS, seed=0, architecture="resnet8"):
+def saying(answer, classes=DIGITS, seed=0, architecture="resnet8", size=32):
     """An untrained network that gives every picture one answer."""
-    network = models.build(architecture, classes, seed=seed, input_size=32)
+    network = models.build(architecture, classes, seed=seed, input_size=size)
     with torch.no_grad():
         network.net.fc.weight.mul_(0.01)
         network.net.fc.bias.zero_()
@@ -64,7 +68,7 @@ def shipped(tmp_path, monkeypatch, first_truth):
 def calls(monkeypatch):
     """How often the engine was asked for what."""
     counted = Counter()
-    for name in ("heat_map", "predict", "open_network", "read_picture", "disagreements"):
+    for name in ("heat_map", "heat_on_objects", "predict", "open_network", "read_picture", "disagreements"):
         monkeypatch.setattr(kdengine, name, counting(counted, name, getattr(kdengine, name)))
     return counted
 
@@ -197,6 +201,18 @@ def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch)
     students.set_value(["run-1"]).run()
     (name,) = agreement(at).index
     assert name.startswith("resnet8 · Logit matching · ")
+
+
+def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
+    made = models.build("fpn_tiny", ("background", "thing"))
+    checkpoints.save(made, shipped / "scenes-teacher.safetensors", method="none", hyperparameters={},
+                     data={"name": "shapes_segmentation", "labels_per_class": None},
+                     scores={"validation": {"miou": 0.9}})
+    run = {"id": "run-1", "state": "finished", "created": 0.0, "teacher": None,
+           "configuration": {"data": "folder:masks", "student": "fpn_tiny", "method": "none"},
+           "data": {"title": "masks", "task": "segmentation", "size": 64}}
+    monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
+    assert opened().selectbox(key="family").options == ["Handwritten digits (shipped)", "Photograph (ImageNet)"]
 
 
 def test_networks_of_other_classes_are_left_out(shipped):
@@ -344,6 +360,83 @@ def test_random_goes_to_another_image(shipped):
     at = opened()
     next(each for each in at.button if each.label == "Random").click().run()
     assert 0 < at.number_input(key="image").value <= 358
+
+
+# -- whether the heat lies on the objects ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(shipped, monkeypatch):
+    """Twelve drawn scenes whose objects' places are known, and networks of their kinds beside those of the digits."""
+    made = scenes(12, 48, "a test")
+    split = Split(made.images, made.target)
+    held = DataSet("shapes", "Shapes", "classification", tuple(KINDS), split, split, split, "flip", "0" * 16,
+                   boxes=made.boxes)
+    real = kdengine.open_data
+    monkeypatch.setattr(kdengine, "open_data", lambda name, size=None: held if name == "shapes" else real(name, size))
+    for seed, (name, method) in enumerate({"teacher": "none", "kd": "kd", "none": "none", "dkd": "dkd"}.items()):
+        checkpoints.save(saying(seed, held.classes, seed, size=48), shipped / f"shapes-{name}.safetensors",
+                         method=method, hyperparameters={},
+                         data={"name": "shapes", "labels_per_class": None if name == "teacher" else 5},
+                         scores={"validation": {"top1": 0.9}})
+    return held
+
+
+def on_objects(at):
+    """The tables of the section: the pointing game, the share inside; the first is of agreement."""
+    _, *tables = at.table
+    return [each.value for each in tables]
+
+
+def test_nothing_is_measured_before_it_is_asked_for(drawn, calls):
+    at = opened(family="Shapes (shipped)")
+    (section,) = at.expander
+    assert "Does the heat lie on the object?" in section.label
+    assert calls["heat_on_objects"] == 0
+    assert not on_objects(at)
+
+
+def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monkeypatch):
+    charts = []
+    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "altair_chart",
+                        lambda _, chart, **__: charts.append(chart.to_dict()))
+    at = opened(family="Shapes (shipped)", objects="true")
+    assert calls["heat_on_objects"] == 3 * len(kdengine.list_heat_maps())
+    names = {"shapes-teacher": "resnet8 · labels alone · shapes-teacher (teacher)",
+             "shapes-none": "resnet8 · labels alone · shapes-none", "shapes-kd": "resnet8 · Logit matching"}
+    found = {title: {each["title"]: kdengine.heat_on_objects(kdengine.open_network(reference), drawn, each["name"], 200)
+                     for each in kdengine.list_heat_maps()} for reference, title in names.items()}
+    for measure, table, chart in zip(("pointing", "inside"), on_objects(at), charts, strict=True):
+        expected = objects.table(found, measure)
+        assert list(table.index) == [row[""] for row in expected]
+        assert table.to_dict("records") == [{key: row[key] for key in table.columns} for row in expected]
+        for row in objects.points(found, measure):
+            assert row in chart["layer"][2]["data"]["values"]
+        area = sum((right - left) * (bottom - top) for left, top, right, bottom in drawn.boxes.tolist()) / 12 / 48**2
+        assert chart["layer"][0]["data"]["values"][0]["area"] == pytest.approx(area)
+    assert objects.reading(found) in [each.value for each in at.markdown]
+    assert any("first 12 test images" in each.value for each in at.caption)
+    assert not at.error
+
+
+def test_the_heat_on_the_objects_is_measured_once(drawn, calls):
+    every = len(kdengine.list_heat_maps())
+    at = opened(family="Shapes (shipped)", objects="true")
+    at.number_input(key="image").increment().run()
+    at.selectbox(key="method").set_value("layercam").run()
+    at.slider(key="opacity").set_value(80).run()
+    assert calls["heat_on_objects"] == 3 * every
+    at.multiselect[0].set_value([*at.multiselect[0].value, "shapes-dkd"]).run()
+    assert calls["heat_on_objects"] == 4 * every
+    opened(family="Shapes (shipped)", objects="true")
+    assert calls["heat_on_objects"] == 4 * every
+
+
+def test_where_nobody_knows_the_objects_places_nothing_is_offered(drawn, calls):
+    at = opened(objects="true")
+    assert at.selectbox(key="family").value == "digits"
+    assert not at.expander
+    assert calls["heat_on_objects"] == 0
 
 
 # -- pictures a person brings ----------------------------------------------------------------------------------------

@@ -190,6 +190,16 @@ def test_a_picture_of_the_person_s_own_is_answered_by_two_independent_networks(n
     assert drawn(at)["label"] == 5
 
 
+def test_networks_that_segment_are_never_offered(shipped, tmp_path):
+    for name, method in (("scenes-teacher", "none"), ("scenes-kd", "kd")):
+        checkpoints.save(
+            models.build("fpn_tiny", ("background", "thing")), tmp_path / "checkpoints" / f"{name}.safetensors",
+            method=method, data={"name": "shapes_segmentation", "labels_per_class": None},
+            scores={"validation": {"miou": 0.5}},
+        )
+    assert opened(source="Picture").selectbox(key="networks").options == ["ImageNet", "Handwritten digits"]
+
+
 def test_a_picture_can_go_to_the_digits_networks(shipped):
     at = opened(source="Picture")
     at.selectbox(key="networks").set_value("digits").run()

@@ -117,6 +117,29 @@ def test_without_a_validation_split_a_tenth_of_each_class_is_held_out():
     assert sorted(numbers(made.train) + numbers(made.validation)) == list(range(60))
 
 
+@given(st.integers(2, 80), st.floats(0.01, 0.99))
+def test_of_masks_a_share_of_all_is_taken(count, share):
+    masks = torch.randint(3, (count, 2, 2), generator=torch.Generator().manual_seed(count)).to(torch.int16)
+    whole = numbered(masks)
+    kept, held = hold_out(masks, share, "any")
+    assert sorted(kept.tolist() + held.tolist()) == list(range(count))
+    assert abs(len(held) - share * count) <= 0.5 or len(held) in (1, count - 1)
+    fewer = thin(whole, share)
+    assert abs(len(fewer) - share * count) <= 0.5 or len(fewer) == 1
+    assert numbers(fewer) == sorted(numbers(fewer))
+    assert torch.equal(fewer.target, masks[numbers(fewer)])
+    # As of labels that are all alike.
+    assert held.tolist() == hold_out(torch.zeros(count, dtype=torch.long), share, "any")[1].tolist()
+
+
+def test_content_with_masks_is_for_segmentation():
+    labels, masks = numbered([0, 0, 1, 1]), numbered(torch.zeros(30, 2, 2, dtype=torch.int16))
+    assert content(("a", "b"), labels, test=labels).task == "classification"
+    made = content(("a", "b"), masks, test=masks)
+    assert made.task == "segmentation"
+    assert (len(made.train), len(made.validation)) == (27, 3)
+
+
 def test_a_given_validation_split_is_left_alone():
     whole, other = numbered([0, 0, 1, 1]), numbered([1, 0])
     made = content(("a", "b"), whole, test=whole, validation=other)

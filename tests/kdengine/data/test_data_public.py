@@ -19,7 +19,8 @@ from kdengine import data
 from kdengine.data import fashion_mnist
 from kdengine.errors import DataMissing, KDError
 
-PUBLIC = ("cifar10", "cifar100", "fashion_mnist", "imagenette")
+PUBLIC = ("cifar10", "cifar100", "fashion_mnist", "imagenette", "voc2012", "oxford_pet")
+SEGMENTING = ("voc2012", "oxford_pet")
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +38,12 @@ def described(root):
 
 def test_every_data_set_is_described_in_display_order(tmp_path):
     rows = data.describe(tmp_path / "not made yet")
-    assert [row["name"] for row in rows] == ["digits", "shapes", "shapes_tied", *PUBLIC, "folder"] == list(data.SOURCES)
-    assert [row["present"] for row in rows] == [True, True, True, False, False, False, False, False]
-    assert [row["classes"] for row in rows] == [10, 10, 10, 10, 100, 10, 10, None]
-    assert [row["download_bytes"] is not None for row in rows] == [False, False, False, True, True, True, True, False]
+    drawn = ("digits", "shapes", "shapes_tied", "shapes_segmentation")
+    assert [row["name"] for row in rows] == [*drawn, *PUBLIC, "folder"] == list(data.SOURCES)
+    assert [row["present"] for row in rows] == [True] * 4 + [False] * 7
+    assert [row["classes"] for row in rows] == [10, 10, 10, 11, 10, 100, 10, 10, 21, 3, None]
+    assert [row["download_bytes"] is not None for row in rows] == [False] * 4 + [True] * 6 + [False]
+    assert {row["name"] for row in rows if row["task"] == "segmentation"} == {"shapes_segmentation", *SEGMENTING}
     for row in rows:
         assert row["title"]
         assert row["summary"]
@@ -67,7 +70,7 @@ def test_describing_imports_neither_torchvision_nor_scikit_learn():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("name", "size"), list(zip(PUBLIC, (170, 169, 31, 99), strict=True)))
+@pytest.mark.parametrize(("name", "size"), list(zip(PUBLIC, (170, 169, 31, 99, 2000, 811), strict=True)))
 def test_a_missing_one_says_its_size_and_the_two_ways_out(tmp_path, name, size):
     with pytest.raises(DataMissing) as caught:
         data.load(name, root=tmp_path)
@@ -79,13 +82,34 @@ def test_a_missing_one_says_its_size_and_the_two_ways_out(tmp_path, name, size):
     assert round(caught.value.download_bytes / 1e6) == size
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in SEGMENTING])
 def test_each_is_read_as_an_image_folder_of_its_name(make_folder, tmp_path, name):
     make_folder(name, train={"x": 12, "y": 11}, val={"x": 2}, test={"x": 1, "y": 1})
     found = data.load(name, root=tmp_path)
     assert (found.name, found.title, found.views) == (name, data.SOURCES[name].title, "crop+flip")
     assert (len(found.train), len(found.validation), len(found.test)) == (23, 2, 2)
     assert found.classes == ("x", "y")
+
+
+@pytest.mark.parametrize("name", SEGMENTING)
+def test_each_with_masks_is_read_as_a_mask_folder_of_its_name(make_mask_folder, tmp_path, name):
+    make_mask_folder(name, train=3, val=2, test=1)
+    found = data.load(name, root=tmp_path, image_size=16)
+    assert (found.name, found.title, found.views) == (name, data.SOURCES[name].title, "zoom+flip")
+    assert (found.task, found.classes) == ("segmentation", ("background", "cat", "dog"))
+    assert (len(found.train), len(found.validation), len(found.test)) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "voc2012"])
+def test_a_folder_of_its_name_that_is_for_the_other_task_is_not_it(make_folder, make_mask_folder, tmp_path, name):
+    other = data.SOURCES["cifar10" if name == "voc2012" else "voc2012"].task
+    make_folder("voc2012", train={"a": 3, "b": 3}, test={"a": 1})
+    make_mask_folder("cifar10", train=3, test=1)
+    with pytest.raises(DataMissing, match=f"{data.SOURCES[name].title} is not on this machine"):
+        data.load(name, root=tmp_path)
+    rows = described(tmp_path)
+    assert not rows[name]["present"]
+    assert rows[f"folder:{name}"]["task"] == other == data.load(f"folder:{name}", root=tmp_path).task
 
 
 # --- CIFAR --------------------------------------------------------------------------------------------------------

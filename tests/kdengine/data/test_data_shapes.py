@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,8 +67,7 @@ def test_the_same_seed_gives_the_same_scenes_and_more_of_them_begin_alike(drawn)
 
 def test_the_box_ends_where_the_large_object_ends(monkeypatch):
     monkeypatch.setattr(shapes, "MOST_OBJECTS", 1)
-    monkeypatch.setattr(shapes, "_background", lambda uniform, size: torch.zeros(20, 3, size, size))
-    monkeypatch.setattr(torch, "randn", lambda shape, generator: torch.zeros(shape))  # no noise
+    without_noise(monkeypatch)
     alone = shapes.scenes(20, 96, "alone")
     for image, box in zip(alone.images, alone.boxes.tolist(), strict=True):
         brightness = image.float().max(dim=0).values
@@ -109,6 +109,75 @@ def test_it_loads_like_any_data_set(tmp_path):
     again = data.load("shapes", root=tmp_path, image_size=48)  # from the disk
     assert torch.equal(again.boxes, free.boxes) and again.digest == free.digest
     assert data.load("digits", root=tmp_path).boxes is None
+
+
+def test_with_masks_it_is_the_same_scenes(tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, "COUNTS", {"train": 60, "validation": 20, "test": 40})
+    plain, masked = (data.load(name, root=tmp_path, image_size=48) for name in ("shapes", "shapes_segmentation"))
+    assert (masked.task, masked.views, masked.classes) == ("segmentation", "flip", ("background", *shapes.KINDS))
+    for split in ("train", "validation", "test"):
+        whole, mask = getattr(plain, split), getattr(masked, split).target
+        assert torch.equal(getattr(masked, split).images, whole.images)
+        assert (mask.dtype, mask.shape) == (torch.int16, (len(whole), 48, 48))
+    # In its box every scene shows the kind that names it, up to a pixel that two objects share before its ends.
+    for mask, label, (left, top, right, bottom) in zip(
+        masked.test.target, plain.test.target, plain.boxes.tolist(), strict=True,
+    ):
+        seen = mask[top:bottom, left:right] == label + 1
+        for line in (seen.any(dim=0), seen.any(dim=1)):
+            assert line[:2].any() and line[-2:].any()
+    assert masked.boxes is None
+    again = data.load("shapes_segmentation", root=tmp_path, image_size=48)  # from the disk
+    assert again.digest == masked.digest != plain.digest
+    assert torch.equal(again.test.target, masked.test.target)
+
+
+def without_noise(monkeypatch):
+    """From here on, scenes stand before black and have the pure colours of their objects."""
+    black = shapes._background
+    monkeypatch.setattr(shapes, "_background", lambda uniform, size: 0 * black(uniform, size))
+    monkeypatch.setattr(torch, "randn", lambda shape, generator: torch.zeros(shape))
+
+
+def test_a_scene_has_one_to_four_objects(drawn):
+    """A quarter of the scenes show one kind alone, and a few more whose small objects are of that kind or hidden."""
+    alone = [set(mask.unique().tolist()) == {0, label + 1}
+             for mask, label in zip(drawn.masks, drawn.target.tolist(), strict=True)]
+    assert 0.2 < np.mean(alone) < 0.4
+    assert max(len(mask.unique()) for mask in drawn.masks) == 1 + 4
+
+
+@pytest.mark.parametrize("visible", [0.7, 1.0])
+def test_a_mask_says_which_kind_is_seen_where(monkeypatch, visible):
+    """Every kind has its own colour here, so what is seen at a pixel of one colour can be told from the picture.
+
+    At 0.7 the large object stands behind the others, at 1.0 before them.
+    """
+    without_noise(monkeypatch)
+    monkeypatch.setattr(shapes, "_VISIBLE", visible)
+    drawn = shapes.scenes(40, 64, "masks", tied=True)
+    checked = []
+    for image, mask in zip(drawn.images.float() / 255, drawn.masks, strict=True):
+        patches = F.pad(image[None], [1] * 4, mode="replicate")[0].unfold(1, 3, 1).unfold(2, 3, 1).flatten(3)
+        plain = ((patches.amax(3) - patches.amin(3)) < 0.01).all(dim=0).numpy()  # of one colour all around
+        red, green, blue = image.numpy()
+        for row, column in zip(*plain.nonzero(), strict=True):
+            pixel = red[row, column], green[row, column], blue[row, column]
+            hue = colorsys.rgb_to_hsv(*pixel)[0]
+            kind = 0 if max(pixel) == 0 else 1 + round(10 * hue) % 10
+            assert mask[row, column] == kind
+            checked.append(kind)
+    assert len(checked) > 0.75 * drawn.masks.numel()
+    assert set(checked) == set(range(11))
+
+
+def test_a_pixel_is_of_an_object_that_covers_half_of_it(monkeypatch):
+    monkeypatch.setattr(shapes, "MOST_OBJECTS", 1)
+    without_noise(monkeypatch)
+    alone = shapes.scenes(20, 96, "alone")
+    for image, mask, label in zip(alone.images, alone.masks, alone.target, strict=True):
+        brightness = image.float().max(dim=0).values
+        assert torch.equal(mask, torch.where(brightness >= brightness.max() / 2 - 1, label + 1, 0).to(torch.int16))
 
 
 @given(st.integers(8, 1024).filter(lambda size: not 48 <= size <= 96))

@@ -1,6 +1,7 @@
 """Each loss on feature maps against its closed form, a slow numpy reference, its numeric gradient, and at its edges."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from kdengine.losses import (
     attention,
     attention_map,
+    channel_distribution,
     factor_distance,
     feature_cosine,
     feature_distance,
@@ -37,6 +39,7 @@ VARIANCES = torch.tensor([0.5, 2.0, 1.0, 0.1], dtype=torch.float64)
 LOSSES = {
     "cosine": feature_cosine, "attention": attention, "selectivity": neuron_selectivity, "fsp": flow_distance,
     "variational": variational, "factor": factor_distance, "context": hierarchical_context,
+    "channels": channel_distribution,
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 ANY_WIDTH = ("attention", "selectivity")
@@ -136,6 +139,23 @@ def slow_factor(s, t, mask):
     return mean(values)
 
 
+def softmax(values, temperature):
+    raised = [math.exp((v - max(values)) / temperature) for v in values]
+    return [v / sum(raised) for v in raised]
+
+
+def slow_channels(s, t, mask, temperature=4):
+    values = []
+    for b in range(len(s)):
+        places = counted(mask, b)
+        divergences = []
+        for ours, theirs in zip(s[b], t[b], strict=True) if places else ():
+            q, p = (softmax([maps[i, j] for i, j in places], temperature) for maps in (ours, theirs))
+            divergences.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
+        values += [mean(divergences)] if places else []
+    return temperature**2 * mean(values)
+
+
 def slow_context(s, t, mask):
     height, width = s.shape[2:]
     levels = [None] + [size for size in (4, 2, 1) if size < min(height, width)]
@@ -161,7 +181,7 @@ def cells(length, count):
 
 SLOW = {
     "cosine": slow_cosine, "attention": slow_attention, "selectivity": slow_selectivity, "fsp": slow_fsp,
-    "variational": slow_variational, "factor": slow_factor, "context": slow_context,
+    "variational": slow_variational, "factor": slow_factor, "context": slow_context, "channels": slow_channels,
 }
 
 
@@ -193,6 +213,15 @@ def test_the_value_is_that_of_the_slow_reference(name, case, masked, drop):
     counts = mask if masked else torch.ones_like(mask)
     expected = SLOW[name](student.numpy(), teacher.numpy(), counts.numpy())
     value = LOSSES[name](student, teacher, mask if masked else None).item()
+    assert value == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(case=cases, temperature=st.floats(0.3, 20))
+def test_channels_have_the_value_of_the_slow_reference_at_any_temperature(case, temperature):
+    student, teacher, mask = case
+    expected = slow_channels(student.numpy(), teacher.numpy(), mask.numpy(), temperature)
+    value = channel_distribution(student, teacher, mask, temperature=temperature).item()
     assert value == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
@@ -273,6 +302,45 @@ def test_context_by_hand():
     checks = torch.ones(1, 1, 8, 8, dtype=torch.float64)
     checks[..., ::2] = -1
     assert hierarchical_context(checks, 0 * checks).item() == pytest.approx(1 / (1 + 1 / 2 + 1 / 4 + 1 / 8))
+
+
+def test_channels_by_hand():
+    # Over the two positions the teacher has (3/4, 1/4), the student (1/2, 1/2); in the second channel both are alike.
+    student, teacher = maps([5.0, 5.0], [1.0, 2.0]), maps([math.log(3), 0.0], [7.0, 8.0])
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert channel_distribution(student, teacher, temperature=1).item() == pytest.approx(divergence / 2)
+    # Maps twice as large at twice the temperature are the same distributions: only T^2 is left.
+    assert channel_distribution(2 * student, 2 * teacher, temperature=2).item() == pytest.approx(4 * divergence / 2)
+    # With the third position counted out, and an image of which nothing counts.
+    wider = [torch.cat([each, torch.full((1, 2, 1, 1), 1e30)], dim=3) for each in (student, teacher)]
+    mask = torch.tensor([[[True, True, False]], [[False] * 3]])
+    both = [torch.cat([each, each.flip(1)]) for each in wider]
+    assert channel_distribution(*both, mask, temperature=1).item() == pytest.approx(divergence / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_channels_with_a_gap_of_500_are_as_in_float64(dtype, temperature):
+    student, teacher = (each.to(dtype) for each in (maps([500.0, 0.0, 3.0]), maps([0.0, 500.0, -2.0])))
+    for ours, theirs in ((student, teacher), (teacher, student)):
+        loss = partial(channel_distribution, temperature=temperature)
+        value, gradient = value_and_gradient(loss, ours, theirs)
+        exact, slope = value_and_gradient(loss, ours.double(), theirs.double())
+        assert exact.item() == pytest.approx(500 * temperature)  # T^2 * gap / T
+        rough = 1e-4 if dtype == torch.float32 else 0.02
+        torch.testing.assert_close(value.double(), exact, rtol=rough, atol=rough)
+        torch.testing.assert_close(gradient.double(), slope, rtol=rough, atol=rough)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases, seed=st.integers(0, 1000))
+def test_a_constant_added_to_a_channel_changes_nothing_where_it_is_softened_over_positions(case, seed):
+    student, teacher, mask = case
+    generator = torch.Generator().manual_seed(seed)
+    ours, theirs = (50 * torch.randn(*student.shape[:2], 1, 1, generator=generator, dtype=torch.float64)
+                    for _ in range(2))
+    shifted = channel_distribution(student + ours, teacher + theirs, mask)
+    torch.testing.assert_close(shifted, channel_distribution(student, teacher, mask), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
@@ -458,7 +526,8 @@ def test_maps_of_zeros_and_large_maps_stay_finite(name, dtype):
 def test_a_dead_map_beside_a_dead_map_moves_nothing(name):
     zeros = torch.zeros(2, 3, 5, 5)
     _, gradient = value_and_gradient(LOSSES[name], zeros, zeros)
-    assert gradient.abs().max().item() == 0
+    # A softmax over the positions sums to 1 but for rounding.
+    assert gradient.abs().max().item() <= (1e-8 if name == "channels" else 0)
 
 
 def test_a_vector_of_zeros_has_cosine_0():

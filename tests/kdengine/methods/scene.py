@@ -33,9 +33,10 @@ class Toy(nn.Module):
 class Scene:
     """A student, a teacher, a batch and a method's adapter, all from one seed."""
 
-    def __init__(self, name, task="classification", seed=0, dtype=torch.float32, progress=20.0, **fields):
+    def __init__(self, name, task=None, seed=0, dtype=torch.float32, progress=20.0, **fields):
         torch.manual_seed(seed)
         self.method = method(name, **fields)
+        task = task or self.method.tasks[0]
         self.student, self.teacher = Toy(4, task).to(dtype), Toy(7, task).to(dtype).eval().requires_grad_(False)
         shape = (COUNT,) if task == "classification" else (COUNT, SIZE, SIZE)
         target = torch.randint(CLASSES, shape)

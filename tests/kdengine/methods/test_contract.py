@@ -67,12 +67,13 @@ def test_ignored_pixels_do_not_count(name):
     assert {key: value.item() for key, value in again.items()} == pytest.approx(plain)
 
 
-@EVERY
-def test_an_unlabelled_image_reaches_only_terms_that_read_no_label(name):
-    scene = Scene(name, "classification")
+@EVERY_BOTH
+def test_an_unlabelled_image_reaches_only_terms_that_read_no_label(name, task):
+    scene = Scene(name, task)
     labelled = torch.tensor([True, False] * 3)
+    of_targets = labelled.view(-1, *[1] * (scene.batch.target.dim() - 1))
     batches = [
-        dataclasses.replace(scene.batch, labelled=labelled, target=torch.where(labelled, scene.batch.target, other))
+        dataclasses.replace(scene.batch, labelled=labelled, target=torch.where(of_targets, scene.batch.target, other))
         for other in (0, 1)
     ]
     first, second = (scene.terms(batch) for batch in batches)
@@ -89,9 +90,9 @@ def test_half_precision_signals_cost_no_finite_numbers(name, task):
     assert all(term.isfinite() for term in terms.values())
 
 
-@EVERY
-def test_the_same_generator_gives_the_same_adapter(name):
-    first, second = Scene(name, "classification"), Scene(name, "classification")
+@EVERY_BOTH
+def test_the_same_generator_gives_the_same_adapter(name, task):
+    first, second = Scene(name, task), Scene(name, task)
     if first.adapter is None:
         assert second.adapter is None
     else:
@@ -99,17 +100,17 @@ def test_the_same_generator_gives_the_same_adapter(name):
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@EVERY
-def test_double_stays_double(name):
-    scene = Scene(name, "classification", dtype=torch.float64)
+@EVERY_BOTH
+def test_double_stays_double(name, task):
+    scene = Scene(name, task, dtype=torch.float64)
     assert {term.dtype for term in scene.terms().values()} == {torch.float64}
 
 
-@EVERY
-def test_a_method_that_needs_no_teacher_asks_for_nothing_of_one(name):
+@EVERY_BOTH
+def test_a_method_that_needs_no_teacher_asks_for_nothing_of_one(name, task):
     if ALL[name].needs_teacher:
         return
-    scene = Scene(name, "classification")
+    scene = Scene(name, task)
     assert (scene.wanted, scene.wanted_of_teacher) == (Wanted(), Wanted())
     alone = scene.method.terms(scene.signals()[0], None, scene.batch, None)
     beside = scene.terms()
@@ -132,9 +133,10 @@ def test_every_method_says_what_it_is(name):
 @pytest.mark.parametrize(("name", "task"), [
     (name, task) for name, each in ALL.items() for task in TASKS if task not in each.tasks])
 def test_a_task_that_makes_no_sense_is_refused_in_words(name, task):
+    known, = ALL[name].tasks
     network = tiny.network()
     network.task = task
-    with pytest.raises(KDError, match=f"Method '{name}' is for classification; this is {task}"):
+    with pytest.raises(KDError, match=f"Method '{name}' is for {known}; this is {task}"):
         Learner(network, method(name), tiny.network(), tiny.split(), Configuration(method=name), "float32")
 
 

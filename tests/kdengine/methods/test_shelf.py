@@ -1,5 +1,6 @@
 """What each method does with its losses: weights, warm-ups, adapters, memories; the losses have tests of their own."""
 
+import dataclasses
 import math
 
 import pytest
@@ -10,7 +11,8 @@ from kdengine import losses
 from kdengine.methods import METHODS, loss_code, method
 from kdengine.methods.adapters import vector, warm_up
 from kdengine.methods.crd import SIZE
-from tests.kdengine.methods.scene import COUNT, Scene
+from kdengine.signals import Wanted
+from tests.kdengine.methods.scene import CLASSES, COUNT, Scene
 
 WEIGHTS = [
     # method, the field that weighs, the term it weighs
@@ -24,7 +26,8 @@ WEIGHTS = [
     ("crd", "beta", "contrast"), ("crd_batch", "beta", "contrast"), ("weights", "beta", "weights"),
     ("input_gradient", "beta", "gradients"), ("combined", "cross_entropy_weight", "cross_entropy"),
     ("combined", "kl_weight", "kl"), ("combined", "feature_weight", "features"),
-    ("combined", "relation_weight", "relations"), ("fsp_first", "beta", "flow"),
+    ("combined", "relation_weight", "relations"), ("cwd", "logits_weight", "channels"),
+    ("cwd", "feature_weight", "features"), ("fsp_first", "beta", "flow"),
     ("activation_boundary_first", "beta", "boundary"),
 ]
 
@@ -39,7 +42,7 @@ DEFAULTS = {
     "factor": {"beta": 200}, "similarity": {"beta": 3000}, "rkd": {"distance_weight": 25, "angle_weight": 50},
     "pkt": {"beta": 30_000}, "crd": {"beta": 0.8, "temperature": 0.07, "negatives": 16384},
     "activation_boundary": {"beta": 1, "alpha": 0}, "review": {"beta": 5}, "input_gradient": {"beta": 20},
-    "features_cosine": {"gamma": 0.5},
+    "features_cosine": {"gamma": 0.5}, "cwd": {"logits_weight": 3, "feature_weight": 0, "temperature": 4},
     "combined": {"cross_entropy_weight": 1, "kl_weight": 0.7, "feature_weight": 0.5, "temperature": 4},
 }
 
@@ -59,13 +62,18 @@ def test_defaults_are_the_usual_ones(name, expected):
     assert {key: getattr(made, key) for key in expected} == expected
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].needs_teacher])
-def test_labels_enter_as_cross_entropy(name):
-    terms = Scene(name, **({"alpha": 0} if "alpha" in METHODS[name].__dataclass_fields__ else {})).terms()
-    scene = Scene(name)
-    weight = getattr(scene.method, "cross_entropy_weight", 1.0)
-    expected = weight * F.cross_entropy(scene.signals()[0].logits, scene.batch.target)
-    torch.testing.assert_close(terms["cross_entropy"], expected)
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([0.2, 1, 3, 0.5, 7])])
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_enter_as_cross_entropy_each_with_the_weight_of_its_class(name, class_weights):
+    fields = METHODS[name].__dataclass_fields__
+    scene = Scene(name, **({"alpha": 0} if "alpha" in fields else {}))
+    batch = dataclasses.replace(scene.batch, class_weights=class_weights)
+    weight, smoothing = getattr(scene.method, "cross_entropy_weight", 1.0), getattr(scene.method, "smoothing", 0.0)
+    logits = scene.signals()[0].logits
+    rows, labels = logits.movedim(1, -1)[batch.mask], batch.target[batch.mask]
+    counts = torch.ones(CLASSES)[labels] if class_weights is None else class_weights[labels]
+    each = F.cross_entropy(rows, labels, reduction="none", label_smoothing=smoothing)
+    torch.testing.assert_close(scene.terms(batch)["cross_entropy"], weight * (counts * each).sum() / counts.sum())
 
 
 @pytest.mark.parametrize(("name", "terms"), [("dkd", ("target_class", "non_target")), ("review", ("review",))])
@@ -82,6 +90,28 @@ def test_a_short_run_warms_up_too():
     object.__setattr__(batch, "epochs", 12)
     object.__setattr__(batch, "progress", 0.5)
     assert warm_up(batch) == 0.5
+
+
+def test_cwd_compares_where_each_class_is_and_with_its_weight_where_the_last_map_looks():
+    scene = Scene("cwd", feature_weight=50)
+    student, teacher = scene.signals()
+    terms = scene.terms()
+    expected = losses.channel_distribution(student.logits, teacher.logits, scene.batch.mask, temperature=4)
+    torch.testing.assert_close(terms["channels"], 3 * expected)
+    ours = scene.adapter.maps[0](student.features["stage2"])
+    coarse = scene.batch.mask[:, ::2, ::2] | scene.batch.mask[:, 1::2, 1::2]  # a mask of whole rows
+    expected = losses.channel_distribution(ours, teacher.features["stage2"], coarse, temperature=4)
+    torch.testing.assert_close(terms["features"], 50 * expected)
+    assert len(scene.adapter.maps) == 1
+    assert scene.adapter.maps[0].weight.shape == (14, 8, 1, 1)
+
+
+def test_cwd_leaves_out_what_weighs_nothing():
+    plain = Scene("cwd")
+    assert plain.adapter is None
+    assert (plain.wanted, plain.wanted_of_teacher) == (Wanted(), Wanted())
+    assert set(plain.terms()) == {"cross_entropy", "channels"}
+    assert set(Scene("cwd", logits_weight=0).terms()) == {"cross_entropy"}
 
 
 def test_rkd_compares_pooled_features_of_the_last_stage():

@@ -135,6 +135,57 @@ def test_what_the_module_says_of_itself_holds_where_nothing_else_is_given(module
     assert (given.input_size, given.mean, given.std) == (24, (0, 0, 0), (1, 1, 1))
 
 
+SEGMENTING = """
+class Cells(nn.Module):
+    task = "segmentation"
+
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
+        self.head = nn.Conv2d(8, classes, 1)
+        self.stages = [("first", 6, 1), ("second", 8, 2)]
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x)))
+
+def flat(classes):
+    net = nn.Sequential(nn.Conv2d(3, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net.task = "segmentation"
+    return net
+
+def more(classes):
+    return Cells(classes + 1)
+
+def of_that_name(classes):
+    net = Cells(classes)
+    net.head = nn.Sequential(net.head, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net.task = "detection"
+    return net
+"""
+
+
+def test_a_module_that_segments_says_so_and_may_answer_in_cells(module):
+    name = module(SEGMENTING)
+    network = models.build(f"{name}:Cells", CLASSES)
+    assert (network.task, network.input_size) == ("segmentation", 32)
+    assert network.stages == (Stage("stage1", "net.first", 6, 1), Stage("stage2", "net.second", 8, 2))
+    images = torch.rand(2, 3, 24, 40)
+    cells = network.net((images - network._mean) / network._std)
+    assert cells.shape == (2, 3, 12, 20)
+    enlarged = nn.functional.interpolate(cells, size=(24, 40), mode="bilinear", align_corners=False)
+    assert torch.equal(network(images), enlarged)
+    assert models.build(f"{name}:of_that_name", CLASSES).task == "classification"
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("flat", r"cannot take images \[2, 3, 32, 32\] \(ValueError"),
+    ("more", r"returns logits \[2, 4, 32, 32\]; must be \[2, 3, 32, 32\]"),
+])
+def test_a_module_that_says_it_segments_is_held_to_it(module, name, sentence):
+    with pytest.raises(KDError, match=sentence):
+        models.build(f"{module(SEGMENTING)}:{name}", CLASSES)
+
+
 def test_submodules_and_tensors_of_those_names_are_not_declarations(module):
     code = """
 class Net(nn.Module):

@@ -55,11 +55,15 @@ def test_stages_are_as_declared_at_any_size(name, size):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_stages_are_numbered_from_shallow_to_deep(name):
-    stages = MODELS[name].stages
-    assert [stage.name for stage in stages] == [f"stage{number + 1}" for number in range(len(stages))]
-    strides = [stage.stride for stage in stages]
-    assert strides == sorted(set(strides))
+def test_stages_are_named_from_shallow_to_deep(name):
+    architecture = MODELS[name]
+    names, strides = [stage.name for stage in architecture.stages], [stage.stride for stage in architecture.stages]
+    if architecture.task == "segmentation":
+        assert names == ["low", "mid", "high"]
+        assert strides == sorted(strides)  # a dilated stage keeps the resolution of the one before
+    else:
+        assert names == [f"stage{number + 1}" for number in range(len(names))]
+        assert strides == sorted(set(strides))
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -154,7 +158,8 @@ def test_the_description_is_plain_data_in_display_order():
     described = {each["name"]: each for each in models.describe()}
     assert list(described) == list(MODELS)
     assert described["resnet8x4"] == {
-        "name": "resnet8x4", "title": "ResNet-8 x4", "family": "CIFAR ResNet", "input_size": 32,
+        "name": "resnet8x4", "title": "ResNet-8 x4", "family": "CIFAR ResNet", "task": "classification",
+        "input_size": 32,
         "stages": [
             {"name": "stage1", "channels": 64, "stride": 1},
             {"name": "stage2", "channels": 128, "stride": 2},
@@ -166,6 +171,13 @@ def test_the_description_is_plain_data_in_display_order():
         "packaged", None)
     assert (described["vgg16_bn_imagenet"]["pretrained"], described["vgg16_bn_imagenet"]["download_mb"]) == (
         "download", 553.51)
+    assert {name: (each["pretrained"], each["download_mb"]) for name, each in described.items()
+            if each["task"] == "segmentation"} == {
+        "fpn_tiny": (None, None), "fpn_compact": (None, None), "fpn_large": (None, None),
+        "fpn_efficientnet_lite2": ("packaged", None), "fcn_resnet50": ("download", 141.57),
+        "deeplabv3_resnet50": ("download", 168.31), "deeplabv3_mobilenet_v3_large": ("download", 44.36),
+        "lraspp_mobilenet_v3_large": ("download", 13.10),
+    }
 
 
 def test_an_imagenet_network_keeps_the_logits_of_the_classes_asked_for():

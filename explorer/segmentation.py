@@ -1,0 +1,185 @@
+"""How masks are drawn over a picture: what each pixel was taken for, or where an answer is wrong, and what it means.
+
+A picture and its mask are two layers, which the browser puts over each other: another opacity draws nothing anew, and
+a mask stays as crisp as its pixels are.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from kdengine.colours import RIGHT, WRONG
+
+SIDE = 480
+"""Pixels along the longer side of a picture: sharp on a projector at twice the size it is shown."""
+
+RIGHT_WRONG = {"right": RIGHT, "wrong": WRONG}
+"""The legend of an error map."""
+_RIGHT_ALPHA = 110
+"""Of 255: what is right stays back, so that mistakes are seen by lightness too, not by their hue alone."""
+
+_DARK, _LIGHT = "#1f2430", "#ffffff"
+_STRIPE = 3
+"""Pixels of a mask along which one stripe of its hatching runs."""
+_RIM_SIDE = 192
+"""A rim is drawn on at least so many pixels a side: on those of a small mask it would hide what it surrounds."""
+_TALLEST = 20
+"""Height of a picture's place, in rem; a strip of a picture gets no longer."""
+
+_STYLE = """<style>
+.segments { display: grid; gap: 0 .75rem; grid-template-columns: repeat(var(--columns), minmax(0, 15rem)); }
+/* Titles of one line and of two take the same room, so that the pictures stand in a row. */
+.segments figure { display: grid; grid-row: span 4; grid-template-rows: subgrid; margin: 0; font-size: .875rem;
+  line-height: 1.4; }
+.segments .role { font-weight: 600; font-size: .95rem; }
+.segments .name { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.segments .picture { position: relative; margin: .3rem 0; border-radius: 4px; overflow: hidden; }
+.segments .picture img { position: absolute; inset: 0; width: 100%; height: 100%; max-width: none; }
+.segments .mask { image-rendering: pixelated; }
+.segments .quiet { opacity: .7; }
+@media (max-width: 640px) {
+  .segments { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .segments figcaption { margin-bottom: .75rem; }
+}
+.segments-legend { display: flex; flex-wrap: wrap; gap: .2rem .9rem; font-size: .875rem; }
+.segments-legend i { display: inline-block; width: .9rem; height: .9rem; margin-right: .35rem; border-radius: 3px;
+  vertical-align: -.1rem; }
+</style>"""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture under its title and a network's name, and what is to be read below it.
+
+    colour: of the title; None is the page's own. mask and rim: RGBA, stretched over the picture, the mask with the
+    opacity, in [0, 1]. told: lines of plain text; the quiet ones are set back.
+    """
+
+    title: str
+    picture: Image.Image
+    alt: str
+    name: str = ""
+    colour: str | None = None
+    mask: Image.Image | None = None
+    opacity: float = 1.0
+    rim: Image.Image | None = None
+    told: Sequence[str] = ()
+    quiet: Sequence[str] = ()
+
+
+def drawn(picture: Image.Image) -> Image.Image:
+    """The picture in its own shape, its longer side SIDE pixels, the other one at least 1."""
+    scale = SIDE / max(picture.size)
+    width, height = (max(1, round(scale * each)) for each in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def painted(mask: np.ndarray, colours: Sequence[str]) -> Image.Image:
+    """A mask [H, W] of class numbers as a layer: each class in its colour, what counts nowhere hatched."""
+    return _layer(np.where(mask >= 0, mask, len(colours)), [*colours, None])
+
+
+def judged(answer: np.ndarray, truth: np.ndarray) -> Image.Image:
+    """Where an answer [H, W] is right and where it is wrong as a layer; what counts nowhere is hatched."""
+    return _layer(np.where(truth < 0, 2, (answer != truth).astype(int)), [f"{RIGHT}{_RIGHT_ALPHA:02x}", WRONG, None])
+
+
+def outlined(region: np.ndarray) -> Image.Image:
+    """The rim of a region, bool [H, W], as a layer: its last pixels white, the first ones outside of it dark."""
+    region = region.repeat(times := -(-_RIM_SIDE // len(region)), axis=0).repeat(times, axis=1)
+    inner, outer = region & _beside(~region), ~region & _beside(region)
+    pixels = np.zeros((*region.shape, 4), dtype=np.uint8)
+    pixels[inner], pixels[outer] = _rgba(_LIGHT), _rgba(_DARK)
+    return Image.fromarray(pixels)
+
+
+def region_of(mask: np.ndarray, target: int) -> np.ndarray:
+    """The pixels of one class: bool [H, W]."""
+    return mask == target
+
+
+def present(masks: Iterable[np.ndarray]) -> list[int]:
+    """The classes that any of the masks holds, in the order of their numbers."""
+    return sorted({int(number) for mask in masks for number in np.unique(mask) if number >= 0})
+
+
+def has_void(mask: np.ndarray) -> bool:
+    """Whether any pixel of a mask counts nowhere."""
+    return bool((mask < 0).any())
+
+
+def largest(mask: np.ndarray, names: Sequence[str]) -> int:
+    """The class with the most pixels in a mask, but for the background where there is anything else."""
+    counts = np.bincount(mask[mask >= 0], minlength=len(names))
+    things = np.where([name == "background" for name in names], 0, counts)
+    return int((things if things.any() else counts).argmax())
+
+
+def tiles(shown: Sequence[Tile]) -> str:
+    """The tiles as HTML, all beside each other; on a phone two."""
+    figures = []
+    for tile in shown:
+        width, height = tile.picture.size
+        # The place has the picture's own shape: as wide as the tile, unless that made it too tall.
+        place = f"width: min(100%, {_TALLEST * width / height:.3f}rem); aspect-ratio: {width} / {height}"
+        layers = "".join(
+            f'<img class="{name}" src="{_inline(layer, "PNG")}" alt="" style="opacity: {opacity:.2f}">'
+            for name, layer, opacity in (("mask", tile.mask, tile.opacity), ("rim", tile.rim, 1)) if layer)
+        # Under a mask the picture loses its own colours, or they would turn the mask's into others.
+        grey = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
+        colour = f' style="color: {tile.colour}"' if tile.colour else ""
+        told = "".join(f"<div>{html.escape(line)}</div>" for line in tile.told)
+        told += "".join(f'<div class="quiet">{html.escape(line)}</div>' for line in tile.quiet)
+        figures.append(
+            f'<figure><div class="role"{colour}>{html.escape(tile.title)}</div>'
+            f'<div class="name" title="{html.escape(tile.name)}">{html.escape(tile.name)}</div>'
+            f'<div class="picture" style="{place}">'
+            f'<img src="{_inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{grey}>{layers}</div>'
+            f"<figcaption>{told}</figcaption></figure>")
+    return f'{_STYLE}<div class="segments" style="--columns: {len(shown)}">{"".join(figures)}</div>'
+
+
+def legend(entries: Mapping[str, str], *, void: bool = False) -> str:
+    """Colours by what they mean, as HTML; void: whether anything is hatched."""
+    swatches = {name: f"background: {colour}" for name, colour in entries.items()}
+    if void:
+        swatches["not counted"] = f"background: repeating-linear-gradient(135deg, {_DARK} 0 3px, {_LIGHT} 3px 6px)"
+    items = "".join(f'<span><i style="{style}"></i>{html.escape(name)}</span>' for name, style in swatches.items())
+    return f'{_STYLE}<div class="segments-legend">{items}</div>'
+
+
+def amount(count: int) -> str:
+    """A number of parameters in two digits or more: 2.8 M, 55 k."""
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
+
+
+def _layer(places: np.ndarray, colours: Sequence[str | None]) -> Image.Image:
+    """RGBA of places in a list of colours, [H, W]; None is hatched."""
+    rows, columns = np.indices(places.shape)
+    stripes = (rows + columns) // _STRIPE % 2
+    palette = np.array([[_rgba(colour or each) for each in (_DARK, _LIGHT)] for colour in colours], dtype=np.uint8)
+    return Image.fromarray(palette[places, stripes])
+
+
+def _beside(region: np.ndarray) -> np.ndarray:
+    """The pixels with one of the region to the left, to the right, above or below."""
+    padded = np.pad(region, 1)
+    return padded[1:-1, :-2] | padded[1:-1, 2:] | padded[:-2, 1:-1] | padded[2:, 1:-1]
+
+
+def _rgba(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour.removeprefix("#").ljust(8, "f")))
+
+
+def _inline(picture: Image.Image, form: str) -> str:
+    """A picture as the address of an image that lies in the address itself."""
+    file = BytesIO()
+    picture.save(file, form, quality=90)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

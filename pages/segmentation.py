@@ -1,0 +1,452 @@
+"""Segmentation: what several networks say of every pixel of one picture, where they err, and where they look."""
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer import comparison, forms, segmentation
+from explorer.networks import open_data, open_network
+from explorer.segmentation import Tile
+from kdengine import KDError, charts, results
+from kdengine.colours import STUDENTS, TEACHER, class_colours
+from kdengine.records import FINISHED, RECORD, read_record
+
+KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
+ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
+IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
+LARGEST = "the largest thing"
+OWN, TRUTH, WHOLE = "each one's own answer", "the truth", "the whole picture"
+MOST_STUDENTS = 4
+REGION_HELP = "The map takes apart the sum of the class's scores over its pixels there. A white rim shows them."
+MASKS = "a data set of masks, such as *Shapes, pixel by pixel*"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network as the page speaks of it."""
+
+    name: str
+    note: str
+    method: str | None = None
+
+
+@dataclass
+class Family:
+    """Networks that segment images of one data set and size, by reference."""
+
+    title: str
+    data: str
+    size: int
+    networks: dict[str, Known] = field(default_factory=dict)
+    first: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is looked at. key: equal for equal pictures. shown: as it is drawn. truth: its mask, where it is known."""
+
+    key: str
+    image: Image.Image
+    shown: Image.Image
+    truth: Any = None
+
+
+@st.cache_data(max_entries=1)
+def method_titles() -> dict[str | None, str]:
+    """What the methods are called on screen; an imported checkpoint has none."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
+    return titles | {"none": "labels alone", None: "imported"}
+
+
+@st.cache_data(max_entries=1)
+def heat_map_methods() -> dict[str, dict]:
+    """The heat-map methods by name."""
+    return {each["name"]: each for each in kdengine.list_heat_maps()}
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+def read(content: bytes) -> Image.Image:
+    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
+    return kdengine.read_picture(content)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def drawn(key: str, _image: Image.Image) -> Image.Image:
+    """The picture with that key as it is drawn."""
+    return segmentation.drawn(_image)
+
+
+@st.cache_data(max_entries=512, show_spinner="Asking the networks …")
+def answered(reference: str, key: str, _image: Image.Image, _truth: Any) -> dict:
+    """One network's mask of the picture with that key, and how good it is, None where the truth is not known."""
+    network = open_network(reference)
+    mask = kdengine.segment(network, _image)
+    scores = None if _truth is None else kdengine.mask_scores(mask, _truth, len(network.classes))
+    return {"mask": mask, "scores": scores}
+
+
+@st.cache_data(max_entries=512, show_spinner="Looking where they look …")
+def mapped(
+    reference: str, key: str, target: int, where: str, method: str, stage: str | None, _image: Image.Image, _region: Any
+) -> dict:
+    """One network's heat map for a class of a region of the picture with that key; the opacity is no part of it."""
+    found = kdengine.heat_map(
+        open_network(reference), _image, target, method=method, stage=stage, region=_region)
+    return {name: found[name] for name in ("heat", "stage", "size")}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def measured(reference: str) -> dict | None:
+    """What is stored of a network's test: scores, interval, parameters, milliseconds; None where nothing is."""
+    try:
+        record = read_record(results.folder(reference) / RECORD)
+    except KDError:
+        return None
+    return {
+        "test": record.result["test"], "interval": results.interval(reference, record),
+        "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],
+    }
+
+
+@st.cache_data(max_entries=64, show_spinner="Searching the test images …")
+def disputed(digest: str, references: tuple[str, ...], _held: Any) -> list[int]:
+    """The test images of the data with that digest on which these networks' masks differ most."""
+    return kdengine.mask_disagreements(_held, references)
+
+
+def families() -> dict[str, Family]:
+    """What can be compared: by data set and image size, shipped checkpoints and finished runs that segment it."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
+    methods = method_titles()
+    found: dict[str, Family] = {}
+    shipped = kdengine.shipped_families("segmentation")
+    for reference, about in kdengine.list_checkpoints().items():
+        if about["task"] != "segmentation":
+            continue
+        data, size = about["data"]["name"], about["input_size"]
+        family = found.setdefault(f"{data} {size}", Family(f"{titles.get(data, data)} (shipped)", data, size))
+        family.networks[reference] = Known(
+            f"{about['architecture']} · {methods[about['method']]}", reference, about["method"])
+        if reference == shipped[data]["teacher"]:
+            family.first = reference
+    for run in kdengine.list_runs():
+        if run["state"] != FINISHED or run["data"].get("task") != "segmentation":
+            continue
+        asked, size = run["configuration"], run["data"]["size"]
+        family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
+        when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
+        family.networks[run["id"]] = Known(
+            f"{asked['student']} · {methods[asked['method']]} · {when}", run["id"], asked["method"])
+        if run["teacher"]:
+            teacher = kdengine.teacher_of(run["id"], run)
+            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], teacher))
+            family.first = family.first or teacher
+    for family in found.values():
+        family.first = family.first or next(iter(family.networks))
+    return found
+
+
+def choose_networks(key: str, family: Family) -> list[str]:
+    """References, the teacher first."""
+    titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
+    names = list(titles)
+    first = st.selectbox("Teacher", names, index=names.index(family.first), key=f"{key} teacher", bind="query-params",
+                         format_func=titles.get, help="Any network that knows these classes.")
+    others = [each for each in names if each != first]
+    # The pair that tells the story: the same student with and without a teacher.
+    by_method = {family.networks[each].method: each for each in reversed(others)}
+    pair = [by_method[each] for each in ("none", "kd") if each in by_method]
+    usual = [*pair, *(each for each in others if each not in pair)][:2]
+    return [first, *st.multiselect("Students", others, default=usual, max_selections=MOST_STUDENTS,
+                                   key=f"{key} students", bind="query-params", placeholder="Choose one to four",
+                                   wrap=True, format_func=titles.get)]
+
+
+def openable(references: list[str], family: Family) -> list[str]:
+    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
+    kept: list[str] = []
+    for reference in references:
+        try:
+            classes = open_network(reference).classes
+        except KDError as error:
+            st.error(str(error))
+            if not kept:
+                return []
+            continue
+        if kept and classes != open_network(kept[0]).classes:
+            st.warning(f"{family.networks[reference].name} was trained on other classes and is left out.")
+        else:
+            kept.append(reference)
+    return kept
+
+
+def choose_picture(family: Family, references: list[str]) -> Picture | None:
+    """A test image or an upload; None where there is none yet."""
+    try:
+        held = open_data(family.data, family.size)
+    except KDError as error:
+        st.caption(f"The test images are not to be had: {error} Bring a picture of your own.")
+        return uploaded()
+    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="mask source", bind="query-params",
+                      label_visibility="collapsed")
+    return uploaded() if source == OWN_PICTURE else test_image(held, references)
+
+
+def test_image(held: Any, references: list[str]) -> Picture:
+    """A picture of the test split, by number."""
+    last = len(held.test) - 1
+    if st.session_state.get(IMAGE, 0) > last:
+        go(last)
+    index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, IMAGE)
+    any_one, dispute = st.columns([2, 3])
+    any_one.button("Random", on_click=go_anywhere, args=(last,), width="stretch", disabled=last == 0)
+    dispute.button("They disagree", on_click=go_to_dispute, args=(held, tuple(references)), width="stretch",
+                   disabled=len(references) < 2,
+                   help="The next of the tenth of the test images on which their masks differ most.")
+    image, truth = kdengine.masked_example(held, index)
+    key = f"{held.digest} {index}"
+    return Picture(key, image, drawn(key, image), truth)
+
+
+def go(index: int) -> None:
+    """To a test image, on the page and in its link."""
+    st.session_state[IMAGE] = index
+    st.query_params[IMAGE] = str(index)
+
+
+def go_anywhere(last: int) -> None:
+    """Another test image, by chance."""
+    step = random.randint(1, last)
+    go((st.session_state[IMAGE] + step) % (last + 1))
+
+
+def go_to_dispute(held: Any, references: tuple[str, ...]) -> None:
+    """The next test image that the networks answer very differently; after the last one, the first."""
+    try:
+        found = disputed(held.digest, references, held)
+    except KDError as error:
+        st.toast(str(error))
+        return
+    if not found:
+        st.toast("As far as their test results tell, they give every test image the same masks.")
+        return
+    later = [each for each in found if each > st.session_state[IMAGE]]
+    go((later or found)[0])
+
+
+def uploaded() -> Picture | None:
+    """A person's own picture; a bad file is told and gives None."""
+    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
+    if not file:
+        return None
+    content = file.getvalue()
+    try:
+        image = read(content)
+    except KDError as error:
+        st.error(str(error))
+        return None
+    key = hashlib.sha256(content).hexdigest()
+    return Picture(key, image, drawn(key, image))
+
+
+def choose_heat(stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
+    """What to explain and how: class (a name, or LARGEST), region, heat-map method, layer.
+
+    A layer is counted from the deepest, 1; 0 is the one each network would choose for itself.
+    """
+    methods = heat_map_methods()
+    what, where, how, depth = st.columns(4)
+    method = how.selectbox("Heat map", list(methods), key="method", bind="query-params",
+                           format_func=lambda each: methods[each]["title"],
+                           help="\n\n".join(f"**{each['title']}**: {each['summary']}" for each in methods.values()))
+    ignored = not methods[method]["uses_target"]
+    target = what.selectbox("Class", [LARGEST, *classes], key="mask class", bind="query-params", disabled=ignored,
+                            help="The largest thing is that of the truth, or else of the teacher's answer.")
+    region = where.selectbox("Region", [OWN, TRUTH, WHOLE], key="region", bind="query-params", disabled=ignored,
+                             help=REGION_HELP)
+    names = layer_names(stages)
+    layer = names.index(depth.selectbox("Layer", names, key="mask layer", bind="query-params",
+                                        help="Automatic is the deepest layer of at least 4 × 4 cells."))
+    return target, region, method, layer
+
+
+def layer_names(stages: list[tuple[str, ...]]) -> list[str]:
+    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
+    depths = range(1, 1 + min(len(each) for each in stages))
+    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
+    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
+
+
+def show(references: list[str], names: dict[str, str], picture: Picture) -> None:
+    """The picture, the truth and every network's answer beside each other, and what their colours mean."""
+    classes = open_network(references[0]).classes
+    colours = class_colours(classes)
+    what, strength = st.columns([3, 2], vertical_alignment="center")
+    view = what.segmented_control("Show", [ANSWERS, ERRORS, HEAT], default=ANSWERS, required=True, key="show",
+                                  bind="query-params", label_visibility="collapsed")
+    opacity = strength.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="mask opacity", bind="query-params") / 100
+    if view == ERRORS and picture.truth is None:
+        st.info("The truth of this picture is not known, so the answers themselves are shown.")
+        view = ANSWERS
+    answers = {each: answered(each, picture.key, picture.image, picture.truth) for each in references}
+    masks = {each: answer["mask"] for each, answer in answers.items()}
+    tiles, painted = [Tile("Picture", picture.shown, "The picture alone")], []
+    if picture.truth is not None:
+        painted.append(picture.truth)
+        tiles.append(Tile("Truth", picture.shown, "What each pixel is", opacity=opacity,
+                          mask=segmentation.painted(picture.truth, colours)))
+    if view == HEAT:
+        looks = look(masks, picture, opacity)
+    elif view == ERRORS:
+        looks = {each: {"alt": "where it is right and where it is wrong",
+                        "mask": segmentation.judged(mask, picture.truth)} for each, mask in masks.items()}
+    else:
+        painted.extend(masks.values())
+        looks = {each: {"alt": "what it takes each pixel for", "mask": segmentation.painted(mask, colours)}
+                 for each, mask in masks.items()}
+    for place, (reference, found) in enumerate(looks.items()):
+        scores = answers[reference]["scores"]
+        told = [f"mIoU here {comparison.percent(scores['miou'])}",
+                f"pixels right {comparison.percent(scores['pixel_accuracy'])}"] if scores else []
+        tiles.append(Tile(
+            "Student" if place else "Teacher", found.get("picture", picture.shown),
+            f"{names[reference]}: {found['alt']}", name=names[reference], colour=colour_of(place),
+            mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=told,
+            quiet=[*found.get("notes", []), *price(reference)]))
+    st.html(segmentation.tiles(tiles))
+    if view == ERRORS:
+        st.html(segmentation.legend(segmentation.RIGHT_WRONG, void=segmentation.has_void(picture.truth)))
+    else:
+        st.html(segmentation.legend({classes[each]: colours[each] for each in segmentation.present(painted)},
+                                    void=any(map(segmentation.has_void, painted))))
+    if view == HEAT:
+        st.caption("Violet is cold, yellow is hot. Each map is scaled by its own maximum: shapes can be compared, "
+                   "sizes cannot.")
+
+
+def colour_of(place: int) -> str:
+    """The teacher's colour, or that of a student by its place after it."""
+    return STUDENTS[place - 1] if place else TEACHER
+
+
+def price(reference: str) -> list[str]:
+    """What a network costs, as far as it was measured."""
+    known = measured(reference)
+    return [f"{segmentation.amount(known['parameters'])} parameters · {known['milliseconds']:.1f} ms"] if known else []
+
+
+def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, dict]:
+    """By network, what its tile shows: the picture with the heat map over it, the region's rim, and notes.
+
+    masks: the networks' answers by reference, the teacher's first.
+    """
+    networks = {each: open_network(each) for each in masks}
+    (first, *_), (known, *_) = networks.values(), masks.values()
+    stages = [tuple(stage.name for stage in network.stages) for network in networks.values()]
+    name, where, method, layer = choose_heat(stages, first.classes)
+    if where == TRUTH and picture.truth is None:
+        st.info("The truth of this picture is not known, so each network's own region is explained.")
+        where = OWN
+    if name == LARGEST:
+        target = segmentation.largest(known if picture.truth is None else picture.truth, first.classes)
+    else:
+        target = first.classes.index(name)
+    about = f"{first.classes[target]} · "
+    if not heat_map_methods()[method]["uses_target"]:
+        target, where, about = 0, WHOLE, ""
+    looks = {}
+    for own, (reference, mask) in zip(stages, masks.items(), strict=True):
+        region = {OWN: mask, TRUTH: picture.truth, WHOLE: None}[where]
+        region = None if region is None else segmentation.region_of(region, target)
+        if region is not None and not region.any():
+            whose = "The truth has" if where == TRUTH else "It sees"
+            looks[reference] = {"alt": "no heat map", "notes": [
+                f"{whose} no {first.classes[target]} here, so there is no region to explain."]}
+            continue
+        found = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None, picture.image,
+                       region)
+        looks[reference] = {
+            "alt": f"where it looks for {first.classes[target]}",
+            "picture": kdengine.overlay(picture.shown, found["heat"], opacity),
+            "rim": None if region is None else segmentation.outlined(region),
+            "notes": [about + map_note(found)],
+        }
+    return looks
+
+
+def map_note(found: dict) -> str:
+    """Where a map was taken and what to beware of."""
+    told = "{}, {} × {} cells".format(found["stage"], *found["size"])
+    if not any(map(any, found["heat"])):
+        return f"{told}: nothing here speaks for this class"
+    return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
+
+
+def show_classes(references: list[str], names: dict[str, str]) -> None:
+    """How well each class is found on the whole test split, as it was measured at the end of training."""
+    tested = {each: measured(each) for each in references}
+    counts = " or ".join(sorted({f"{about['test']['n']:,}" for about in tested.values() if about}))
+    st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU")
+    st.html(segmentation.legend({sentence(names[each], about): colour_of(place)
+                                 for place, (each, about) in enumerate(tested.items())}))
+    classes = open_network(references[0]).classes
+    st.altair_chart(charts.class_ious({names[each]: about["test"]["iou"] if about else [None] * len(classes)
+                                       for each, about in tested.items()}, classes), width="stretch")
+
+
+def sentence(name: str, about: dict | None) -> str:
+    """One network's mIoU in words."""
+    if about is None:
+        return f"{name}: no stored test results"
+    told, sure = f"{name}: mIoU {about['test']['miou']:.1%}", about["interval"]
+    return f"{told} ({sure.low:.1%} to {sure.high:.1%})" if sure else told
+
+
+def invite() -> None:
+    """What to do where there is no picture yet."""
+    with st.container(border=True):
+        st.subheader("Bring a picture")
+        st.markdown("Drop it into **Your picture** and see what the networks take each of its pixels for. It is "
+                    "stretched to the size they were trained on; they know only their own classes.")
+        st.markdown("**Nothing leaves this machine.** The picture is read by this program alone and is not kept.")
+
+
+def explain_absence() -> None:
+    """What to do where nothing segments yet."""
+    st.title("Segmentation")
+    st.info("There is no network here that segments. `make checkpoints` trains the shipped ones; or train one on the "
+            f"**Distill** page, with {MASKS}. Once finished it can be chosen here.")
+
+
+found = families()
+if not found:
+    explain_absence()
+    st.stop()
+choices, view = st.columns([1, 3], gap="large")
+with choices:
+    st.title("Segmentation")
+    titles = forms.told_apart({each: family.title for each, family in found.items()})
+    key = st.selectbox("Networks", list(found), key="mask family", bind="query-params", format_func=titles.get)
+    references = choose_networks(key, found[key])
+with view:
+    references = openable(references, found[key])
+if references:
+    with choices:
+        picture = choose_picture(found[key], references)
+    names = forms.told_apart({each: found[key].networks[each].name for each in references})
+    with view:
+        if picture:
+            try:
+                show(references, names, picture)
+            except KDError as error:
+                st.error(str(error))
+        else:
+            invite()
+        show_classes(references, names)

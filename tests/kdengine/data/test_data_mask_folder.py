@@ -1,0 +1,299 @@
+"""Folders of images and masks: what is read, what counts as no class, and a sentence for everything that can be wrong.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdengine import data
+from kdengine.data.cache import FOLDER
+from kdengine.errors import KDError
+from kdengine.signals import IGNORE
+
+
+def cached(root):
+    return sorted((root / FOLDER).glob("*"))
+
+
+def values(path):
+    """A mask's values as the file holds them: long [H, W]."""
+    return torch.from_numpy(np.array(Image.open(path)).astype(np.int64))
+
+
+def save_mask(place, array, mode=None):
+    Image.fromarray(np.asarray(array), mode).save(place)
+
+
+# --- end to end ---------------------------------------------------------------------------------------------------
+
+
+def test_three_splits(make_mask_folder, tmp_path):
+    place = make_mask_folder(train=5, val=2, test=3)
+    pets = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert (pets.name, pets.title, pets.task, pets.views) == ("folder:pets", "pets", "segmentation", "zoom+flip")
+    assert pets.classes == ("background", "cat", "dog")
+    assert [len(split) for split in (pets.train, pets.validation, pets.test)] == [5, 2, 3]
+    assert pets.train.target.dtype == torch.int16
+    for name, split in (("train", pets.train), ("val", pets.validation), ("test", pets.test)):
+        for number, (image, mask) in enumerate(zip(split.images, split.target, strict=True)):
+            pixels = np.array(Image.open(place / name / "images" / f"{number:03d}.png"))
+            assert torch.equal(image, torch.from_numpy(pixels).permute(2, 0, 1))
+            held = values(place / name / "masks" / f"{number:03d}.png")
+            assert torch.equal(mask.long(), torch.where(held == 255, IGNORE, held))
+    assert pets.facts().targets.shape == (5, 16, 16)
+    assert data.task_of("folder:pets", tmp_path) == "segmentation"
+
+
+@pytest.mark.parametrize("only", ["test", "val", "validation"])
+def test_the_only_other_split_is_test_and_a_tenth_of_train_selects(make_mask_folder, tmp_path, only):
+    make_mask_folder(train=20, **{only: 3})
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert [len(split) for split in (found.train, found.validation, found.test)] == [18, 2, 3]
+    both = torch.cat([found.train.images, found.validation.images])
+    assert len({image.numpy().tobytes() for image in both}) == 20
+
+
+def test_a_picture_is_stretched_whole_and_its_mask_keeps_its_values(make_mask_folder, tmp_path):
+    """Wide pictures: left half red, right half blue. Nothing is cut off, and a mask has no values in between."""
+    place = make_mask_folder(size=(16, 4), values=(0, 2), train=3, test=1)
+    halves = np.zeros((4, 16, 3), dtype=np.uint8)
+    halves[:, :8, 0], halves[:, 8:, 2] = 255, 255
+    for number in range(3):
+        Image.fromarray(halves).save(place / "train/images" / f"{number:03d}.png")
+    found = data.load("folder:pets", root=tmp_path, image_size=32)
+    assert found.train.images.shape[1:] == (3, 32, 32)
+    red, blue = found.train.images[:, 0], found.train.images[:, 2]
+    assert (red[:, :, :15] == 255).all() and (red[:, :, 17:] == 0).all()
+    assert (blue[:, :, :15] == 0).all() and (blue[:, :, 17:] == 255).all()
+    enlarged = values(place / "test/masks/000.png").repeat_interleave(8, 0).repeat_interleave(2, 1)
+    assert torch.equal(found.test.target[0].long(), enlarged)
+    smaller = data.load("folder:pets", root=tmp_path, image_size=8)
+    assert set(smaller.test.target.unique().tolist()) <= {0, 2}
+
+
+def test_where_no_size_is_asked_for_it_is_128(make_mask_folder, tmp_path):
+    make_mask_folder(train=2, test=1)
+    assert data.load("folder:pets", root=tmp_path).size == 128
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_an_image_may_be_of_another_kind_than_its_mask(make_mask_folder, tmp_path, suffix):
+    place = make_mask_folder(suffix=suffix, train=2, test=1)
+    for part in ("images", "masks"):
+        (place / "train" / part / ".DS_Store").write_bytes(b"nobody's data")
+        (place / "train" / part / "notes.txt").write_text("nor this")
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert len(found.train) + len(found.validation) == 2
+
+
+# --- class numbers ------------------------------------------------------------------------------------------------
+
+
+def test_a_number_without_a_name_is_no_class(make_mask_folder, tmp_path):
+    place = make_mask_folder(classes=("background", "", "  cat  ", ""), values=(0, 1, 2, 7, 255), train=3, test=2)
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert found.classes == ("background", "cat")  # empty lines are none
+    for number, mask in enumerate(found.test.target):
+        held = values(place / "test/masks" / f"{number:03d}.png")
+        assert torch.equal(mask.long(), torch.where(held < 2, held, IGNORE))
+
+
+def test_without_classes_txt_classes_are_called_by_their_numbers_up_to_the_largest_in_training(
+    make_mask_folder, tmp_path,
+):
+    place = make_mask_folder(classes=None, values=(0, 3, 255), train=4, test=2)
+    save_mask(place / "test/masks/000.png", np.full((16, 16), 4, dtype=np.uint8))
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert found.classes == ("class 0", "class 1", "class 2", "class 3")
+    assert (found.test.target[0] == IGNORE).all()  # a class that training does not have
+    assert set(found.test.target[1].unique().tolist()) == {IGNORE, 0, 3}
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "L", "I;16"])
+def test_a_mask_of_any_kind_of_one_channel_is_taken_by_its_values(make_mask_folder, tmp_path, mode):
+    place = make_mask_folder(classes=("background", "cat"), values=(0, 1), train=3, test=1)
+    held = values(place / "test/masks/000.png")
+    if mode == "P":  # a place in the palette, whatever its colour
+        image = Image.fromarray(held.numpy().astype(np.uint8)).convert("P")
+        image.putdata(held.flatten().tolist())
+        image.putpalette([200, 10, 10, 10, 200, 10])
+    elif mode == "1":
+        image = Image.fromarray(held.numpy().astype(bool))
+    else:
+        image = Image.fromarray(held.numpy().astype(np.uint16 if mode == "I;16" else np.uint8))
+    image.save(place / "test/masks/000.png")
+    assert Image.open(place / "test/masks/000.png").mode == mode
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert torch.equal(found.test.target[0].long(), held)
+
+
+def test_sixteen_bits_that_are_no_class_are_none(make_mask_folder, tmp_path):
+    place = make_mask_folder(train=3, test=1)
+    sixteen = np.zeros((16, 16), dtype=np.uint16)
+    sixteen[0], sixteen[1], sixteen[2], sixteen[3] = 2, 300, 40_000, 65_535
+    save_mask(place / "test/masks/000.png", sixteen)
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert found.test.target[0, :, 0].tolist() == [2, IGNORE, IGNORE, IGNORE, *[0] * 12]
+
+
+# --- part of it ---------------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_share_lies_in_a_larger(make_mask_folder, tmp_path):
+    make_mask_folder(train=40, val=1, test=1)
+    whole, half, tenth = (
+        data.load("folder:pets", root=tmp_path, image_size=16, share=share) for share in (1, 0.5, 0.1))
+    assert [len(each.train) for each in (whole, half, tenth)] == [40, 20, 4]
+    shown = [{image.numpy().tobytes() for image in each.train.images} for each in (whole, half, tenth)]
+    assert shown[2] < shown[1] < shown[0]
+    masks = {image.numpy().tobytes(): mask for image, mask in zip(whole.train.images, whole.train.target, strict=True)}
+    for image, mask in zip(tenth.train.images, tenth.train.target, strict=True):
+        assert torch.equal(mask, masks[image.numpy().tobytes()])
+    assert whole.digest == tenth.digest
+    assert len(tenth.test) == 1
+
+
+@pytest.mark.parametrize("asked", [{"labels_per_class": 2}, {"without_class": 1}])
+def test_what_needs_one_class_an_image_is_refused(make_mask_folder, tmp_path, asked):
+    make_mask_folder(train=4, test=1)
+    with pytest.raises(KDError, match=r"folder:pets has a mask for each image, not a label;.*Use share to"):
+        data.load("folder:pets", root=tmp_path, image_size=16, **asked)
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+def test_the_second_load_decodes_nothing(make_mask_folder, tmp_path, monkeypatch):
+    make_mask_folder(train=6, test=2)
+    first = data.load("folder:pets", root=tmp_path)
+    assert [path.suffix for path in cached(tmp_path)] == [".safetensors"]
+    for name in ("read_picture", "read_class_numbers"):
+        monkeypatch.setattr(f"kdengine.data.mask_folder.{name}", lambda path: pytest.fail(f"{path} was decoded"))
+    again = data.load("folder:pets", root=tmp_path)
+    assert (again.digest, again.classes) == (first.digest, first.classes)
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(again, name).images, getattr(first, name).images)
+        assert torch.equal(getattr(again, name).target, getattr(first, name).target)
+
+
+def test_a_changed_mask_name_or_size_is_another_key(make_mask_folder, tmp_path):
+    place = make_mask_folder(train=6, test=2)
+
+    def digest_after(change, size=16):
+        change()
+        return data.load("folder:pets", root=tmp_path, image_size=size).digest
+
+    digests = [
+        digest_after(lambda: None),
+        digest_after(lambda: save_mask(place / "test/masks/000.png", np.ones((16, 16), dtype=np.uint8))),
+        digest_after(lambda: (place / "classes.txt").write_text("background\ncat\nowl\n")),
+        digest_after(lambda: (place / "classes.txt").write_text("background\ncat\n")),
+        digest_after(lambda: None, size=24),
+    ]
+    assert len(set(digests)) == len(cached(tmp_path)) == 5
+
+
+# --- what there is ------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_folder_in_the_root_is_described(make_mask_folder, make_folder, tmp_path):
+    place = make_mask_folder("pets", train=1, test=1)
+    make_mask_folder("unnamed", classes=None, train=1, test=1)
+    make_folder("flowers", train={"a": 1, "b": 1}, test={"a": 1})
+    rows = {row["name"]: row for row in data.describe(tmp_path)}
+    pets = rows["folder:pets"]
+    assert (pets["task"], pets["views"], pets["classes"], pets["found"]) == (
+        "segmentation", "zoom+flip", 3, str(place))
+    assert rows["folder:unnamed"]["classes"] is None  # only its masks would tell
+    assert (rows["folder:flowers"]["task"], rows["folder:flowers"]["views"]) == ("classification", "crop+flip")
+
+
+def test_a_classes_txt_that_cannot_be_used_hides_no_other_data_set(make_mask_folder, tmp_path):
+    (make_mask_folder("pets", train=1, test=1) / "classes.txt").write_text("only one\n")
+    (make_mask_folder("more", train=1, test=1) / "classes.txt").write_bytes(b"\xff\xfe\x00")
+    rows = {row["name"]: row for row in data.describe(tmp_path)}
+    assert [rows[f"folder:{name}"]["classes"] for name in ("more", "pets")] == [None, None]
+
+
+def test_every_data_set_has_one_task(make_mask_folder, make_folder, tmp_path):
+    make_mask_folder("pets", train=1, test=1)
+    make_folder("flowers", train={"a": 1, "b": 1}, test={"a": 1})
+    tasks = {name: data.task_of(name, tmp_path) for name in (*data.SOURCES, "folder:pets", "folder:flowers")
+             if name != "folder"}
+    segmenting = {"shapes_segmentation", "voc2012", "oxford_pet", "folder:pets"}
+    assert {name for name, task in tasks.items() if task == "segmentation"} == segmenting
+    assert set(tasks.values()) == {"segmentation", "classification"}
+    with pytest.raises(KDError, match="There is no folder 'nowhere'"):
+        data.task_of("folder:nowhere", tmp_path)
+    with pytest.raises(KDError, match="Unknown data set 'pets'"):
+        data.task_of("pets", tmp_path)
+
+
+# --- what can be wrong --------------------------------------------------------------------------------------------
+
+
+def write(name, content):
+    return lambda place: (place / name).write_bytes(content)
+
+
+def remove(name):
+    return lambda place: (place / name).unlink()
+
+
+def save(name, array):
+    return lambda place: save_mask(place / name, array)
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (remove("train/masks/001.png"), r"train: '001' is in only one of images and masks, as are 0 others\."),
+    (remove("test/images/000.png"), r"test: '000' is in only one of images and masks"),
+    (save("train/masks/002.png", np.zeros((16, 15), dtype=np.uint8)),
+     r"002\.png is 15 x 16 pixels, its image 16 x 16; a mask has its image's size\."),
+    (save("test/masks/000.png", np.zeros((16, 16, 3), dtype=np.uint8)),
+     r"test/masks/000\.png has colours \(mode RGB\); a mask has one channel"),
+    (write("test/masks/000.png", b"no picture"), r"test/masks/000\.png is not a picture"),
+    (lambda place: os.truncate(place / "train/masks/001.png", 60), r"train/masks/001\.png is damaged or cut short"),
+    (write("train/images/001.png", b""), r"train/images/001\.png is empty"),
+    (write("classes.txt", b""), r"classes\.txt names 0 different classes in 0 lines; at least 2"),
+    (write("classes.txt", b"cat\n"), r"classes\.txt names 1 different classes in 1 lines"),
+    (write("classes.txt", b"cat\ndog\ncat\n"), r"classes\.txt names 2 different classes in 3 lines.*each once"),
+    (write("classes.txt", b"\xff\xfe\x00cat"), r"classes\.txt cannot be read as text"),
+])
+def test_what_is_wrong_is_named(make_mask_folder, tmp_path, change, told):
+    change(make_mask_folder(train=4, test=2))
+    with pytest.raises(KDError, match=told):
+        data.load("folder:pets", root=tmp_path, image_size=16)
+    assert cached(tmp_path) == []
+
+
+@pytest.mark.parametrize("held", [(0, 255), (0,), (255,)])
+def test_masks_with_only_one_number_have_no_classes(make_mask_folder, tmp_path, held):
+    make_mask_folder(classes=None, values=held, train=4, test=2)
+    with pytest.raises(KDError, match=r"The training masks hold only one class number; at least 2 are needed"):
+        data.load("folder:pets", root=tmp_path, image_size=16)
+
+
+def test_a_split_without_masks_says_how_a_split_lies(make_mask_folder, tmp_path):
+    place = make_mask_folder(train=4, test=2)
+    for path in (place / "test/masks").iterdir():
+        path.unlink()
+    (place / "test/masks").rmdir()
+    with pytest.raises(KDError, match=r"test has no folder masks\. A mask folder holds images/<name> and masks/<name>"):
+        data.load("folder:pets", root=tmp_path)
+
+
+def test_a_split_without_images_is_named(make_mask_folder, tmp_path):
+    make_mask_folder(train=4, test=0)
+    with pytest.raises(KDError, match=r"test/images has no images"):
+        data.load("folder:pets", root=tmp_path)
+
+
+def test_one_training_image_leaves_nothing_to_select_by(make_mask_folder, tmp_path):
+    make_mask_folder(train=1, test=1)
+    with pytest.raises(KDError, match="too few to hold a validation split out of"):
+        data.load("folder:pets", root=tmp_path, image_size=16)

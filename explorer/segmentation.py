@@ -35,11 +35,11 @@ _TALLEST = 20
 
 _STYLE = """<style>
 .segments { display: grid; gap: 0 .75rem; grid-template-columns: repeat(var(--columns), minmax(0, 15rem)); }
-/* Titles of one line and of two take the same room, so that the pictures stand in a row. */
+/* Titles of one line and of three take the same room, so that the pictures stand in a row. */
 .segments figure { display: grid; grid-row: span 4; grid-template-rows: subgrid; margin: 0; font-size: .875rem;
   line-height: 1.4; }
 .segments .role { font-weight: 600; font-size: .95rem; }
-.segments .name { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.segments .name { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; }
 .segments .picture { position: relative; margin: .3rem 0; border-radius: 4px; overflow: hidden; }
 .segments .picture img { position: absolute; inset: 0; width: 100%; height: 100%; max-width: none; }
 .segments .mask { image-rendering: pixelated; }

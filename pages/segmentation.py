@@ -25,7 +25,11 @@ LARGEST = "the largest thing"
 OWN, TRUTH, WHOLE = "each one's own answer", "the truth", "the whole picture"
 MOST_STUDENTS = 4
 REGION_HELP = "The map takes apart the sum of the class's scores over its pixels there. A white rim shows them."
-MASKS = "a data set of masks, such as *Shapes, pixel by pixel*"
+IOU_HELP = (
+    "IoU, intersection over union: of the pixels that are of a class or were taken for it, the share that is both. "
+    "mIoU is the mean over the classes. The interval says what other images of the same kind would change, not another "
+    "seed."
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,6 @@ class Known:
     """A network as the page speaks of it."""
 
     name: str
-    note: str
     method: str | None = None
 
 
@@ -59,10 +62,9 @@ class Picture:
 
 
 @st.cache_data(max_entries=1)
-def method_titles() -> dict[str | None, str]:
-    """What the methods are called on screen; an imported checkpoint has none."""
-    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
-    return titles | {"none": "labels alone", None: "imported"}
+def method_titles() -> dict[str, str]:
+    """What the methods are called on screen."""
+    return {each["name"]: each["title"] for each in kdengine.list_methods()} | {"none": "labels alone"}
 
 
 @st.cache_data(max_entries=1)
@@ -126,16 +128,16 @@ def families() -> dict[str, Family]:
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     methods = method_titles()
     found: dict[str, Family] = {}
-    shipped = kdengine.shipped_families("segmentation")
-    for reference, about in kdengine.list_checkpoints().items():
-        if about["task"] != "segmentation":
-            continue
-        data, size = about["data"]["name"], about["input_size"]
-        family = found.setdefault(f"{data} {size}", Family(f"{titles.get(data, data)} (shipped)", data, size))
-        family.networks[reference] = Known(
-            f"{about['architecture']} · {methods[about['method']]}", reference, about["method"])
-        if reference == shipped[data]["teacher"]:
-            family.first = reference
+    shipped, checkpoints = kdengine.shipped_families("segmentation"), kdengine.list_checkpoints()
+    for data, known in shipped.items():
+        references = [each for each in (known["teacher"], *known["students"]) if each in checkpoints]
+        for reference in references:
+            about, size = checkpoints[reference], checkpoints[reference]["input_size"]
+            family = found.setdefault(f"{data} {size}", Family(f"{titles.get(data, data)} (shipped)", data, size))
+            name = f"{about['architecture']} · {shortened(reference, references)}"
+            family.networks[reference] = Known(name, about["method"])
+    for family in found.values():
+        family.first = next(iter(family.networks))  # its teacher, where it has one
     for run in kdengine.list_runs():
         if run["state"] != FINISHED or run["data"].get("task") != "segmentation":
             continue
@@ -143,14 +145,23 @@ def families() -> dict[str, Family]:
         family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
         family.networks[run["id"]] = Known(
-            f"{asked['student']} · {methods[asked['method']]} · {when}", run["id"], asked["method"])
+            f"{asked['student']} · {methods[asked['method']]} · {when}", asked["method"])
         if run["teacher"]:
             teacher = kdengine.teacher_of(run["id"], run)
-            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], teacher))
+            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"]))
             family.first = family.first or teacher
     for family in found.values():
         family.first = family.first or next(iter(family.networks))
     return found
+
+
+def shortened(name: str, among: list[str]) -> str:
+    """A checkpoint's name without the words that all those names begin with; its last word stays."""
+    words = [each.split("-")[:-1] for each in among]
+    shared = 0
+    while all(each[shared:shared + 1] == words[0][shared:shared + 1] != [] for each in words):
+        shared += 1
+    return "-".join(name.split("-")[shared:])
 
 
 def choose_networks(key: str, family: Family) -> list[str]:
@@ -312,13 +323,10 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
         looks = {each: {"alt": "what it takes each pixel for", "mask": segmentation.painted(mask, colours)}
                  for each, mask in masks.items()}
     for place, (reference, found) in enumerate(looks.items()):
-        scores = answers[reference]["scores"]
-        told = [f"mIoU here {comparison.percent(scores['miou'])}",
-                f"pixels right {comparison.percent(scores['pixel_accuracy'])}"] if scores else []
         tiles.append(Tile(
             "Student" if place else "Teacher", found.get("picture", picture.shown),
             f"{names[reference]}: {found['alt']}", name=names[reference], colour=colour_of(place),
-            mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=told,
+            mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=quality(answers[reference]["scores"]),
             quiet=[*found.get("notes", []), *price(reference)]))
     st.html(segmentation.tiles(tiles))
     if view == ERRORS:
@@ -329,6 +337,12 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
     if view == HEAT:
         st.caption("Violet is cold, yellow is hot. Each map is scaled by its own maximum: shapes can be compared, "
                    "sizes cannot.")
+
+
+def quality(scores: dict | None) -> list[str]:
+    """How good an answer is to this picture, where the truth is known."""
+    return [] if scores is None else [f"mIoU here {comparison.percent(scores['miou'])}",
+                                      f"pixels right {comparison.percent(scores['pixel_accuracy'])}"]
 
 
 def colour_of(place: int) -> str:
@@ -393,7 +407,11 @@ def show_classes(references: list[str], names: dict[str, str]) -> None:
     """How well each class is found on the whole test split, as it was measured at the end of training."""
     tested = {each: measured(each) for each in references}
     counts = " or ".join(sorted({f"{about['test']['n']:,}" for about in tested.values() if about}))
-    st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU")
+    if not counts:
+        st.caption("No test results of these networks are stored.")
+        return
+    st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU",
+                help=IOU_HELP)
     st.html(segmentation.legend({sentence(names[each], about): colour_of(place)
                                  for place, (each, about) in enumerate(tested.items())}))
     classes = open_network(references[0]).classes
@@ -422,7 +440,8 @@ def explain_absence() -> None:
     """What to do where nothing segments yet."""
     st.title("Segmentation")
     st.info("There is no network here that segments. `make checkpoints` trains the shipped ones; or train one on the "
-            f"**Distill** page, with {MASKS}. Once finished it can be chosen here.")
+            "**Distill** page, with a data set of masks, such as *Shapes, pixel by pixel*. Once finished it can be "
+            "chosen here.")
 
 
 found = families()

@@ -90,14 +90,24 @@ def test_disagreements_are_where_any_network_differs_at_its_own_input_size():
 # -- a class for every pixel -----------------------------------------------------------------------------------------
 
 
-def test_a_mask_is_of_the_whole_picture_stretched_to_the_network(picture):
+@pytest.fixture
+def wide():
+    """Blots of any colour, so that its middle is not the whole."""
+    blots = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return Image.fromarray(blots).resize((60, 40), Image.Resampling.NEAREST)
+
+
+def test_a_mask_is_of_the_whole_picture_stretched_to_the_network(wide):
     network = segmenter().eval()
-    mask = kdengine.segment(network, picture)
-    stretched = torch.from_numpy(np.array(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
+    with torch.no_grad():
+        network.net[-1].bias.copy_(-network(torch.rand(8, 3, SIZE, SIZE)).mean(dim=(0, 2, 3)))  # no class by habit
+    mask = kdengine.segment(network, wide)
+    stretched = torch.from_numpy(np.array(wide.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
     with torch.no_grad():
         logits = network(stretched.permute(2, 0, 1)[None].float() / 255)
     assert mask.dtype == np.int16
     assert mask.tolist() == logits[0].argmax(dim=0).tolist()
+    assert len(np.unique(mask)) > 1
 
 
 def test_a_network_that_classifies_has_no_mask(network, picture):
@@ -105,19 +115,19 @@ def test_a_network_that_classifies_has_no_mask(network, picture):
         kdengine.segment(network, picture)
 
 
-def test_a_region_s_map_lies_over_the_whole_picture(picture):
+def test_a_region_s_map_lies_over_the_whole_picture(wide):
     network = segmenter().eval()
     region = np.zeros((SIZE, SIZE), dtype=bool)
     region[2:5, 1:7] = True
-    found = kdengine.heat_map(network, picture, 1, stage="stage1", region=region)
-    stretched = data.picture_tensor(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    found = kdengine.heat_map(network, wide, 1, stage="stage1", region=region)
+    stretched = data.picture_tensor(wide.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
     expected = explain.heat_map(network, stretched[None].float() / 255, [1], stage="stage1",
                                 region=torch.from_numpy(region)[None])
     assert found["heat"] == expected[0].tolist()
-    assert found["heat"] != kdengine.heat_map(network, picture, 1, stage="stage1")["heat"]
+    assert found["heat"] != kdengine.heat_map(network, wide, 1, stage="stage1")["heat"]
     assert found["input"].size == (SIZE, SIZE)
     with pytest.raises(KDError, match="holds no pixel"):
-        kdengine.heat_map(network, picture, 1, region=np.zeros((SIZE, SIZE), dtype=bool))
+        kdengine.heat_map(network, wide, 1, region=np.zeros((SIZE, SIZE), dtype=bool))
 
 
 def test_a_masked_example_is_the_test_picture_and_its_mask_and_changing_them_changes_nothing():

@@ -4,42 +4,25 @@ import dataclasses
 import json
 import threading
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from kdengine import checkpoints, data, evaluation, metrics, models, records, results, runs, worker
 from kdengine.__main__ import main
 from kdengine.records import Configuration
+from tests.kdengine import tiny
 
-CLASSES = ("red", "green", "blue")
-SIZE = 32
+CLASSES, SIZE = tiny.TILES, tiny.TILED_SIZE
 SMALL = {"data": "folder:tiles", "student": "fpn_tiny", "image_size": SIZE, "epochs": 2, "batch_size": 8,
          "precision": "float32", "threads": 1}
-
-
-def write_tiles(root, **counts):
-    """A mask folder of 8x8 tiles: each brightest in the channel its mask names, a few pixels without a class."""
-    generator = np.random.default_rng(0)
-    for split, count in counts.items():
-        for part in ("images", "masks"):
-            (root / split / part).mkdir(parents=True)
-        for number in range(count):
-            mask = generator.integers(0, 3, (4, 4)).repeat(8, 0).repeat(8, 1)
-            image = generator.integers(0, 120, (SIZE, SIZE, 3)) + 120 * np.eye(3, dtype=np.int64)[mask]
-            mask[generator.random((SIZE, SIZE)) < 0.05] = 255
-            Image.fromarray(image.astype(np.uint8)).save(root / split / "images" / f"{number}.png")
-            Image.fromarray(mask.astype(np.uint8)).save(root / split / "masks" / f"{number}.png")
-    (root / "classes.txt").write_text("\n".join(CLASSES))
 
 
 @pytest.fixture(autouse=True)
 def tiles(tmp_path, monkeypatch):
     """The folder in the data root; submitted runs wait, the test is their worker."""
     monkeypatch.setattr(runs, "_launch", lambda ids: None)
-    write_tiles(tmp_path / "data" / "tiles", train=20, val=4, test=6)
+    tiny.write_tiles(tmp_path / "data" / "tiles", train=20, val=4, test=6)
 
 
 def configuration(method="none", **given):

@@ -1,6 +1,8 @@
 """Networks and data so small that training them takes no time."""
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from kdengine.models.network import Network
@@ -8,6 +10,8 @@ from kdengine.signals import IGNORE, Stage
 from kdengine.views import Split
 
 SIZE = 8
+TILES, TILED_SIZE = ("red", "green", "blue"), 32
+"""The classes of `write_tiles`, and how large its pictures are."""
 
 
 def net(classes, width=4, dropout=0.0):
@@ -61,3 +65,19 @@ def split(count=37, unlabelled=0, seed=0):
     images[torch.arange(count), target] += 100
     target[count - unlabelled:] = IGNORE
     return Split(images.to(torch.uint8), target)
+
+
+def write_tiles(root, **counts):
+    """A folder of pictures in 8x8 tiles with masks: each brightest in the channel its mask names, some pixels of none.
+    """
+    generator = np.random.default_rng(0)
+    for name, count in counts.items():
+        for part in ("images", "masks"):
+            (root / name / part).mkdir(parents=True)
+        for number in range(count):
+            mask = generator.integers(0, 3, (4, 4)).repeat(8, 0).repeat(8, 1)
+            image = generator.integers(0, 120, (TILED_SIZE, TILED_SIZE, 3)) + 120 * np.eye(3, dtype=np.int64)[mask]
+            mask[generator.random(mask.shape) < 0.05] = 255
+            for part, held in (("images", image), ("masks", mask)):
+                Image.fromarray(held.astype(np.uint8)).save(root / name / part / f"{number}.png")
+    (root / "classes.txt").write_text("\n".join(TILES))

@@ -268,8 +268,7 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
     assert spec["encoding"]["x"]["scale"]["domain"] == list(NAMES)
     red = sum(6 * width for width in widths())
     right = COUNT * 240 - red - 16 * (COUNT - 1)
-    expected = {"labels alone · blocks-teacher": (1, 1, 1), "labels alone · blocks-none": (1, 0, 0),
-                "Logit matching": (1, 1, 1)}
+    expected = {"teacher": (1, 1, 1), "none": (1, 0, 0), "kd": (1, 1, 1)}
     assert bars == {(f"by_colour:network · {name}", each): iou for name, ious in expected.items()
                     for each, iou in zip(NAMES, ious, strict=True)}
     words = legend(at)[-1]
@@ -287,8 +286,14 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
 def test_a_network_whose_test_is_not_stored_is_shown_and_said_to_have_none(shipped):
     (shipped / "records" / "blocks-kd" / "record.json").unlink()
     at = opened()
-    assert legend(at)[-1][2] == "by_colour:network · Logit matching: no stored test results"
+    assert legend(at)[-1][2] == "by_colour:network · kd: no stored test results"
     assert figures(at)[4]["lines"] == ["mIoU here 100.0%", "pixels right 100.0%"]
+    for name in ("blocks-teacher", "blocks-none"):
+        (shipped / "records" / name / "record.json").unlink()
+    st.cache_data.clear()
+    at = opened()
+    assert at.caption[-1].value == "No test results of these networks are stored."
+    assert len(legend(at)) == 1 and not at.get("vega_lite_chart")
 
 
 def test_without_a_network_it_says_how_to_get_one(shipped):
@@ -325,6 +330,23 @@ def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeyp
     assert figures(at)[3]["title"][1].startswith("fpn_tiny · Logit matching · ")
 
 
+@pytest.mark.parametrize("names", [
+    {"scene-teacher": "teacher", "scene-response-based": "response-based", "scene-none": "none"},
+    {"scene-teacher": "teacher"},
+    {"teacher": "teacher", "scene-kd": "scene-kd"},
+    {"a-b": "b", "a-b-c": "b-c"},
+], ids=["shared word", "one alone", "nothing shared", "one within another"])
+def test_a_shipped_network_is_called_by_what_sets_its_name_apart(shipped, names):
+    for file in shipped.glob("*.safetensors"):
+        file.unlink()
+    for name in names:
+        checkpoints.save(models.build("by_colour:network", NAMES), shipped / f"{name}.safetensors", method="combined",
+                         hyperparameters={}, data={"name": "blocks", "labels_per_class": None},
+                         scores={"validation": {"miou": 0.5 + ("teacher" in name)}})
+    options = opened().selectbox(key="blocks 16 teacher").options
+    assert sorted(options) == sorted(f"by_colour:network · {short}" for short in names.values())
+
+
 def test_networks_of_another_image_size_are_a_family_of_their_own(shipped, held):
     run = models.build("by_colour:network", NAMES, input_size=24)
     checkpoints.save(run, shipped / "blocks-large.safetensors", method="kd", hyperparameters={},
@@ -357,7 +379,7 @@ def test_networks_of_other_classes_are_left_out(shipped, held):
     checkpoints.save(network, shipped / "blocks-kd.safetensors", method="kd", hyperparameters={},
                      data={"name": "blocks", "labels_per_class": None}, scores={"validation": {"miou": 0.5}})
     at = opened()
-    assert at.warning[0].value == "by_colour:network · Logit matching was trained on other classes and is left out."
+    assert at.warning[0].value == "by_colour:network · kd was trained on other classes and is left out."
     assert len(figures(at)) == 4
 
 
@@ -568,10 +590,15 @@ def test_without_the_data_a_picture_of_ones_own_is_asked_for(shipped, monkeypatc
 
 
 def wide():
-    """80 x 40: the left half red, the right one blue."""
+    """80 x 40: the left quarter red, the rest blue."""
     picture = Image.new("RGB", (80, 40), (255, 0, 0))
-    picture.paste((0, 0, 255), (40, 0, 80, 40))
+    picture.paste((0, 0, 255), (20, 0, 80, 40))
     return picture
+
+
+def stretched():
+    """What it is, as a network that takes it whole sees it."""
+    return np.repeat([[1] * 4 + [2] * 12], SIZE, axis=0)
 
 
 def with_picture(content, **query):
@@ -584,9 +611,8 @@ def with_picture(content, **query):
 def test_a_picture_of_ones_own_is_answered_whole_and_in_its_own_shape(shipped):
     at = with_picture(encoded(wide(), "PNG"))
     _, teacher, none, _ = figures(at)
-    halves = np.repeat([[1] * 8 + [2] * 8], SIZE, axis=0)
-    np.testing.assert_array_equal(layer(teacher), painted(halves))
-    np.testing.assert_array_equal(layer(none), painted(3 - halves))
+    np.testing.assert_array_equal(layer(teacher), painted(stretched()))
+    np.testing.assert_array_equal(layer(none), painted(3 - stretched()))
     (body,) = [each.proto.body for each in at.get("html") if "<figure" in each.proto.body]
     assert body.count("aspect-ratio: 480 / 240") == 4
     assert teacher["lines"] == ["2.8 M parameters · 1.2 ms"]  # nobody knows the truth
@@ -602,9 +628,8 @@ def test_errors_of_a_picture_without_truth_are_not_made_up(shipped):
 def test_the_region_of_a_picture_without_truth_is_each_network_s_own(shipped, asked):
     at = with_picture(encoded(wide(), "PNG"), show="Heat maps", region="the truth")
     assert "truth of this picture is not known" in at.info[0].value
-    halves = np.repeat([[True] * 8 + [False] * 8], SIZE, axis=0)
-    np.testing.assert_array_equal(asked[0][1], halves)  # equal halves: the first class is the largest
-    np.testing.assert_array_equal(asked[1][1], ~halves)
+    np.testing.assert_array_equal(asked[0][1], stretched() == 2)  # the largest
+    np.testing.assert_array_equal(asked[1][1], stretched() == 1)
 
 
 def test_the_same_picture_under_another_name_costs_nothing(shipped, calls):

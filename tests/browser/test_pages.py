@@ -47,6 +47,7 @@ def test_a_run_is_started_watched_and_found_in_the_results(page):
     expect(page.get_by_text(re.compile("Teacher digits-teacher .* test images right"))).to_be_visible()
     run = page.get_by_text("Test accuracy").first
     expect(run).to_contain_text("%")
+    settle(page)  # the page draws itself anew once a group has ended: a click meanwhile would be lost
     page.get_by_role("link", name="Results").click()
     expect(page.get_by_role("heading", name="Results", level=1)).to_be_visible()
     settle(page)

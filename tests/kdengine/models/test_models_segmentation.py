@@ -11,6 +11,7 @@ from torchvision.models import get_model, get_model_weights
 from kdengine import models
 from kdengine.errors import KDError
 from kdengine.models import MODELS, efficientnet_lite
+from kdengine.models.fpn import EverySecond
 
 CLASSES = tuple("abcdefghijk")
 SEGMENTING = [name for name, each in MODELS.items() if each.task == "segmentation"]
@@ -260,3 +261,19 @@ def test_without_a_network_the_download_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(KDError, match=r"fcn_resnet50 \(142 MB\).*no route to host.*fpn_efficientnet_lite2 for segm"):
         models.build("fcn_resnet50", CLASSES, start=True)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_every_second_position_is_a_convolution_of_stride_2(size):
+    ours = EverySecond(8, 16)
+    theirs = torch.nn.Conv2d(8, 16, 1, stride=2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    maps = torch.rand(2, 8, size, size)
+    torch.testing.assert_close(ours(maps), theirs(maps))
+
+
+def test_a_step_on_larger_pictures_ends(size=96):
+    network = models.build("fpn_tiny", CLASSES, input_size=size).to(memory_format=torch.channels_last)
+    images = torch.rand(16, 3, size, size).contiguous(memory_format=torch.channels_last)
+    F.cross_entropy(network(images), torch.zeros(16, size, size, dtype=torch.long)).backward()
+    assert all(each.grad.isfinite().all() for each in network.parameters())

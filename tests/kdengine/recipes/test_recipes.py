@@ -29,6 +29,34 @@ def by_label(plan):
     return {part.label: part.configuration for part in plan.parts}
 
 
+def test_a_student_can_be_left_out_by_its_label():
+    asked = recipes.plan("segmentation_kd", skip="Combined")
+    assert [part.label for part in asked.parts] == [
+        "Teacher", "Independent student", "Response-based", "Feature-based"]
+    assert asked.arguments[-2:] == ["--skip", "Combined"]
+    assert _parser().parse_args(["recipe", "segmentation_kd", "--skip-combined"]).skip == "Combined"
+
+
+@pytest.mark.parametrize("label", ["Teacher", "Nobody"])
+def test_only_a_student_can_be_left_out(label):
+    with pytest.raises(KDError, match=f"student to skip '{label}'.*Feature-based"):
+        _ = recipes.plan("segmentation_kd", skip=label).parts
+
+
+def test_a_plan_s_image_size_is_that_of_every_network():
+    asked = recipes.plan("segmentation_kd", "lab", image_size=128)
+    assert {part.configuration.image_size for part in asked.parts} == {128}
+    assert asked.arguments[-2:] == ["--image-size", "128"]
+
+
+def test_a_teacher_in_another_s_place_starts_from_published_weights_where_it_has_any():
+    pretrained = {
+        name: recipes.plan("segmentation_kd", "lab", teacher=name).parts[0].configuration.pretrained
+        for name in ("fpn_efficientnet_lite2", "deeplabv3_resnet50", "fpn_large")
+    }
+    assert pretrained == {"fpn_efficientnet_lite2": True, "deeplabv3_resnet50": True, "fpn_large": False}
+
+
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_every_recipe_can_be_run_at_every_scale(name, scale):
     parts = RECIPES[name].parts(scale)

@@ -1,7 +1,6 @@
 """Compare: what several networks answer to one picture, where they look, and how far they agree."""
 
 import hashlib
-import random
 import re
 import time
 from dataclasses import dataclass, field
@@ -12,20 +11,29 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import comparison, forms, objects
+from explorer import choosing, comparison, forms, objects
+from explorer.choosing import (
+    KINDS,
+    OWN_PICTURE,
+    SCALED,
+    TEST_IMAGE,
+    heat_map_methods,
+    layer_names,
+    method_titles,
+    openable,
+    read,
+    summaries,
+    telling_pair,
+)
 from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
 from kdengine import KDError, charts
 from kdengine.records import FINISHED
 
-KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
-TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
-MOST_STUDENTS = 4
 DOWNLOAD = "the **Distill** page fetches them"
 OBJECT_IMAGES = 200
 MEASURES = {"pointing": "Pointing game: hottest point in the box", "inside": "Share of the heat in the box"}
-SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
 
 
 @dataclass(frozen=True)
@@ -62,25 +70,6 @@ class Picture:
     truth: int | None
     index: int | None = None
     """Its number among the test images, None where it is none of them."""
-
-
-@st.cache_data(max_entries=1)
-def method_titles() -> dict[str | None, str]:
-    """What the methods are called on screen; an imported checkpoint has none."""
-    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
-    return titles | {"none": "labels alone", None: "imported"}
-
-
-@st.cache_data(max_entries=1)
-def heat_map_methods() -> dict[str, dict]:
-    """The heat-map methods by name."""
-    return {each["name"]: each for each in kdengine.list_heat_maps()}
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
-def read(content: bytes) -> Image.Image:
-    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
-    return kdengine.read_picture(content)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -168,17 +157,10 @@ def choose_networks(key: str, family: Family) -> list[str]:
         st.caption(family.about)
         return list(family.networks)
     titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
-    names = list(titles)
-    first = st.selectbox(family.first_role, names, index=names.index(family.first), key=f"{key} teacher",
-                         bind="query-params", format_func=titles.get,
-                         help="Any network that knows these classes; the others are held against it.")
-    others = [each for each in names if each != first]
-    # The pair that tells the story: the same student with and without a teacher.
-    by_method = {family.networks[each].method: each for each in reversed(others)}
-    pair = [by_method[each] for each in ("none", "kd") if each in by_method]
-    return [first, *st.multiselect("Students", others, default=pair or others[:2], max_selections=MOST_STUDENTS,
-                                   key=f"{key} students", bind="query-params", placeholder="Choose one to four",
-                                   wrap=True, format_func=titles.get)]
+    methods = {reference: known.method for reference, known in family.networks.items()}
+    return choosing.choose_networks(
+        key, titles, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
+        help="Any network that knows these classes; the others are held against it.")
 
 
 def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
@@ -204,8 +186,7 @@ def test_image(data: str, references: list[str]) -> Picture | None:
         st.error(str(error))
         return None
     last = len(held.test) - 1
-    if st.session_state.get("image", 0) > last:
-        go(last)
+    choosing.within(last, "image")
     thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
     with number:
         index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, "image")
@@ -213,37 +194,11 @@ def test_image(data: str, references: list[str]) -> Picture | None:
     key = f"{held.digest} {index}"
     inside = centre(key, image)
     thumbnail.image(inside, f"Truth: {held.classes[truth]}", width=76, alt="The picture alone")
-    any_one, dispute = st.columns([2, 3])
-    any_one.button("Random", on_click=go_anywhere, args=(last,), width="stretch", disabled=last == 0)
-    dispute.button("They disagree", on_click=go_to_dispute, args=(data, tuple(references)), width="stretch",
-                   disabled=len(references) < 2, help="The next test image that they do not answer alike.")
+    choosing.other_images(
+        last, "image", lambda: disputed(data, tuple(references)), disabled=len(references) < 2,
+        help="The next test image that they do not answer alike.",
+        none="They name the same class for every test image.")
     return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
-
-
-def go(index: int) -> None:
-    """To a test image, on the page and in its link."""
-    st.session_state["image"] = index
-    st.query_params["image"] = str(index)
-
-
-def go_anywhere(last: int) -> None:
-    """Another test image, by chance."""
-    step = random.randint(1, last)
-    go((st.session_state["image"] + step) % (last + 1))
-
-
-def go_to_dispute(data: str, references: tuple[str, ...]) -> None:
-    """The next test image that the networks do not answer alike; after the last one, the first."""
-    try:
-        found = disputed(data, references)
-    except KDError as error:
-        st.toast(str(error))
-        return
-    if not found:
-        st.toast("They name the same class for every test image.")
-        return
-    later = [each for each in found if each > st.session_state["image"]]
-    go((later or found)[0])
 
 
 def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | None = None) -> Picture | None:
@@ -306,18 +261,6 @@ def choose_map(family: Family, stages: list[tuple[str, ...]], classes: tuple[str
                                 format_func=lambda each: classes[each], label_visibility="collapsed")
     opacity = strength.slider("Opacity", 0, 100, 50, 5, format="%d%%", key="opacity", bind="query-params")
     return method, layer, target, chosen, opacity / 100
-
-
-def summaries(methods: dict[str, dict]) -> str:
-    """Every heat-map method in a sentence."""
-    return "\n\n".join(f"**{each['title']}**: {each['summary']}" for each in methods.values())
-
-
-def layer_names(stages: list[tuple[str, ...]]) -> list[str]:
-    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
-    depths = range(1, 1 + min(len(each) for each in stages))
-    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
-    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
 
 
 def show(family: Family, references: list[str], picture: Picture) -> None:
@@ -460,24 +403,6 @@ def invite(family: Family) -> None:
         st.markdown("**Nothing leaves this machine.** The picture is read by this program alone and is not kept.")
 
 
-def openable(references: list[str], family: Family) -> list[str]:
-    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
-    kept: list[str] = []
-    for reference in references:
-        try:
-            classes = open_network(reference).classes
-        except KDError as error:
-            st.error(str(error))
-            if not kept:
-                return []
-            continue
-        if kept and classes != open_network(kept[0]).classes:
-            st.warning(f"{family.networks[reference].name} was trained on other classes and is left out.")
-        else:
-            kept.append(reference)
-    return kept
-
-
 choices, view = st.columns([1, 3], gap="large")
 found = families()
 with choices:
@@ -486,7 +411,7 @@ with choices:
     key = st.selectbox("Networks", list(found), key="family", bind="query-params", format_func=titles.get)
     references = choose_networks(key, found[key])
 with view:
-    references = openable(references, found[key])
+    references = openable(references, {each: known.name for each, known in found[key].networks.items()})
 if references:
     with choices:
         picture = choose_picture(found[key], references, open_network(references[0]).classes)

@@ -1,7 +1,6 @@
 """Segmentation: what several networks say of every pixel of one picture, where they err, and where they look."""
 
 import hashlib
-import random
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,20 +9,30 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import comparison, forms, segmentation
+from explorer import choosing, comparison, forms, segmentation
+from explorer.choosing import (
+    KINDS,
+    OWN_PICTURE,
+    SCALED,
+    TEST_IMAGE,
+    heat_map_methods,
+    layer_names,
+    method_titles,
+    openable,
+    read,
+    summaries,
+    telling_pair,
+)
 from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
 from kdengine import KDError, charts, results
 from kdengine.colours import STUDENTS, TEACHER, class_colours
 from kdengine.records import FINISHED, RECORD, read_record
 
-KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
-TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
 LARGEST = "the largest thing"
 OWN, TRUTH, WHOLE = "each one's own answer", "the truth", "the whole picture"
-MOST_STUDENTS = 4
 REGION_HELP = "The map takes apart the sum of the class's scores over its pixels there. A white rim shows them."
 IOU_HELP = (
     "IoU, intersection over union: of the pixels that are of a class or were taken for it, the share that is both. "
@@ -59,24 +68,6 @@ class Picture:
     image: Image.Image
     shown: Image.Image
     truth: Any = None
-
-
-@st.cache_data(max_entries=1)
-def method_titles() -> dict[str, str]:
-    """What the methods are called on screen."""
-    return {each["name"]: each["title"] for each in kdengine.list_methods()} | {"none": "labels alone"}
-
-
-@st.cache_data(max_entries=1)
-def heat_map_methods() -> dict[str, dict]:
-    """The heat-map methods by name."""
-    return {each["name"]: each for each in kdengine.list_heat_maps()}
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
-def read(content: bytes) -> Image.Image:
-    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
-    return kdengine.read_picture(content)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -167,35 +158,14 @@ def shortened(name: str, among: list[str]) -> str:
 def choose_networks(key: str, family: Family) -> list[str]:
     """References, the teacher first."""
     titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
-    names = list(titles)
-    first = st.selectbox("Teacher", names, index=names.index(family.first), key=f"{key} teacher", bind="query-params",
-                         format_func=titles.get, help="Any network that knows these classes.")
-    others = [each for each in names if each != first]
-    # The pair that tells the story: the same student with and without a teacher.
-    by_method = {family.networks[each].method: each for each in reversed(others)}
-    pair = [by_method[each] for each in ("none", "kd") if each in by_method]
-    usual = [*pair, *(each for each in others if each not in pair)][:2]
-    return [first, *st.multiselect("Students", others, default=usual, max_selections=MOST_STUDENTS,
-                                   key=f"{key} students", bind="query-params", placeholder="Choose one to four",
-                                   wrap=True, format_func=titles.get)]
+    methods = {reference: known.method for reference, known in family.networks.items()}
 
+    def usual(others: list[str]) -> list[str]:
+        pair = telling_pair(others, methods)
+        return [*pair, *(each for each in others if each not in pair)][:2]
 
-def openable(references: list[str], family: Family) -> list[str]:
-    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
-    kept: list[str] = []
-    for reference in references:
-        try:
-            classes = open_network(reference).classes
-        except KDError as error:
-            st.error(str(error))
-            if not kept:
-                return []
-            continue
-        if kept and classes != open_network(kept[0]).classes:
-            st.warning(f"{family.networks[reference].name} was trained on other classes and is left out.")
-        else:
-            kept.append(reference)
-    return kept
+    return choosing.choose_networks(
+        key, titles, family.first, usual, role="Teacher", help="Any network that knows these classes.")
 
 
 def choose_picture(family: Family, references: list[str]) -> Picture | None:
@@ -213,43 +183,15 @@ def choose_picture(family: Family, references: list[str]) -> Picture | None:
 def test_image(held: Any, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
     last = len(held.test) - 1
-    if st.session_state.get(IMAGE, 0) > last:
-        go(last)
+    choosing.within(last, IMAGE)
     index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, IMAGE)
-    any_one, dispute = st.columns([2, 3])
-    any_one.button("Random", on_click=go_anywhere, args=(last,), width="stretch", disabled=last == 0)
-    dispute.button("They disagree", on_click=go_to_dispute, args=(held, tuple(references)), width="stretch",
-                   disabled=len(references) < 2,
-                   help="The next of the tenth of the test images on which their masks differ most.")
+    choosing.other_images(
+        last, IMAGE, lambda: disputed(held.digest, tuple(references), held), disabled=len(references) < 2,
+        help="The next of the tenth of the test images on which their masks differ most.",
+        none="As far as their test results tell, they give every test image the same masks.")
     image, truth = kdengine.masked_example(held, index)
     key = f"{held.digest} {index}"
     return Picture(key, image, drawn(key, image), truth)
-
-
-def go(index: int) -> None:
-    """To a test image, on the page and in its link."""
-    st.session_state[IMAGE] = index
-    st.query_params[IMAGE] = str(index)
-
-
-def go_anywhere(last: int) -> None:
-    """Another test image, by chance."""
-    step = random.randint(1, last)
-    go((st.session_state[IMAGE] + step) % (last + 1))
-
-
-def go_to_dispute(held: Any, references: tuple[str, ...]) -> None:
-    """The next test image that the networks answer very differently; after the last one, the first."""
-    try:
-        found = disputed(held.digest, references, held)
-    except KDError as error:
-        st.toast(str(error))
-        return
-    if not found:
-        st.toast("As far as their test results tell, they give every test image the same masks.")
-        return
-    later = [each for each in found if each > st.session_state[IMAGE]]
-    go((later or found)[0])
 
 
 def uploaded() -> Picture | None:
@@ -276,7 +218,7 @@ def choose_heat(stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tupl
     what, where, how, depth = st.columns(4)
     method = how.selectbox("Heat map", list(methods), key="method", bind="query-params",
                            format_func=lambda each: methods[each]["title"],
-                           help="\n\n".join(f"**{each['title']}**: {each['summary']}" for each in methods.values()))
+                           help=summaries(methods))
     ignored = not methods[method]["uses_target"]
     target = what.selectbox("Class", [LARGEST, *classes], key="mask class", bind="query-params", disabled=ignored,
                             help="The largest thing is that of the truth, or else of the teacher's answer.")
@@ -286,13 +228,6 @@ def choose_heat(stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tupl
     layer = names.index(depth.selectbox("Layer", names, key="mask layer", bind="query-params",
                                         help="Automatic is the deepest layer of at least 4 × 4 cells."))
     return target, region, method, layer
-
-
-def layer_names(stages: list[tuple[str, ...]]) -> list[str]:
-    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
-    depths = range(1, 1 + min(len(each) for each in stages))
-    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
-    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
 
 
 def show(references: list[str], names: dict[str, str], picture: Picture) -> None:
@@ -335,8 +270,7 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
         st.html(segmentation.legend({classes[each]: colours[each] for each in segmentation.present(painted)},
                                     void=any(map(segmentation.has_void, painted))))
     if view == HEAT:
-        st.caption("Violet is cold, yellow is hot. Each map is scaled by its own maximum: shapes can be compared, "
-                   "sizes cannot.")
+        st.caption(f"Violet is cold, yellow is hot. {SCALED}")
 
 
 def quality(scores: dict | None) -> list[str]:
@@ -455,7 +389,7 @@ with choices:
     key = st.selectbox("Networks", list(found), key="mask family", bind="query-params", format_func=titles.get)
     references = choose_networks(key, found[key])
 with view:
-    references = openable(references, found[key])
+    references = openable(references, {each: known.name for each, known in found[key].networks.items()})
 if references:
     with choices:
         picture = choose_picture(found[key], references)

@@ -1,0 +1,136 @@
+"""What pages that compare networks on one picture let a person choose: networks, a test image, a heat map's layer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer.networks import open_network
+from kdengine import KDError
+
+KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
+MOST_STUDENTS = 4
+SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
+
+
+@st.cache_data(max_entries=1)
+def method_titles() -> dict[str | None, str]:
+    """What the distillation methods are called on screen; an imported checkpoint has none."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
+    return titles | {"none": "labels alone", None: "imported"}
+
+
+@st.cache_data(max_entries=1)
+def heat_map_methods() -> dict[str, dict]:
+    """The heat-map methods by name."""
+    return {each["name"]: each for each in kdengine.list_heat_maps()}
+
+
+def summaries(methods: Mapping[str, dict]) -> str:
+    """Every heat-map method in a sentence."""
+    return "\n\n".join(f"**{each['title']}**: {each['summary']}" for each in methods.values())
+
+
+def layer_names(stages: Sequence[tuple[str, ...]]) -> list[str]:
+    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
+    depths = range(1, 1 + min(len(each) for each in stages))
+    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
+    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+def read(content: bytes) -> Image.Image:
+    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
+    return kdengine.read_picture(content)
+
+
+def choose_networks(
+    key: str, titles: Mapping[str, str], first: str, usual: Callable[[list[str]], list[str]], *, role: str, help: str
+) -> list[str]:
+    """References, the one that the others are held against first.
+
+    titles: by reference. first: the one chosen at the start. usual: of the others, those chosen at the start.
+    """
+    names = list(titles)
+    chosen = st.selectbox(role, names, index=names.index(first), key=f"{key} teacher", bind="query-params",
+                          format_func=titles.get, help=help)
+    others = [each for each in names if each != chosen]
+    return [chosen, *st.multiselect("Students", others, default=usual(others), max_selections=MOST_STUDENTS,
+                                    key=f"{key} students", bind="query-params", placeholder="Choose one to four",
+                                    wrap=True, format_func=titles.get)]
+
+
+def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> list[str]:
+    """The pair that tells the story, as far as it is there: the same student with and without a teacher.
+
+    methods: each reference's own.
+    """
+    by_method = {methods[each]: each for each in reversed(among)}
+    return [by_method[each] for each in ("none", "kd") if each in by_method]
+
+
+def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
+    kept: list[str] = []
+    for reference in references:
+        try:
+            classes = open_network(reference).classes
+        except KDError as error:
+            st.error(str(error))
+            if not kept:
+                return []
+            continue
+        if kept and classes != open_network(kept[0]).classes:
+            st.warning(f"{names[reference]} was trained on other classes and is left out.")
+        else:
+            kept.append(reference)
+    return kept
+
+
+def within(last: int, key: str) -> None:
+    """Bring the test image's number under `key` back to `last` where it lies beyond."""
+    if st.session_state.get(key, 0) > last:
+        _go(key, last)
+
+
+def other_images(
+    last: int, key: str, disputed: Callable[[], list[int]], *, disabled: bool, help: str, none: str
+) -> None:
+    """Buttons to another test image: any, or the next of those on which the networks disagree.
+
+    key: of the image's number. disputed: finds the disagreements, ascending. none: told where there are none.
+    """
+    any_one, dispute = st.columns([2, 3])
+    any_one.button("Random", on_click=_go_anywhere, args=(key, last), width="stretch", disabled=last == 0)
+    dispute.button("They disagree", on_click=_go_to_dispute, args=(key, disputed, none), width="stretch",
+                   disabled=disabled, help=help)
+
+
+def _go(key: str, index: int) -> None:
+    """To a test image, on the page and in its link."""
+    st.session_state[key] = index
+    st.query_params[key] = str(index)
+
+
+def _go_anywhere(key: str, last: int) -> None:
+    step = random.randint(1, last)
+    _go(key, (st.session_state[key] + step) % (last + 1))
+
+
+def _go_to_dispute(key: str, disputed: Callable[[], list[int]], none: str) -> None:
+    """After the last one, the first."""
+    try:
+        found = disputed()
+    except KDError as error:
+        st.toast(str(error))
+        return
+    if not found:
+        st.toast(none)
+        return
+    later = [each for each in found if each > st.session_state[key]]
+    _go(key, (later or found)[0])

@@ -80,7 +80,7 @@ class Session:
         training.train(
             list(self.learners.values()), self.teacher, self.splits["train"], policy(self.views),
             teacher_precision=self.teacher_precision,
-            teacher_logits=self._teacher_logits(),
+            teacher_logits=self._kept_logits(),
             first_epoch=self.first_epoch,
             on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
             on_step=self.progress.step,
@@ -104,7 +104,7 @@ class Session:
         teacher.requires_grad_(False)
         return self._placed(teacher)
 
-    def _teacher_logits(self) -> TeacherLogits | None:
+    def _kept_logits(self) -> TeacherLogits | None:
         """Where the teacher's logits of these views are kept; nowhere for masks, whose logits fill a disk.
 
         A run goes on as it began: what is kept is rounded, what the teacher says live is not.

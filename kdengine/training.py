@@ -18,7 +18,7 @@ from kdengine.models.network import Network
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Batch, Facts, Signals, Wanted, observing, promoted
 from kdengine.teacher_logits import TeacherLogits
-from kdengine.views import Policy, Split, Views, seed_from, steps_per_epoch, views
+from kdengine.views import Policy, Split, seed_from, steps_per_epoch, views
 
 DECAYS = (0.625, 0.75, 0.875)
 """Shares of the epochs at which the `step` schedule divides the learning rate by 10: 150, 180, 210 of 240."""
@@ -154,16 +154,8 @@ def train(
             look_at_teacher = stack.enter_context(observing(teacher, teacher.stages, wanted))
         try:
             for epoch in range(first_epoch, configuration.epochs):
-                epoch_views = views(split, policy, configuration.seed, epoch)
-                start = time.perf_counter()
-                kept = None
-                if teacher_logits and any(each.active and each.wants_logits_alone for each in learners):
-                    kept = teacher_logits.epoch(teacher, epoch_views, configuration.seed, epoch, teacher_precision,
-                                                lambda: _any_goes_on(learners, keep_going))
-                    if kept is None:
-                        return
-                _train_epoch(learners, looks, look_at_teacher, teacher_precision, kept, epoch_views, weights, epoch,
-                             start, on_epoch, on_step, keep_going)
+                _train_epoch(learners, looks, teacher, look_at_teacher, teacher_precision, teacher_logits, split,
+                             policy, weights, epoch, on_epoch, on_step, keep_going)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
@@ -233,24 +225,32 @@ def step_seconds(
 def _train_epoch(
     learners: Sequence[Learner],
     looks: Sequence[Callable],
+    teacher: Network | None,
     look_at_teacher: Callable | None,
     teacher_precision: str,
-    kept_logits: Tensor | None,
-    epoch_views: Views,
+    teacher_logits: TeacherLogits | None,
+    split: Split,
+    policy: Policy,
     class_weights: Tensor | None,
     epoch: int,
-    start: float,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None],
     keep_going: Callable[[Learner], bool],
 ) -> None:
-    """One epoch; `kept_logits` are the teacher's of its views, `start` is when its clock began."""
-    configuration, split = learners[0].configuration, epoch_views.split
+    configuration = learners[0].configuration
     device = split.images.device
     steps = steps_per_epoch(len(split), configuration.batch_size)
     histories: list[list[dict[str, Tensor]]] = [[] for _ in learners]
     for learner in learners:
         learner.network.train()
+    start = time.perf_counter()
+    epoch_views = views(split, policy, configuration.seed, epoch)
+    kept_logits = None
+    if teacher_logits and any(each.active and each.wants_logits_alone for each in learners):
+        kept_logits = teacher_logits.epoch(teacher, epoch_views, configuration.seed, epoch, teacher_precision,
+                                           lambda: _any_goes_on(learners, keep_going))
+        if kept_logits is None:
+            return
     seen = 0
     labelled, segmenting = split.labelled, split.target.dim() > 1
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):

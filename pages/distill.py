@@ -85,8 +85,9 @@ def form() -> None:
                        "it can be chosen here.")
         students = list(models)
         usual = "resnet8" if "resnet8" in models else students[0]
-        student = st.selectbox("Student", students, index=students.index(usual), key=f"{task} student",
-                               bind="query-params", format_func=lambda each: models[each]["title"])
+        key = "student" if task == "classification" else "mask student"  # each task keeps the choice made for it
+        student = st.selectbox("Student", students, index=students.index(usual), key=key, bind="query-params",
+                               format_func=lambda each: models[each]["title"])
         epochs_column, seed_column = st.columns(2)
         with epochs_column:
             epochs = forms.linked_number("Epochs", 1, 1000, 10, "epochs")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine import metrics
-from kdengine.devices import synchronise
+from kdengine.devices import autocast, synchronise
 from kdengine.losses import cross_entropy, kl_divergence
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
@@ -28,6 +28,22 @@ def predict(network: Network, split: Split, batch_size: int = 256) -> Tensor:
         parts = [network(images.float() / 255).float().cpu() for images in split.images.split(batch_size)]
     network.train(was_training)
     return torch.cat(parts)
+
+
+def rounding(network: Network, images: Tensor, precision: str) -> float:
+    """What a precision, `float32` or `bfloat16`, changes in a network's answers: mean KL(float32 || precision), nats.
+
+    images: uint8 [N, 3, H, W] on the network's device, few enough for one forward. At T = 1, over images or pixels.
+    The network's mode is left as it was.
+    """
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        exact = network(images.float() / 255)
+        with autocast(images.device, precision):
+            rounded = network(images.float() / 255)
+    network.train(was_training)
+    return metrics.kl_to_teacher(rounded.float(), exact)
 
 
 def scores(logits: Tensor, target: Tensor, teacher_logits: Tensor | None = None) -> dict[str, Any]:

@@ -25,6 +25,10 @@ from kdengine.training import Learner
 from kdengine.views import policy
 
 TRAINING = "Training"
+_ROUNDING = 0.002
+"""Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
+_TRIED = 64
+"""Training images on which that is seen."""
 _STOP_LOOK_S = 0.25
 _PROGRESS_S = 1.0
 
@@ -65,6 +69,7 @@ class Session:
         self.teacher_precision = self._teacher_precision()
         self.learners = {record.id: self._learner(record) for record in held}
         self.keeps_logits = held[0].environment.get("keeps_teacher_logits", not self.first_epoch)
+        self.student_threads = self._student_threads()
         self.last_look = {record.id: 0.0 for record in held}
 
     def train(self) -> None:
@@ -82,6 +87,7 @@ class Session:
             teacher_precision=self.teacher_precision,
             teacher_logits=self._kept_logits(),
             first_epoch=self.first_epoch,
+            student_threads=self.student_threads,
             on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
             on_step=self.progress.step,
             keep_going=lambda learner: self._keep_going(by_learner[id(learner)], learner),
@@ -142,7 +148,22 @@ class Session:
         if self.teacher is None:
             return "float32"
         chosen = self.records[0].environment.get("precision", {}).get("teacher")
-        return chosen or self._precision(self.teacher, backward=False)
+        if chosen:
+            return chosen
+        fastest = self._precision(self.teacher, backward=False)
+        if self.configuration.precision != "auto":
+            return fastest
+        some = self.splits["train"].images[:_TRIED]
+        return fastest if evaluation.rounding(self.teacher, some, fastest) <= _ROUNDING else "float32"
+
+    def _student_threads(self) -> int | None:
+        """Of each student, where some train at once; a resumed one goes on with as many as it had."""
+        held = self.records[0].environment
+        if self.first_epoch:
+            return held.get("student_threads")
+        first = next(iter(self.learners.values()))
+        return speeds.student_threads(
+            first.network, self.configuration.batch_size, first.precision, len(self.learners))
 
     def _precision(self, network: Network, *, backward: bool) -> str:
         """The precision asked for, or the faster one on this machine."""
@@ -199,6 +220,7 @@ class Session:
             "device": self.device.type,
             "device_name": device_name(self.device),
             "threads": torch.get_num_threads(),
+            "student_threads": self.student_threads,
             "precision": {"student": learner.precision, "teacher": self.teacher_precision},
             "keeps_teacher_logits": self.keeps_logits,
             "memory_format": str(memory_format(self.device)).removeprefix("torch."),

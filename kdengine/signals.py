@@ -125,22 +125,25 @@ def promoted(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def observing(network: nn.Module, stages: Sequence[Stage], wanted: Wanted) -> Iterator[Callable[..., Signals]]:
+def observing(
+    network: nn.Module, stages: Sequence[Stage], wanted: Wanted, weights_of: nn.Module | None = None
+) -> Iterator[Callable[..., Signals]]:
     """A forward that also returns what was wanted: `with observing(...) as look: signals = look(images, target)`.
 
-    target, long [B], is read for the input gradient alone; an image whose target is IGNORE gets that of class 0.
-    Hooks sit on whole stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are
-    removed when the block ends, however it ends. Each call returns that call's tensors alone, whatever another
-    thread runs through the same network meanwhile.
+    weights_of: the network whose weights are shown, where the one that runs is a folded copy of it. target, long [B],
+    is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. Hooks sit on whole
+    stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed when the block
+    ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors alone, whatever
+    another thread runs through the same network meanwhile.
     """
     paths = {stage.name: stage.path for stage in stages}
     seen: dict[str, Tensor] = {}
     before: dict[str, Tensor] = {}
-    owner = threading.get_ident()
+    looking: set[int] = set()  # the thread whose forward is looked at, while it is
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            if threading.get_ident() == owner:
+            if threading.get_ident() in looking:
                 seen[name] = output
 
         return hook
@@ -149,10 +152,14 @@ def observing(network: nn.Module, stages: Sequence[Stage], wanted: Wanted) -> It
         seen.clear()
         before.clear()
         gradient = None
-        if wanted.input_gradient:
-            logits, gradient = _with_input_gradient(network, images, target)
-        else:
-            logits = network(images)
+        looking.add(threading.get_ident())
+        try:
+            if wanted.input_gradient:
+                logits, gradient = _with_input_gradient(network, images, target)
+            else:
+                logits = network(images)
+        finally:
+            looking.clear()
         # The input gradient needs a graph even where the caller wants none: what leaves here must not carry it.
         give = promoted if torch.is_grad_enabled() else lambda tensor: promoted(tensor.detach())
         return Signals(
@@ -163,11 +170,11 @@ def observing(network: nn.Module, stages: Sequence[Stage], wanted: Wanted) -> It
             None if gradient is None else give(gradient),
         )
 
-    weights = {name: _largest_convolution(network, paths[name]).weight for name in wanted.weights}
+    weights = {name: _largest_convolution(weights_of or network, paths[name]).weight for name in wanted.weights}
     handles = []
     try:
         for name in wanted.preactivations:
-            handles += _watch_last_relu(network.get_submodule(paths[name]), name, before, owner)
+            handles += _watch_last_relu(network.get_submodule(paths[name]), name, before, looking)
         for name in dict.fromkeys(wanted.features + wanted.preactivations):
             handles.append(network.get_submodule(paths[name]).register_forward_hook(keep(name)))
         yield look
@@ -178,7 +185,9 @@ def observing(network: nn.Module, stages: Sequence[Stage], wanted: Wanted) -> It
         before.clear()
 
 
-def _watch_last_relu(stage: nn.Module, name: str, before: dict[str, Tensor], owner: int) -> list[RemovableHandle]:
+def _watch_last_relu(
+    stage: nn.Module, name: str, before: dict[str, Tensor], looking: set[int]
+) -> list[RemovableHandle]:
     """Keep in `before[name]` what the ReLU that ends the stage was given; nothing where the stage ends in none.
 
     A copy: an in-place ReLU overwrites its input. A ReLU ends the stage when its output is the stage's output.
@@ -186,15 +195,15 @@ def _watch_last_relu(stage: nn.Module, name: str, before: dict[str, Tensor], own
     last: dict[str, Tensor] = {}
 
     def enter(_module: nn.Module, inputs: tuple) -> None:
-        if threading.get_ident() == owner:
+        if threading.get_ident() in looking:
             last["input"] = inputs[0].clone()
 
     def leave(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        if threading.get_ident() == owner:
+        if threading.get_ident() in looking:
             last["output"] = output
 
     def end(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        if threading.get_ident() == owner:
+        if threading.get_ident() in looking:
             if last.get("output") is output:
                 before[name] = last["input"]
             last.clear()

@@ -1,6 +1,11 @@
-"""How fast this machine runs a network, by a short measurement."""
+"""How fast this machine runs a network, by a short measurement; what was measured is remembered beside the runs."""
 
 from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -11,28 +16,35 @@ from kdengine.records import read_json, write_json
 from kdengine.training import step_seconds
 
 _WORTH = 1.1
-"""How many times faster bfloat16 must be to be chosen: a smaller gain is within the noise of the measurement."""
+"""How many times faster another way must be to be chosen: a smaller gain is within the noise of the measurement."""
 
 
 def faster_precision(network: Network, batch_size: int, *, backward: bool) -> str:
     """`bfloat16` where autocast is clearly faster for this network on its device, else `float32`.
 
-    Measured once and remembered beside the runs, so that equal runs of a machine choose equally.
+    Measured once and remembered, so that equal runs of a machine choose equally.
     """
-    device = next(network.parameters()).device
-    key = " ".join(str(part) for part in (
-        network.architecture, network.input_size, batch_size, "training" if backward else "forward",
-        device_name(device), torch.get_num_threads(), torch.__version__,
-    ))
-    remembered = runs_root() / ".precision.json"
-    choices = read_json(remembered)
-    if key not in choices:
-        seconds = step_seconds(network, batch_size, ("float32", "bfloat16"), backward=backward)
-        faster = "bfloat16" if seconds["float32"] > _WORTH * seconds["bfloat16"] else "float32"
-        choices[key] = {"precision": faster, "seconds": seconds}
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        write_json(remembered, choices)
-    return choices[key]["precision"]
+    seconds = _remembered(network, batch_size, "training" if backward else "forward", lambda: step_seconds(
+        network, batch_size, ("float32", "bfloat16"), backward=backward))
+    return "bfloat16" if seconds["float32"] > _WORTH * seconds["bfloat16"] else "float32"
+
+
+def student_threads(network: Network, batch_size: int, precision: str, students: int) -> int | None:
+    """CPU threads for each of several such students, so that as many as there are threads for train at once.
+
+    None where they best take turns, each with all threads: on a GPU, for one student, and where that is as fast.
+    Measured once and remembered, as `faster_precision`.
+    """
+    threads = torch.get_num_threads()
+    at_once = min(students, threads)
+    if at_once == 1 or next(network.parameters()).device.type != "cpu":
+        return None
+    seconds = _remembered(network, batch_size, f"{precision} {at_once} students", lambda: {
+        "turn": step_seconds(network, batch_size, (precision,), backward=True)[precision],
+        "at once": _seconds_at_once(network, batch_size, precision, at_once),
+    })
+    rounds = math.ceil(students / at_once)
+    return threads // at_once if students * seconds["turn"] > _WORTH * rounds * seconds["at once"] else None
 
 
 def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:
@@ -40,3 +52,32 @@ def seconds_now(network: Network, batch_size: int, precision: str, *, backward: 
     if precision == "auto":
         precision = faster_precision(network, batch_size, backward=backward)
     return step_seconds(network, batch_size, (precision,), backward=backward)[precision]
+
+
+def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once: int) -> float:
+    """Seconds in which so many copies of a network take a training step, all at the same time."""
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
+        seconds = max(pool.map(
+            lambda each: step_seconds(each, batch_size, (precision,), backward=True)[precision],
+            [copy.deepcopy(network) for _ in range(at_once)],
+        ))
+    torch.set_num_threads(threads)  # MKL's number is one for all threads
+    return seconds
+
+
+def _remembered(
+    network: Network, batch_size: int, what: str, measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Seconds by way of doing it, measured once for this network, device, number of threads and torch."""
+    key = " ".join(str(part) for part in (
+        network.architecture, network.input_size, batch_size, what,
+        device_name(next(network.parameters()).device), torch.get_num_threads(), torch.__version__,
+    ))
+    path = runs_root() / ".speeds.json"
+    held = read_json(path)
+    if key not in held:
+        held[key] = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, held)
+    return held[key]

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from kdengine.devices import autocast, memory_format
+from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.views import Views
 
@@ -93,12 +94,13 @@ class TeacherLogits:
 
 def key(**facts: object) -> str:
     """32 hexadecimal digits over everything that decides a teacher's numbers, and over torch's version."""
-    told = repr((1, torch.__version__, CHUNK, sorted(facts.items())))
+    told = repr((2, torch.__version__, CHUNK, sorted(facts.items())))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def _asked(teacher: Network, views: Views, precision: str, keep_going: Callable[[], bool]) -> Tensor | None:
     device = views.split.images.device
+    teacher = folded(teacher)
     parts = []
     for start in range(0, len(views.order), CHUNK):
         if not keep_going():

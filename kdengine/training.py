@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from kdengine.devices import autocast, memory_format, synchronise
 from kdengine.errors import KDError, NotFinite, OutOfMemory
 from kdengine.methods import Method
+from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Batch, Facts, Signals, Wanted, observing, promoted
@@ -115,6 +118,7 @@ def train(
     teacher_precision: str = "float32",
     teacher_logits: TeacherLogits | None = None,
     first_epoch: int = 0,
+    student_threads: int | None = None,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None] = lambda images: None,
     keep_going: Callable[[Learner], bool] = lambda learner: True,
@@ -123,7 +127,11 @@ def train(
 
     One teacher forward and one rendering of the views serve all learners. Each draws its own randomness from (seed,
     epoch, step), so a learner's numbers are those it would get alone, and those of a run that was never stopped:
-    bit-equal on the CPU. All configurations agree in epochs, batch size and seed.
+    bit-equal on the CPU at one number of threads. All configurations agree in epochs, batch size and seed.
+
+    student_threads: CPU threads of one learner's step; as many learners as torch's threads allow then take their steps
+    at the same time. None: they take turns, each with all threads. Learners that draw random numbers in their steps
+    (dropout) take turns in any case.
 
     teacher_logits: where the teacher's logits of these views are kept; learners that look at nothing else of it take
     them from there. None asks the teacher at each step.
@@ -151,11 +159,13 @@ def train(
             wanted = Wanted()
             for each in live:
                 wanted |= each.wanted_of_teacher
-            look_at_teacher = stack.enter_context(observing(teacher, teacher.stages, wanted))
+            look_at_teacher = stack.enter_context(
+                observing(folded(teacher), teacher.stages, wanted, weights_of=teacher))
+        together = stack.enter_context(_Steps(student_threads))
         try:
             for epoch in range(first_epoch, configuration.epochs):
-                _train_epoch(learners, looks, teacher, look_at_teacher, teacher_precision, teacher_logits, split,
-                             policy, weights, epoch, on_epoch, on_step, keep_going)
+                _train_epoch(learners, looks, together, teacher, look_at_teacher, teacher_precision, teacher_logits,
+                             split, policy, weights, epoch, on_epoch, on_step, keep_going)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
@@ -225,6 +235,7 @@ def step_seconds(
 def _train_epoch(
     learners: Sequence[Learner],
     looks: Sequence[Callable],
+    together: _Steps,
     teacher: Network | None,
     look_at_teacher: Callable | None,
     teacher_precision: str,
@@ -272,12 +283,11 @@ def _train_epoch(
             with torch.no_grad(), autocast(device, teacher_precision):
                 taught = look_at_teacher(batch.images, batch.target)
         kept = None if kept_logits is None else Signals(promoted(kept_logits[seen : seen + len(index)]))
-        for learner, look, history in zip(learners, looks, histories, strict=True):
-            if learner.active:
-                # Own randomness for each student and step: neither company nor a pause changes a number.
-                torch.manual_seed(seed_from("step", configuration.seed, epoch, step))
-                given = kept if kept and learner.wants_logits_alone else taught
-                history.append(_step(learner, look, given, batch, 1 / steps))
+        # Own randomness for each student and step: neither company nor a pause changes a number.
+        together.take([
+            _Step(learner, look, kept if kept and learner.wants_logits_alone else taught, batch, 1 / steps, history)
+            for learner, look, history in zip(learners, looks, histories, strict=True) if learner.active
+        ], seed_from("step", configuration.seed, epoch, step))
         seen += len(index)
         on_step(seen)
 
@@ -309,21 +319,78 @@ def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bo
     return any(learner.active for learner in learners)
 
 
-def _step(
-    learner: Learner, look: Callable, taught: Any, batch: Batch, length: float
-) -> dict[str, Tensor]:
-    """One optimiser step; returns the loss terms, detached and still on the device."""
-    rate = learning_rate_at(learner.configuration, batch.progress, length)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate
-    with autocast(batch.images.device, learner.precision):
-        student = look(batch.images, batch.target)
-    own = taught.only(learner.wanted_of_teacher) if taught else None
-    terms = learner.method.terms(student, own, batch, learner.adapter)
-    learner.optimizer.zero_grad(set_to_none=True)
-    sum(terms.values()).backward()
-    learner.optimizer.step()
-    return {name: term.detach() for name, term in terms.items()}
+@dataclass(frozen=True)
+class _Step:
+    """One optimiser step of one learner, not yet taken; `history` gets its loss terms, detached, on the device."""
+
+    learner: Learner
+    look: Callable
+    taught: Signals | None
+    batch: Batch
+    length: float
+    history: list[dict[str, Tensor]]
+
+    def take(self) -> None:
+        learner, batch = self.learner, self.batch
+        rate = learning_rate_at(learner.configuration, batch.progress, self.length)
+        for group in learner.optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(batch.images.device, learner.precision):
+            student = self.look(batch.images, batch.target)
+        own = self.taught.only(learner.wanted_of_teacher) if self.taught else None
+        terms = learner.method.terms(student, own, batch, learner.adapter)
+        learner.optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        learner.optimizer.step()
+        self.history.append({name: term.detach() for name, term in terms.items()})
+
+
+class _Steps:
+    """Takes the steps of several learners, in turns or some at once; a context, which ends its threads.
+
+    threads: of each learner, as `train` has it. torch has one generator for all threads, so the first step of each
+    learner shows whether it draws from it: those that do take turns.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads
+        self.draws: dict[Learner, bool] = {}
+
+    def __enter__(self) -> _Steps:
+        self.pool = None
+        if self.threads is not None:
+            at_once = max(1, torch.get_num_threads() // self.threads)
+            self.pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(self.threads,))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool:
+            self.pool.shutdown()
+            torch.set_num_threads(torch.get_num_threads())  # MKL's number is one for all threads
+
+    def take(self, steps: Sequence[_Step], seed: int) -> None:
+        """Take all of them, each as if it were alone and torch's generator had just been seeded."""
+        if self.pool is None:
+            for step in steps:
+                torch.manual_seed(seed)
+                step.take()
+            return
+        turns, free = [], []
+        for step in steps:
+            (turns if self.draws.get(step.learner, True) else free).append(step)
+        for step in turns:
+            torch.manual_seed(seed)
+            self.draws[step.learner] = self._drew([step]) or self.draws.get(step.learner, False)
+        if self._drew(free):
+            raise KDError("A network drew random numbers in a step, but not in its first one, so students cannot be "
+                          "trained at once. Train it with --threads 1.")
+
+    def _drew(self, steps: Sequence[_Step]) -> bool:
+        """Take steps at once; whether any of them drew random numbers."""
+        before = torch.get_rng_state()
+        for taken in [self.pool.submit(step.take) for step in steps]:
+            taken.result()
+        return not torch.equal(torch.get_rng_state(), before)
 
 
 def _failure(learner: Learner, epoch: int, values: Tensor, names: list[str]) -> NotFinite | None:

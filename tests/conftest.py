@@ -14,12 +14,16 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path, monkeypatch):
-    """Runs and data sets of a test lie in its temporary folder; the shipped checkpoints are the project's."""
+def fresh(tmp_path, monkeypatch):
+    """Runs and data sets of a test lie in its temporary folder; the shipped checkpoints are the project's.
+
+    Whatever a test did to torch's seed or its threads ends with it.
+    """
     monkeypatch.setenv("KDENGINE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KDENGINE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("KDENGINE_CHECKPOINTS", raising=False)
     torch.manual_seed(0)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

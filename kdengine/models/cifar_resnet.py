@@ -65,7 +65,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
+        # In place: batch normalisation remembers its input, not what it put out.
+        return self.relu(self.bn2(self.conv2(inner)).add_(self.downsample(x)))
 
 
 class CifarResNet(nn.Module):

@@ -1,5 +1,7 @@
 """Evaluation: measures against hand-worked values, costs against counts."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,25 @@ def test_predictions_are_in_order_whatever_the_batch_and_leave_the_mode():
     assert network.training
     network.eval()
     torch.testing.assert_close(logits, network(split.images.float() / 255).detach())
+
+
+def test_rounding_by_hand():
+    """Two logits: 192 ones, and 192 times 1 + 2^-9, which bfloat16 (8 significant bits) takes for ones too."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2, bias=False))
+    net[1].weight.data = torch.stack([torch.ones(192), torch.full((192,), 1 + 2**-9)])
+    network = Network(net, architecture="sums", classes=("a", "b"), stages=(), input_size=8,
+                      mean=(0.0,) * 3, std=(1.0,) * 3)
+    white = torch.full((5, 3, 8, 8), 255, dtype=torch.uint8)
+    p = 1 / (1 + math.exp(0.375))
+    expected = p * math.log(2 * p) + (1 - p) * math.log(2 * (1 - p))
+    assert evaluation.rounding(network, white, "bfloat16") == pytest.approx(expected, rel=1e-4)
+    assert evaluation.rounding(network, white, "float32") == 0
+
+
+def test_rounding_is_of_what_a_network_says_once_trained_and_leaves_its_mode():
+    network, images = tiny.network(dropout=0.5).train(), tiny.split().images
+    assert 0 < evaluation.rounding(network, images, "bfloat16") < 1e-3
+    assert network.training
 
 
 def evened(network, split):

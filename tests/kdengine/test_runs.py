@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from kdengine import checkpoints, records, results, runs, worker
+from kdengine import checkpoints, evaluation, records, results, runs, session, speeds, worker
 from kdengine.errors import KDError
 from kdengine.records import Configuration
 
@@ -86,6 +86,36 @@ def test_a_group_leaves_complete_records(waiting):
         names = {path.name for path in folder.iterdir()} - {runs.LOG}
         assert names == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
                          records.PREDICTIONS, runs.LOCK}
+
+
+@pytest.mark.parametrize(("asked", "nats", "taken"), [
+    ("auto", 0.0019, "bfloat16"), ("auto", 0.0021, "float32"), ("bfloat16", 0.0021, "bfloat16"),
+])
+def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, monkeypatch, asked, nats, taken):
+    monkeypatch.setattr(speeds, "faster_precision", lambda *_, **__: "bfloat16")
+    monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
+    run, = finish(configuration("kd", epochs=1, precision=asked))
+    assert runs.read(run).environment["precision"] == {"student": "bfloat16", "teacher": taken}
+
+
+def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting, monkeypatch):
+    """Two students on a thread each; one is stopped after its first epoch and goes on when the other is done."""
+    monkeypatch.setattr(speeds, "student_threads", lambda *_: 1)
+    asked = [configuration(name, threads=2, epochs=2) for name in ("kd", "none")]
+    undisturbed, _ = finish(*asked)
+    environment = runs.read(undisturbed).environment
+    assert (environment["threads"], environment["student_threads"]) == (2, 1)
+
+    ids = runs.submit(asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_STOP_LOOK_S", 0)
+        patch.setattr(runs, "stop_requested", lambda run: run == ids[0] and runs.read(run).status["epoch"] == 1)
+        worker.work(ids)
+    assert [runs.state(run) for run in ids] == [records.STOPPED, records.FINISHED]
+    runs.resume(ids[:1])
+    worker.work(ids[:1])
+    assert runs.read(ids[0]).environment["student_threads"] == 1
+    assert same(student(ids[0]), student(undisturbed))
 
 
 def test_a_class_left_out_is_in_the_record_and_in_no_training_image(waiting):

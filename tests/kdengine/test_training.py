@@ -2,6 +2,8 @@
 
 import copy
 import math
+import threading
+from collections import Counter
 
 import pytest
 import torch
@@ -95,6 +97,65 @@ def test_side_by_side_equals_alone_to_the_bit(task):
         run(each, split=split)
     assert all(same(weights(together[name]), weights(alone[name])) for name in METHODS[task])
     assert not same(weights(together["none"]), weights(together["kd"]))
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("task", METHODS)
+def test_at_once_equals_alone_to_the_bit(task, four_threads):
+    """Half of the students drop out at random: they take turns, and nobody's numbers change."""
+    split, made = {
+        "classification": (SPLIT, lambda place: tiny.network(dropout=0.5 * (place % 2))),
+        "segmentation": (MASKS, lambda place: tiny.segmenter()),
+    }[task]
+
+    def learners():
+        return [learner(name, network=made(place), split=split) for place, name in enumerate(METHODS[task])]
+
+    together, alone = learners(), learners()
+    run(*together, split=split, student_threads=1)
+    for each in alone:
+        run(each, split=split, student_threads=1)
+    assert all(same(weights(first), weights(second)) for first, second in zip(together, alone, strict=True))
+
+
+def test_as_many_are_under_way_as_there_are_threads_for(four_threads):
+    """Two threads each of four: after a first step in turns, no student gets through a step without another."""
+    meeting = threading.Barrier(2, timeout=60)
+    steps = Counter()
+
+    def wait(network, *_):
+        steps[network] += 1
+        if steps[network] > 1:
+            assert torch.get_num_threads() == 2
+            meeting.wait()
+
+    pair = [learner("kd", configuration=settings(epochs=1)) for _ in range(2)]
+    for each in pair:
+        each.network.register_forward_pre_hook(wait)
+    run(*pair, student_threads=2)
+    assert set(steps.values()) == {len(SPLIT) // 8 + 1}
+    assert torch.get_num_threads() == 4
+
+
+def test_who_begins_to_draw_random_numbers_later_cannot_train_at_once(four_threads):
+    each = learner()
+    steps = Counter()
+
+    def later(*_):
+        steps["taken"] += 1
+        if steps["taken"] > 2:
+            torch.rand(1)
+
+    each.network.register_forward_pre_hook(later)
+    with pytest.raises(KDError, match="--threads 1"):
+        run(each, student_threads=1)
 
 
 @pytest.mark.parametrize(("name", "optimizer"), [

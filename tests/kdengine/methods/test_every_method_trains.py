@@ -65,7 +65,7 @@ def test_every_method_lowers_its_loss_and_beats_chance_by_far(pictures):
     assert taught > 2.5 * CHANCE
     told = scores_and_falls(settings, "classification", teacher)
     # Chance is 20% of 500 test pictures, standard deviation 1.8 points: 40% is eleven of those away.
-    assert all(accuracy > 2 * CHANCE and fell > 0 for _, accuracy, fell in told), told
+    assert not [each for each in told if each[1] <= 2 * CHANCE or each[2] <= 0]
 
 
 def test_every_method_for_masks_lowers_its_loss_and_beats_chance_by_far(tmp_path):
@@ -78,4 +78,4 @@ def test_every_method_for_masks_lowers_its_loss_and_beats_chance_by_far(tmp_path
     assert records.headline(runs.read(teacher).result["test"]) > 2 / 5
     told = scores_and_falls(settings, "segmentation", teacher)
     assert len(told) >= 20
-    assert all(miou > 2 / 5 and fell > 0 for _, miou, fell in told), told
+    assert not [each for each in told if each[1] <= 2 / 5 or each[2] <= 0]

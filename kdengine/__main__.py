@@ -109,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--share", type=float, metavar="S", help="part of its training images, in (0, 1]")
     recipe.add_argument("--image-size", type=int, metavar="PIXELS", help="another side of the images")
     recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
-    recipe.add_argument("--skip", metavar="LABEL", help="leave out the student of that label")
-    recipe.add_argument("--skip-combined", dest="skip", action="store_const", const="Combined",
+    recipe.add_argument("--skip", action="append", metavar="LABEL", help="leave out the student of that label; repeat")
+    recipe.add_argument("--skip-combined", dest="skip", action="append_const", const="Combined",
                         help="the same as --skip Combined")
     recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
     recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")

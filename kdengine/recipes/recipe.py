@@ -32,7 +32,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 
 CHANGES = ("data", "share", "image_size", "epochs", "teacher", "student", "skip")
 """What of a plan may be changed: the data set, the part of it, the size of its images, every network's epochs, and the
-architectures; and the label of a student that is left out."""
+architectures; and the labels of students that are left out."""
 
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
@@ -75,7 +75,8 @@ class Plan:
     def arguments(self) -> list[str]:
         """What runs it after `python -m kdengine`."""
         changes = [word for name, value in self.changes.items()
-                   for word in (f"--{name.replace('_', '-')}", str(value))]
+                   for each in (value if name == "skip" else [value])
+                   for word in (f"--{name.replace('_', '-')}", str(each))]
         return ["recipe", self.recipe.name, "--scale", self.scale, "--seeds", str(self.seeds), *changes]
 
     @property
@@ -84,13 +85,12 @@ class Plan:
         return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
     def _kept(self, parts: list[Part]) -> list[Part]:
-        skipped = self.changes.get("skip")
-        if skipped is None:
-            return parts
+        skipped = self.changes.get("skip", ())
         students = [part.label for part in parts if part.teacher]
-        if skipped not in students:
-            raise unknown_name("student to skip", skipped, students)
-        return [part for part in parts if part.label != skipped]
+        for label in skipped:
+            if label not in students:
+                raise unknown_name("student to skip", label, students)
+        return [part for part in parts if part.label not in skipped]
 
     def _changed(self, part: Part) -> Configuration:
         settings = {name: self.changes[name] for name in ("data", "share", "image_size", "epochs")

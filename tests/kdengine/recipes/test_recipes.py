@@ -29,18 +29,18 @@ def by_label(plan):
     return {part.label: part.configuration for part in plan.parts}
 
 
-def test_a_student_can_be_left_out_by_its_label():
-    asked = recipes.plan("segmentation_kd", skip="Combined")
-    assert [part.label for part in asked.parts] == [
-        "Teacher", "Independent student", "Response-based", "Feature-based"]
-    assert asked.arguments[-2:] == ["--skip", "Combined"]
-    assert _parser().parse_args(["recipe", "segmentation_kd", "--skip-combined"]).skip == "Combined"
+def test_students_can_be_left_out_by_their_labels():
+    asked = recipes.plan("segmentation_kd", skip=["Combined", "Response-based"])
+    assert [part.label for part in asked.parts] == ["Teacher", "Independent student", "Feature-based"]
+    assert asked.arguments[-4:] == ["--skip", "Combined", "--skip", "Response-based"]
+    assert _parser().parse_args(asked.arguments).skip == ["Combined", "Response-based"]
+    assert _parser().parse_args(["recipe", "segmentation_kd", "--skip-combined"]).skip == ["Combined"]
 
 
 @pytest.mark.parametrize("label", ["Teacher", "Nobody"])
 def test_only_a_student_can_be_left_out(label):
     with pytest.raises(KDError, match=f"student to skip '{label}'.*Feature-based"):
-        _ = recipes.plan("segmentation_kd", skip=label).parts
+        _ = recipes.plan("segmentation_kd", skip=["Combined", label]).parts
 
 
 def test_a_plan_s_image_size_is_that_of_every_network():

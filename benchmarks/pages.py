@@ -1,4 +1,4 @@
-"""From the start of the server to a drawn page, and from page to page: `python -m benchmarks.pages`."""
+"""Server start to first page, page to page, and Grad-CAM of a picture: `python -m benchmarks.pages`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
+
+import kdengine
+from kdengine.places import PROJECT
 from tests.browser.real import browser, chromium, server, settle
 
-PAGES = ("", "temperature", "distill", "recipes", "compare", "results")
+PAGES = ("", "temperature", "distill", "recipes", "compare", "segmentation", "results")
+NETWORKS = ("efficientnet_lite0", "efficientnet_lite2")
+PICTURE = PROJECT / "docs" / "start.png"
+"""A large picture, whatever is on it: it is decoded and resized as an uploaded photo is."""
 
 
 def main() -> None:
@@ -39,6 +46,21 @@ def main() -> None:
     print(f"{'page':<20}{'first visit':>16}{'second visit':>16}")
     for page in PAGES:
         print(f"{page or 'start':<20}{statistics.median(opened[page]):>16.2f}{statistics.median(again[page]):>16.2f}")
+    print(f"Grad-CAM of one picture, {' and '.join(NETWORKS)}, once loaded: {_grad_cam(repeats):.2f}")
+
+
+def _grad_cam(repeats: int) -> float:
+    """Median seconds from a photo to what two ImageNet networks say of it and where they look, after a first time."""
+    networks = [kdengine.open_network(name) for name in NETWORKS]
+    photo = Image.open(PICTURE).convert("RGB")
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        for network in networks:
+            said = kdengine.predict(network, photo)["probabilities"]
+            kdengine.heat_map(network, photo, said.index(max(said)))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
 
 
 def _open(launched: object, url: str) -> None:

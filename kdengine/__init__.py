@@ -278,8 +278,9 @@ def predict(network: Network, picture: Image) -> dict[str, list]:
     import torch
 
     from kdengine.data import pictures
+    from kdengine.devices import one_thread
 
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         logits = network(_as_images(pictures.picture_tensor(picture, network.input_size)))[0]
     return {"logits": logits.tolist(), "probabilities": logits.softmax(dim=0).tolist()}
 
@@ -297,11 +298,13 @@ def heat_map(
 
     from kdengine import explain
     from kdengine.data import pictures
+    from kdengine.devices import one_thread
 
     pixels = _seen(network, picture)
     stage = stage or explain.default_stage(network).name
     within = None if region is None else torch.from_numpy(region)[None]
-    heat = explain.heat_map(network, _as_images(pixels), [target], method=method, stage=stage, region=within)[0]
+    with one_thread():
+        heat = explain.heat_map(network, _as_images(pixels), [target], method=method, stage=stage, region=within)[0]
     return {"heat": heat.tolist(), "stage": stage, "size": tuple(heat.shape), "input": pictures.picture(pixels)}
 
 
@@ -350,14 +353,16 @@ def heat_on_objects(network: Network, data: DataSet, method: str, count: int) ->
     """
     from kdengine import explain
     from kdengine.data import pictures
+    from kdengine.devices import one_thread
     from kdengine.uncertainty import mean_interval, share_interval
     from kdengine.views import Split
 
     if data.boxes is None:
         return None
     images = pictures.resized(data.test.images[:count], network.input_size)
-    found = explain.on_objects(
-        network, Split(images, data.test.target[:count]), data.boxes[:count], data.size, method=method)
+    with one_thread():
+        found = explain.on_objects(
+            network, Split(images, data.test.target[:count]), data.boxes[:count], data.size, method=method)
     means = {name: values.mean().item() for name, values in found.items()}
     told = {"n": len(images), "area": means["area"], "hits": found["pointing"].bool().tolist()}
     sure = {"inside": mean_interval(found["inside"].tolist()),
@@ -390,14 +395,16 @@ def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
     """Test pictures, by index, of which not all the networks name the same class."""
     from kdengine import evaluation
     from kdengine.data import pictures
+    from kdengine.devices import one_thread
     from kdengine.views import Split
 
-    named = [
-        evaluation.predict(
-            network, Split(pictures.resized(data.test.images, network.input_size), data.test.target)
-        ).argmax(dim=1)
-        for network in networks
-    ]
+    with one_thread():
+        named = [
+            evaluation.predict(
+                network, Split(pictures.resized(data.test.images, network.input_size), data.test.target)
+            ).argmax(dim=1)
+            for network in networks
+        ]
     return sorted({int(index) for each in named[1:] for index in (each != named[0]).nonzero()})
 
 
@@ -418,9 +425,11 @@ def segment(network: Network, picture: Image) -> numpy.ndarray:
     """
     import torch
 
+    from kdengine.devices import one_thread
+
     if network.task != "segmentation":
         raise KDError(f"{network.architecture} names one class a picture, not one a pixel; ask `predict` instead.")
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         logits = network(_as_images(_seen(network, picture)))[0]
     return logits.argmax(dim=0).to(torch.int16).numpy()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,6 +42,21 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network runs at a precision: `float32` or `bfloat16`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one CPU thread, for what a person waits for while a run may be in training.
+
+    On two cores of which a run holds one, Grad-CAM of a photo with two ImageNet networks takes 0.2 s on one thread and
+    5 s on two, since every layer waits for the thread that has no core. On two idle cores a second thread saves 0.1 s.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def synchronise(device: torch.device) -> None:

@@ -36,6 +36,27 @@ def test_a_heat_map_is_plain_data_and_lies_over_what_the_network_saw(network, pi
     assert found["input"].tobytes() == data.picture_tensor(picture, 32).permute(1, 2, 0).numpy().tobytes()
 
 
+def test_what_a_page_waits_for_takes_one_thread_and_gives_the_others_back(network, picture, wide):
+    """A run in training may hold the other cores."""
+    seen = []
+    wholes = Split(torch.zeros(3, 3, 32, 32, dtype=torch.uint8), torch.zeros(3, dtype=torch.long))
+    boxes = torch.tensor([[0, 0, 8, 8]] * 3)
+    held = DataSet(name="zeros", title="Zeros", task="classification", classes=network.classes, train=wholes,
+                   validation=wholes, test=wholes, views="none", digest="0", boxes=boxes)
+    both = (network, segmenter().eval())
+    for each in both:
+        each.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(3)
+    kdengine.predict(network, picture)
+    kdengine.heat_map(network, picture, 3)
+    kdengine.disagreements(held, [network])
+    kdengine.heat_on_objects(network, held, "gradcam", 3)
+    kdengine.segment(both[1], wide)
+    assert len(seen) >= 5
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 3
+
+
 def test_every_heat_map_listed_can_be_made_and_the_list_is_plain(network, picture):
     listed = kdengine.list_heat_maps()
     assert json.loads(json.dumps(listed)) == listed

@@ -50,9 +50,11 @@ def main() -> None:
             _trained([teacher, *(_part(*point, given.epochs) for point in step)])
             ours += time.perf_counter() - start
             yardstick.append(_published(device, given.epochs, given.workers))
-        at_once = {record.environment["student_threads"] for record in runs.all_runs() if record.teacher}
+        done = [record for record in runs.all_runs() if record.teacher]
     theirs = count * statistics.median(yardstick)
-    print(f"threads of each student: {', '.join(map(str, at_once))}")
+    training = sum(record.result["training_seconds"] / record.result["side_by_side"] for record in done)
+    print(f"CPU threads of each student: {', '.join({str(each.environment['student_threads']) for each in done})}; "
+          f"{training / 60:.1f} minutes of ours are training")
     print(f"{'':<12}{'minutes':>10}{'seconds a run':>16}")
     for name, seconds in (("published", theirs), ("ours", ours)):
         print(f"{name:<12}{seconds / 60:>10.1f}{seconds / count:>16.1f}")

@@ -32,7 +32,8 @@ def faster_precision(network: Network, batch_size: int, *, backward: bool) -> st
 def student_threads(network: Network, batch_size: int, precision: str, students: int) -> int | None:
     """CPU threads for each of several such students, so that as many as there are threads for train at once.
 
-    None where they best take turns, each with all threads: on a GPU, for one student, and where that is as fast.
+    None where they best take turns, each with all threads: on a GPU, for one student, and where that is clearly faster.
+    In doubt at once: beside other work, threads that share a step wait for each other, students of one thread do not.
     Measured once and remembered, as `faster_precision`.
     """
     threads = torch.get_num_threads()
@@ -44,7 +45,8 @@ def student_threads(network: Network, batch_size: int, precision: str, students:
         "at once": _seconds_at_once(network, batch_size, precision, at_once),
     })
     rounds = math.ceil(students / at_once)
-    return threads // at_once if students * seconds["turn"] > _WORTH * rounds * seconds["at once"] else None
+    clearly = rounds * seconds["at once"] > _WORTH * students * seconds["turn"]
+    return None if clearly else threads // at_once
 
 
 def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:

@@ -118,9 +118,11 @@ def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
     students = [each for part in outcome.parts if part.teacher for each in outcome.of(part.label)]
     about = (students or [record])[0]
     machine = record.environment
+    each = about.environment.get("student_threads")
+    threads = f"{machine['threads']}{f', {each} for each student, several at once' if each else ''}"
     return {
         "Hardware and software": [
-            ["Device", f"{machine['device_name']} ({machine['device']})"], ["Threads", str(machine["threads"])],
+            ["Device", f"{machine['device_name']} ({machine['device']})"], ["Threads", threads],
             ["System", f"{machine['system']}, Python {machine['python']}"],
             *([name, number] for name, number in machine["packages"].items()),
             *([["Commit", machine["commit"]]] if machine["commit"] else []),

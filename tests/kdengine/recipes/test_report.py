@@ -74,7 +74,7 @@ FACTS = [
     "Which way is better?",
     "these two networks differ (p = 0.033)", comparison.READING,
     "1 seed cannot say that a method is better: that takes 3 or more.",
-    "A processor (cpu)", "Linux x86_64, Python 3.11.9", "c0ffee",
+    "A processor (cpu)", "2, 1 for each student, several at once", "Linux x86_64, Python 3.11.9", "c0ffee",
     *PACKAGES, *PACKAGES.values(),
     "Handwritten digits", "d1g357", "1258", "180", "crop",
     "resnet8, kd (temperature 3.0, alpha 0.9), taught by Teacher, 20 epochs, batch 64, sgd 0.05, momentum 0.9, cosine, "

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from kdengine import methods, records
 from kdengine.errors import KDError, OutOfMemory
 from kdengine.methods import method
+from kdengine.methods.weights import Weights
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Wanted, observing
 from kdengine.training import Learner, balanced_weights, learning_rate_at, train
@@ -156,6 +157,42 @@ def test_who_begins_to_draw_random_numbers_later_cannot_train_at_once(four_threa
     each.network.register_forward_pre_hook(later)
     with pytest.raises(KDError, match="--threads 1"):
         run(each, student_threads=1)
+
+
+def test_who_draws_random_numbers_now_and_then_takes_turns_throughout(four_threads):
+    """In the first step and in every second one after it: alone and in company the same."""
+    def occasional():
+        each, steps = learner(), Counter()
+
+        def now_and_then(*_):
+            steps["taken"] += 1
+            if steps["taken"] % 2:
+                each.network.net[9].weight.data += 0.01 * torch.rand(1)
+
+        each.network.register_forward_pre_hook(now_and_then)
+        return each
+
+    pair, alone = [occasional(), learner("kd")], occasional()
+    run(*pair, student_threads=1)
+    run(alone, student_threads=1)
+    assert same(weights(pair[0]), weights(alone))
+
+
+def test_a_method_is_shown_the_teacher_s_weights_and_not_the_folded_ones(monkeypatch):
+    theirs, shown = teacher(), []
+    terms = Weights.terms
+
+    def spy(self, student, taught, *rest):
+        shown.append(taught.weights)
+        return terms(self, student, taught, *rest)
+
+    monkeypatch.setattr(Weights, "terms", spy)
+    each = learner("weights", settings(epochs=1))
+    train([each], theirs, SPLIT, POLICIES["crop"], on_epoch=lambda *_: None)
+    own = [theirs.net[0].weight, theirs.net[3].weight]
+    for weight in shown[-1].values():
+        assert any(weight.shape == each.shape and torch.equal(weight, each) for each in own)
+    assert shown[-1]
 
 
 @pytest.mark.parametrize(("name", "optimizer"), [

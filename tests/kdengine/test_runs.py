@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from kdengine import checkpoints, evaluation, records, results, runs, session, speeds, worker
+from kdengine import checkpoints, evaluation, records, results, runs, session, speeds, training, worker
 from kdengine.errors import KDError
 from kdengine.records import Configuration
 
@@ -102,6 +102,13 @@ def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting
     """Two students on a thread each; one is stopped after its first epoch and goes on when the other is done."""
     monkeypatch.setattr(speeds, "student_threads", lambda *_: 1)
     asked = [configuration(name, threads=2, epochs=2) for name in ("kd", "none")]
+    given, train = [], training.train
+
+    def seen(*what, **how):
+        given.append(how["student_threads"])
+        train(*what, **how)
+
+    monkeypatch.setattr(training, "train", seen)
     undisturbed, _ = finish(*asked)
     environment = runs.read(undisturbed).environment
     assert (environment["threads"], environment["student_threads"]) == (2, 1)
@@ -112,9 +119,11 @@ def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting
         patch.setattr(runs, "stop_requested", lambda run: run == ids[0] and runs.read(run).status["epoch"] == 1)
         worker.work(ids)
     assert [runs.state(run) for run in ids] == [records.STOPPED, records.FINISHED]
+    monkeypatch.setattr(speeds, "student_threads", lambda *_: None)  # as is right for one alone
     runs.resume(ids[:1])
     worker.work(ids[:1])
     assert runs.read(ids[0]).environment["student_threads"] == 1
+    assert given == [1, 1, 1]
     assert same(student(ids[0]), student(undisturbed))
 
 

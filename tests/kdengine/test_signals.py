@@ -78,13 +78,9 @@ def test_each_call_returns_its_own_tensors():
 
 
 def test_another_thread_on_the_same_network_is_not_seen():
+    """Not even one that has looked itself before."""
     network, mine, other = Small(), torch.zeros(1, 3, 5, 5), torch.ones(1, 3, 5, 5)
-    looked, passed = threading.Event(), threading.Event()
-
-    def disturb():
-        looked.wait()
-        network(other)
-        passed.set()
+    ready, looked, passed = threading.Event(), threading.Event(), threading.Event()
 
     def let_the_other_pass(*_):
         """Between the stage and the head of this thread's forward, the other thread runs all of its own."""
@@ -92,10 +88,18 @@ def test_another_thread_on_the_same_network_is_not_seen():
             looked.set()
             passed.wait()
 
-    thread = threading.Thread(target=disturb)
-    thread.start()
     network.head.register_forward_pre_hook(let_the_other_pass)
     with observing(network, STAGES, Wanted(("stage1",), ("stage1",))) as look:
+        def disturb():
+            look(other)
+            ready.set()
+            looked.wait()
+            network(other)
+            passed.set()
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        ready.wait()
         signals = look(mine)
     thread.join()
     assert torch.equal(signals.features["stage1"], network.stage(mine))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from kdengine import places, records, runs, worker
 from kdengine.methods import method
@@ -70,6 +71,15 @@ def test_a_row_is_the_centred_answer_to_the_view_shown_there(tmp_path):
     expected = expected - expected.mean(dim=1, keepdim=True)
     assert rows.dtype == torch.float16
     torch.testing.assert_close(rows.float(), expected, rtol=2**-10, atol=1e-4)
+
+
+def test_the_teacher_is_asked_with_its_normalisation_folded(tmp_path):
+    network = teacher()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(lambda *_: pytest.fail("it normalises by itself"))
+    found = kept(tmp_path).epoch(network, drawn(), 0, 0, "float32")
+    torch.testing.assert_close(found, kept(tmp_path / "other").epoch(teacher(), drawn(), 0, 0, "float32"))
 
 
 def test_what_is_on_disk_is_read_and_the_teacher_left_alone(tmp_path):

@@ -14,16 +14,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training import BATCH, published_epoch
-from kdengine import checkpoints, data, evaluation, metrics, models, speeds
-from kdengine.devices import choose_device, device_name, memory_format
-from kdengine.methods import method
+from benchmarks.training import BATCH, our_training, published_epoch
+from kdengine import checkpoints, data, evaluation, metrics, models
+from kdengine.devices import choose_device, device_name
 from kdengine.models.network import Network
 from kdengine.records import Configuration
 from kdengine.teacher_logits import TeacherLogits, key
-from kdengine.training import Learner, train
 from kdengine.uncertainty import mean_interval
-from kdengine.views import POLICIES
 
 TEACHER, STUDENT, DATA = "cifar10-teacher", "resnet8", "cifar10"
 
@@ -70,17 +67,11 @@ def _published(held: data.DataSet, device: torch.device, given: argparse.Namespa
 
 
 def _ours(held: data.DataSet, device: torch.device, given: argparse.Namespace, seed: int) -> Network:
-    placed = [each.to(memory_format=memory_format(device))
-              for each in (_student(held, device, seed), _teacher(held, device))]
-    precision, of_teacher = (speeds.faster_precision(each, BATCH, backward=backward)
-                             for each, backward in zip(placed, (True, False), strict=True))
-    student, teacher = placed
-    resident = held.train.to(device)
-    configuration = Configuration(epochs=given.epochs, batch_size=BATCH, seed=seed)
-    learner = Learner(student, method("kd"), teacher, resident, configuration, precision)
+    student = _student(held, device, seed)
     with tempfile.TemporaryDirectory() as folder:
-        train([learner], teacher, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
-              teacher_logits=TeacherLogits(Path(folder), key(teacher=TEACHER)), on_epoch=lambda *_: None)
+        asked = Configuration(epochs=given.epochs, batch_size=BATCH, seed=seed)
+        kept = TeacherLogits(Path(folder), key(teacher=TEACHER))
+        our_training(_teacher(held, device), student, held.train, device, asked, kept)()
     return student
 
 
@@ -89,7 +80,7 @@ def _student(held: data.DataSet, device: torch.device, seed: int) -> Network:
 
 
 def _teacher(held: data.DataSet, device: torch.device) -> Network:
-    return checkpoints.open_teacher(TEACHER, held.classes, held.size).to(device).eval().requires_grad_(False)
+    return checkpoints.open_teacher(TEACHER, held.classes, held.size).to(device)
 
 
 if __name__ == "__main__":

@@ -84,28 +84,38 @@ def _sides(
         return models.build(name, CLASSES, seed=seed, mean=MEAN, std=STD).to(device)
 
     def ours(kept: TeacherLogits | None) -> Callable[[], float]:
-        placed = [built(name, seed).to(memory_format=memory_format(device))
-                  for seed, name in enumerate((student, teacher))]
-        precision, of_teacher = (speeds.faster_precision(each, BATCH, backward=backward)
-                                 for each, backward in zip(placed, (True, False), strict=True))
-        network, taught_by = placed
-        taught_by.eval().requires_grad_(False)
-        resident = split.to(device)
-        configuration = Configuration(epochs=1, batch_size=BATCH)
-        learner = Learner(network, method("kd"), taught_by, resident, configuration, precision)
-        seconds = []
-
-        def epoch() -> float:
-            train([learner], taught_by, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
-                  teacher_logits=kept, on_epoch=lambda _, row: seconds.append(row["seconds"]))
-            return seconds[-1]
-
-        return epoch
+        once = Configuration(epochs=1, batch_size=BATCH)
+        return our_training(built(teacher, 1), built(student, 0), split, device, once, kept)
 
     published = published_epoch(built(teacher, 1), built(student, 0), split, device, workers)
     bare = _bare(built(teacher, 1), built(student, 0), split, device)
     kept = TeacherLogits(folder, key(teacher=teacher, student=student))
     return {"bare": bare, "published": published, "live": ours(None), "warm": ours(kept)}
+
+
+def our_training(
+    teacher: Network, student: Network, split: Split, device: torch.device, configuration: Configuration,
+    kept: TeacherLogits | None,
+) -> Callable[[], float]:
+    """Our side: a function that trains by KD for all epochs of a configuration and returns their seconds.
+
+    kept: where the teacher's logits lie; None asks it at every step.
+    """
+    placed = [each.to(memory_format=memory_format(device)) for each in (student, teacher)]
+    precision, of_teacher = (speeds.faster_precision(each, configuration.batch_size, backward=backward)
+                             for each, backward in zip(placed, (True, False), strict=True))
+    student, teacher = placed
+    teacher.eval().requires_grad_(False)
+    resident = split.to(device)
+    learner = Learner(student, method("kd"), teacher, resident, configuration, precision)
+
+    def training() -> float:
+        seconds = []
+        train([learner], teacher, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
+              teacher_logits=kept, on_epoch=lambda _, row: seconds.append(row["seconds"]))
+        return sum(seconds)
+
+    return training
 
 
 def published_epoch(

@@ -19,7 +19,7 @@ from kdengine import checkpoints, data, evaluation, metrics, models
 from kdengine.devices import choose_device, device_name
 from kdengine.models.network import Network
 from kdengine.records import Configuration
-from kdengine.teacher_logits import TeacherLogits, key
+from kdengine.teacher_cache import TeacherCache, key
 from kdengine.uncertainty import mean_interval
 
 TEACHER, STUDENT, DATA = "cifar10-teacher", "resnet8", "cifar10"
@@ -70,7 +70,7 @@ def _ours(held: data.DataSet, device: torch.device, given: argparse.Namespace, s
     student = _student(held, device, seed)
     with tempfile.TemporaryDirectory() as folder:
         asked = Configuration(epochs=given.epochs, batch_size=BATCH, seed=seed)
-        kept = TeacherLogits(Path(folder), key(teacher=TEACHER))
+        kept = TeacherCache(Path(folder), key(teacher=TEACHER))
         our_training(_teacher(held, device), student, held.train, device, asked, kept)()
     return student
 

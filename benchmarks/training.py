@@ -26,7 +26,7 @@ from kdengine.devices import choose_device, device_name, memory_format, synchron
 from kdengine.methods import method
 from kdengine.models.network import Network
 from kdengine.records import Configuration
-from kdengine.teacher_logits import TeacherLogits, key
+from kdengine.teacher_cache import TeacherCache, key
 from kdengine.training import Learner, train
 from kdengine.views import POLICIES, Split
 
@@ -83,23 +83,23 @@ def _sides(
     def built(name: str, seed: int) -> Network:
         return models.build(name, CLASSES, seed=seed, mean=MEAN, std=STD).to(device)
 
-    def ours(kept: TeacherLogits | None) -> Callable[[], float]:
+    def ours(kept: TeacherCache | None) -> Callable[[], float]:
         once = Configuration(epochs=1, batch_size=BATCH)
         return our_training(built(teacher, 1), built(student, 0), split, device, once, kept)
 
     published = published_epoch(built(teacher, 1), built(student, 0), split, device, workers)
     bare = _bare(built(teacher, 1), built(student, 0), split, device)
-    kept = TeacherLogits(folder, key(teacher=teacher, student=student))
+    kept = TeacherCache(folder, key(teacher=teacher, student=student))
     return {"bare": bare, "published": published, "live": ours(None), "warm": ours(kept)}
 
 
 def our_training(
     teacher: Network, student: Network, split: Split, device: torch.device, configuration: Configuration,
-    kept: TeacherLogits | None,
+    kept: TeacherCache | None,
 ) -> Callable[[], float]:
     """Our side: a function that trains by KD for all epochs of a configuration and returns their seconds.
 
-    kept: where the teacher's logits lie; None asks it at every step.
+    kept: where what the teacher says lies; None asks it at every step.
     """
     placed = [each.to(memory_format=memory_format(device)) for each in (student, teacher)]
     precision, of_teacher = (speeds.faster_precision(each, configuration.batch_size, backward=backward)
@@ -112,7 +112,7 @@ def our_training(
     def training() -> float:
         seconds = []
         train([learner], teacher, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
-              teacher_logits=kept, on_epoch=lambda _, row: seconds.append(row["seconds"]))
+              teacher_cache=kept, on_epoch=lambda _, row: seconds.append(row["seconds"]))
         return sum(seconds)
 
     return training

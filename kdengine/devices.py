@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def workers(count: int, threads: int) -> Iterator[ThreadPoolExecutor]:
+    """`count` Python threads, each with `threads` CPU threads of torch; they end with the block."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)  # MKL's number is one for all threads
 
 
 def synchronise(device: torch.device) -> None:

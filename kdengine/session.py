@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_logits, training
+from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
 from kdengine.devices import choose_device, device_name, memory_format
 from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import PROJECT, runs_root
 from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
-from kdengine.teacher_logits import TeacherLogits
+from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner
 from kdengine.views import policy
 
@@ -68,7 +68,7 @@ class Session:
         self._require_unchanged()
         self.teacher_precision = self._teacher_precision()
         self.learners = {record.id: self._learner(record) for record in held}
-        self.keeps_logits = held[0].environment.get("keeps_teacher_logits", not self.first_epoch)
+        self.caches_teacher = held[0].environment.get("teacher_cache", not self.first_epoch)
         self.student_threads = self._student_threads()
         self.last_look = {record.id: 0.0 for record in held}
 
@@ -85,7 +85,7 @@ class Session:
         training.train(
             list(self.learners.values()), self.teacher, self.splits["train"], policy(self.views),
             teacher_precision=self.teacher_precision,
-            teacher_logits=self._kept_logits(),
+            teacher_cache=self._teacher_cache(),
             first_epoch=self.first_epoch,
             student_threads=self.student_threads,
             on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
@@ -110,15 +110,15 @@ class Session:
         teacher.requires_grad_(False)
         return self._placed(teacher)
 
-    def _kept_logits(self) -> TeacherLogits | None:
-        """Where the teacher's logits of these views are kept; nowhere for masks, whose logits fill a disk.
+    def _teacher_cache(self) -> TeacherCache | None:
+        """Where what the teacher says of these views is kept.
 
         A run goes on as it began: what is kept is rounded, what the teacher says live is not.
         """
-        if self.teacher is None or self.data.task == "segmentation" or not self.keeps_logits:
+        if self.teacher is None or not self.caches_teacher:
             return None
         asked = self.configuration
-        return TeacherLogits(runs_root() / ".teacher-logits", teacher_logits.key(
+        return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
             without_class=asked.without_class, views=policy(self.views), precision=self.teacher_precision,
             device=device_name(self.device), threads=torch.get_num_threads(),
@@ -222,7 +222,7 @@ class Session:
             "threads": torch.get_num_threads(),
             "student_threads": self.student_threads,
             "precision": {"student": learner.precision, "teacher": self.teacher_precision},
-            "keeps_teacher_logits": self.keeps_logits,
+            "teacher_cache": self.caches_teacher,
             "memory_format": str(memory_format(self.device)).removeprefix("torch."),
             "commit": _commit(),
         }

@@ -170,7 +170,7 @@ def observing(
             None if gradient is None else give(gradient),
         )
 
-    weights = {name: _largest_convolution(weights_of or network, paths[name]).weight for name in wanted.weights}
+    weights = largest_convolutions(weights_of or network, stages, wanted.weights)
     handles = []
     try:
         for name in wanted.preactivations:
@@ -183,6 +183,12 @@ def observing(
             handle.remove()
         seen.clear()
         before.clear()
+
+
+def largest_convolutions(network: nn.Module, stages: Sequence[Stage], names: Sequence[str]) -> dict[str, Tensor]:
+    """The weights of the largest convolution of each stage named: what `Signals.weights` shows."""
+    paths = {stage.name: stage.path for stage in stages}
+    return {name: _largest_convolution(network, paths[name]).weight for name in names}
 
 
 def _watch_last_relu(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from kdengine.devices import device_name
+from kdengine.devices import device_name, workers
 from kdengine.models.network import Network
 from kdengine.places import runs_root
 from kdengine.records import read_json, write_json
@@ -44,8 +42,7 @@ def student_threads(network: Network, batch_size: int, precision: str, students:
         "turn": step_seconds(network, batch_size, (precision,), backward=True)[precision],
         "at once": _seconds_at_once(network, batch_size, precision, at_once),
     })
-    rounds = math.ceil(students / at_once)
-    clearly = rounds * seconds["at once"] > _WORTH * students * seconds["turn"]
+    clearly = seconds["at once"] > _WORTH * at_once * seconds["turn"]
     return None if clearly else threads // at_once
 
 
@@ -58,14 +55,11 @@ def seconds_now(network: Network, batch_size: int, precision: str, *, backward: 
 
 def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once: int) -> float:
     """Seconds in which so many copies of a network take a training step, all at the same time."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
-        seconds = max(pool.map(
+    with workers(at_once, torch.get_num_threads() // at_once) as pool:
+        return max(pool.map(
             lambda each: step_seconds(each, batch_size, (precision,), backward=True)[precision],
             [copy.deepcopy(network) for _ in range(at_once)],
         ))
-    torch.set_num_threads(threads)  # MKL's number is one for all threads
-    return seconds
 
 
 def _remembered(

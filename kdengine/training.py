@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdengine.devices import autocast, memory_format, synchronise
+from kdengine.devices import autocast, memory_format, synchronise, workers
 from kdengine.errors import KDError, NotFinite, OutOfMemory
 from kdengine.methods import Method
 from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.records import Configuration
-from kdengine.signals import IGNORE, Batch, Facts, Signals, Wanted, observing, promoted
-from kdengine.teacher_logits import TeacherLogits
-from kdengine.views import Policy, Split, seed_from, steps_per_epoch, views
+from kdengine.signals import IGNORE, Batch, Facts, Signals, Wanted, observing
+from kdengine.teacher_cache import TeacherCache
+from kdengine.views import Policy, Split, Views, seed_from, steps_per_epoch, views
 
 DECAYS = (0.625, 0.75, 0.875)
 """Shares of the epochs at which the `step` schedule divides the learning rate by 10: 150, 180, 210 of 240."""
@@ -70,11 +72,6 @@ class Learner:
         """Whether it still trains."""
         return self.failure is None and not self.stopped
 
-    @property
-    def wants_logits_alone(self) -> bool:
-        """Whether it has a teacher and looks at nothing of it but the logits."""
-        return self.method.needs_teacher and self.wanted_of_teacher == Wanted()
-
     def state(self) -> dict[str, Any]:
         """What a resumed run needs besides its configuration; tensors are the live ones."""
         return {
@@ -116,7 +113,7 @@ def train(
     policy: Policy,
     *,
     teacher_precision: str = "float32",
-    teacher_logits: TeacherLogits | None = None,
+    teacher_cache: TeacherCache | None = None,
     first_epoch: int = 0,
     student_threads: int | None = None,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
@@ -133,8 +130,8 @@ def train(
     at the same time. None: they take turns, each with all threads. Learners that draw random numbers in their steps
     (dropout) take turns in any case.
 
-    teacher_logits: where the teacher's logits of these views are kept; learners that look at nothing else of it take
-    them from there. None asks the teacher at each step.
+    teacher_cache: where what the teacher says of these views is kept; learners whose share of it fits there read it
+    there. None asks the teacher at each step.
 
     on_epoch(learner, row) is called once an epoch for each learner still active; a row holds epoch (from 1), loss,
     terms, learning_rate, seconds, images_per_second. on_step(images) is called once a batch with the images seen so
@@ -150,22 +147,17 @@ def train(
         weights = None
         if configuration.class_weights == "balanced":
             weights = balanced_weights(split, len(learners[0].network.classes))
-        look_at_teacher = None
-        live = [each for each in learners if each.method.needs_teacher and not (
-            teacher_logits and each.wants_logits_alone)]
-        if teacher is not None:
-            teacher.eval()
-        if live:
-            wanted = Wanted()
-            for each in live:
-                wanted |= each.wanted_of_teacher
-            look_at_teacher = stack.enter_context(
-                observing(folded(teacher), teacher.stages, wanted, weights_of=teacher))
-        together = stack.enter_context(_Steps(student_threads))
+        taught = None
+        if any(each.method.needs_teacher for each in learners):
+            taught = stack.enter_context(_Taught(teacher, learners, split, policy, teacher_precision, teacher_cache))
+        together = _InTurns()
+        if student_threads is not None:
+            at_once = max(1, torch.get_num_threads() // student_threads)
+            together = _AtOnce(stack.enter_context(workers(at_once, student_threads)))
         try:
             for epoch in range(first_epoch, configuration.epochs):
-                _train_epoch(learners, looks, together, teacher, look_at_teacher, teacher_precision, teacher_logits,
-                             split, policy, weights, epoch, on_epoch, on_step, keep_going)
+                _train_epoch(learners, looks, together, taught, split, policy, weights, epoch, on_epoch, on_step,
+                             keep_going)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
@@ -235,11 +227,8 @@ def step_seconds(
 def _train_epoch(
     learners: Sequence[Learner],
     looks: Sequence[Callable],
-    together: _Steps,
-    teacher: Network | None,
-    look_at_teacher: Callable | None,
-    teacher_precision: str,
-    teacher_logits: TeacherLogits | None,
+    together: _InTurns | _AtOnce,
+    taught: _Taught | None,
     split: Split,
     policy: Policy,
     class_weights: Tensor | None,
@@ -256,12 +245,8 @@ def _train_epoch(
         learner.network.train()
     start = time.perf_counter()
     epoch_views = views(split, policy, configuration.seed, epoch)
-    kept_logits = None
-    if teacher_logits and any(each.active and each.wants_logits_alone for each in learners):
-        kept_logits = teacher_logits.epoch(teacher, epoch_views, configuration.seed, epoch, teacher_precision,
-                                           lambda: _any_goes_on(learners, keep_going))
-        if kept_logits is None:
-            return
+    if taught and not taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going)):
+        return
     seen = 0
     labelled, segmenting = split.labelled, split.target.dim() > 1
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
@@ -278,19 +263,16 @@ def _train_epoch(
             epochs=configuration.epochs,
             class_weights=class_weights,
         )
-        taught = None
-        if look_at_teacher:
-            with torch.no_grad(), autocast(device, teacher_precision):
-                taught = look_at_teacher(batch.images, batch.target)
-        kept = None if kept_logits is None else Signals(promoted(kept_logits[seen : seen + len(index)]))
+        says = taught.batch(batch, seen) if taught else {}
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            _Step(learner, look, kept if kept and learner.wants_logits_alone else taught, batch, 1 / steps, history)
+            _Step(learner, look, says.get(learner), batch, 1 / steps, history)
             for learner, look, history in zip(learners, looks, histories, strict=True) if learner.active
         ], seed_from("step", configuration.seed, epoch, step))
         seen += len(index)
         on_step(seen)
 
+    together.finish()
     synchronise(device)
     seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
     for learner, history in zip(learners, histories, strict=True):
@@ -319,6 +301,57 @@ def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bo
     return any(learner.active for learner in learners)
 
 
+class _Taught:
+    """What a teacher says to those of several learners who need one; a context, which ends the looking at it.
+
+    It is asked once a batch for all whose share of it the cache does not hold.
+    """
+
+    def __init__(
+        self, teacher: Network, learners: Sequence[Learner], split: Split, policy: Policy, precision: str,
+        cache: TeacherCache | None,
+    ) -> None:
+        self.teacher, self.precision, self.cache = teacher.eval(), precision, cache
+        self.cached, self.live = [], []
+        for each in learners:
+            if each.method.needs_teacher:
+                held = cache and cache.holds(
+                    each.wanted_of_teacher, teacher, split, policy, each.configuration.epochs)
+                (self.cached if held else self.live).append(each)
+
+    def __enter__(self) -> _Taught:
+        self.stack = ExitStack()
+        if self.live:
+            wanted = reduce(or_, (each.wanted_of_teacher for each in self.live))
+            self.look = self.stack.enter_context(
+                observing(folded(self.teacher), self.teacher.stages, wanted, weights_of=self.teacher))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def begin(self, views: Views, seed: int, epoch: int, keep_going: Callable[[], bool]) -> bool:
+        """Make an epoch's views ready; False where `keep_going` ended that."""
+        active = [each.wanted_of_teacher for each in self.cached if each.active]
+        self.epoch = None
+        if active:
+            self.epoch = self.cache.epoch(
+                self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going)
+        return bool(self.epoch) or not active
+
+    def batch(self, batch: Batch, start: int) -> dict[Learner, Signals]:
+        """To each learner, of a batch whose first view is the epoch's `start`-th."""
+        says = {}
+        if self.epoch:
+            kept = self.epoch.batch(start, start + len(batch.index))
+            says |= {each: kept.only(each.wanted_of_teacher) for each in self.cached if each.active}
+        if self.live:
+            with torch.no_grad(), autocast(batch.images.device, self.precision):
+                seen = self.look(batch.images, batch.target)
+            says |= {each: seen.only(each.wanted_of_teacher) for each in self.live}
+        return says
+
+
 @dataclass(frozen=True)
 class _Step:
     """One optimiser step of one learner, not yet taken; `history` gets its loss terms, detached, on the device."""
@@ -337,60 +370,78 @@ class _Step:
             group["lr"] = rate
         with autocast(batch.images.device, learner.precision):
             student = self.look(batch.images, batch.target)
-        own = self.taught.only(learner.wanted_of_teacher) if self.taught else None
-        terms = learner.method.terms(student, own, batch, learner.adapter)
+        terms = learner.method.terms(student, self.taught, batch, learner.adapter)
         learner.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         learner.optimizer.step()
         self.history.append({name: term.detach() for name, term in terms.items()})
 
 
-class _Steps:
-    """Takes the steps of several learners, in turns or some at once; a context, which ends its threads.
-
-    threads: of each learner, as `train` has it. torch has one generator for all threads, so the first step of each
-    learner shows whether it draws from it: those that do take turns.
-    """
-
-    def __init__(self, threads: int | None) -> None:
-        self.threads = threads
-        self.draws: dict[Learner, bool] = {}
-
-    def __enter__(self) -> _Steps:
-        self.pool = None
-        if self.threads is not None:
-            at_once = max(1, torch.get_num_threads() // self.threads)
-            self.pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(self.threads,))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.pool:
-            self.pool.shutdown()
-            torch.set_num_threads(torch.get_num_threads())  # MKL's number is one for all threads
+class _InTurns:
+    """Takes the steps of several learners one after the other."""
 
     def take(self, steps: Sequence[_Step], seed: int) -> None:
         """Take all of them, each as if it were alone and torch's generator had just been seeded."""
-        if self.pool is None:
-            for step in steps:
-                torch.manual_seed(seed)
-                step.take()
-            return
+        for step in steps:
+            torch.manual_seed(seed)
+            step.take()
+
+    def finish(self) -> None:
+        """All have ended already."""
+
+
+class _AtOnce:
+    """Takes the steps of several learners at once, in the threads of a pool.
+
+    A learner takes its own steps in their order, and one may be a batch ahead of another, so that no thread waits for
+    the slowest. torch has one generator for all threads, so the first step of each learner shows whether it draws from
+    it: those that do take turns, with nobody beside them.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.pool = pool
+        self.draws: dict[Learner, bool] = {}
+        self.under_way: dict[Learner, Future] = {}
+        """Each learner's latest step, where it may not have ended yet."""
+        self.generator: Tensor | None = None
+        """The state of torch's generator before all steps that are under way."""
+
+    def take(self, steps: Sequence[_Step], seed: int) -> None:
+        """As `_InTurns`, but where they draw nothing they have ended only when the next ones are given, or finished."""
         turns, free = [], []
         for step in steps:
             (turns if self.draws.get(step.learner, True) else free).append(step)
+        if turns:
+            self.finish()
         for step in turns:
             torch.manual_seed(seed)
-            self.draws[step.learner] = self._drew([step]) or self.draws.get(step.learner, False)
-        if self._drew(free):
+            before = torch.get_rng_state()
+            self.pool.submit(step.take).result()
+            drew = not torch.equal(torch.get_rng_state(), before)
+            self.draws[step.learner] = drew or self.draws.get(step.learner, False)
+        if self.generator is None:
+            self.generator = torch.get_rng_state()
+        earlier = self.under_way
+        self.under_way = {step.learner: self.pool.submit(_take_after, earlier.get(step.learner), step) for step in free}
+        for each in earlier.values():
+            each.result()
+
+    def finish(self) -> None:
+        """Wait until all steps have ended."""
+        for each in self.under_way.values():
+            each.result()
+        self.under_way = {}
+        if self.generator is not None and not torch.equal(torch.get_rng_state(), self.generator):
             raise KDError("A network drew random numbers in a step, but not in its first one, so students cannot be "
                           "trained at once. Train it with --threads 1.")
+        self.generator = None
 
-    def _drew(self, steps: Sequence[_Step]) -> bool:
-        """Take steps at once; whether any of them drew random numbers."""
-        before = torch.get_rng_state()
-        for taken in [self.pool.submit(step.take) for step in steps]:
-            taken.result()
-        return not torch.equal(torch.get_rng_state(), before)
+
+def _take_after(earlier: Future | None, step: _Step) -> None:
+    """Take a step once the learner's earlier one has ended. That one began before this: nobody waits for ever."""
+    if earlier:
+        earlier.result()
+    step.take()
 
 
 def _failure(learner: Learner, epoch: int, values: Tensor, names: list[str]) -> NotFinite | None:

@@ -13,7 +13,7 @@ FLOORS = (
     ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
      "bias"),
     ("data", "models", "methods"),
-    ("checkpoints", "teacher_logits"),
+    ("checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
     ("processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),

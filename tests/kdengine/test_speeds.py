@@ -43,10 +43,10 @@ def test_half_precision_is_taken_where_it_is_clearly_faster(machine, float32, bf
     (2, 1.0, 1.7, 2),  # 2 turns against 1 round of two
     (2, 1.0, 2.1, 2),  # too little to be sure
     (2, 1.0, 2.3, None),
-    (6, 1.0, 3.2, 1),  # 6 turns against 2 rounds of up to four
-    (6, 1.0, 3.4, None),
-    (5, 1.0, 2.7, 1),  # 5 turns against 2 rounds
-    (5, 1.0, 2.8, None),
+    (6, 1.0, 4.3, 1),  # 4 turns against a round of four
+    (6, 1.0, 4.5, None),
+    (5, 1.0, 4.3, 1),
+    (5, 1.0, 4.5, None),
 ])
 def test_students_take_turns_where_that_is_clearly_faster(machine, students, turn, at_once, threads):
     machine(turn, at_once)

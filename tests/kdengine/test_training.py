@@ -4,6 +4,7 @@ import copy
 import math
 import threading
 from collections import Counter
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from kdengine.methods import method
 from kdengine.methods.weights import Weights
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Wanted, observing
-from kdengine.training import Learner, balanced_weights, learning_rate_at, train
-from kdengine.views import POLICIES, Split, views
+from kdengine.training import Learner, _AtOnce, balanced_weights, learning_rate_at, train
+from kdengine.views import POLICIES, Split, steps_per_epoch, views
 from tests.kdengine import tiny
 
 SPLIT, MASKS = tiny.split(), tiny.masks()
@@ -126,8 +127,12 @@ def test_at_once_equals_alone_to_the_bit(task, four_threads):
     assert all(same(weights(first), weights(second)) for first, second in zip(together, alone, strict=True))
 
 
-def test_as_many_are_under_way_as_there_are_threads_for(four_threads):
-    """Two threads each of four: after a first step in turns, no student gets through a step without another."""
+@pytest.mark.parametrize("students", [2, 3])
+def test_as_many_are_under_way_as_there_are_threads_for(four_threads, students):
+    """Two threads each of four: after a first step in turns, no student gets through a step without another.
+
+    Of three students, the third of a batch meets the first of the next.
+    """
     meeting = threading.Barrier(2, timeout=60)
     steps = Counter()
 
@@ -137,12 +142,48 @@ def test_as_many_are_under_way_as_there_are_threads_for(four_threads):
             assert torch.get_num_threads() == 2
             meeting.wait()
 
-    pair = [learner("kd", configuration=settings(epochs=1)) for _ in range(2)]
-    for each in pair:
+    learners = [learner("kd", configuration=settings(epochs=1, batch_size=4)) for _ in range(students)]
+    for each in learners:
         each.network.register_forward_pre_hook(wait)
-    run(*pair, student_threads=2)
-    assert set(steps.values()) == {len(SPLIT) // 8 + 1}
+    run(*learners, student_threads=2)
+    count = steps_per_epoch(len(SPLIT), 4)
+    assert count % 2, "an even number of steps at once"
+    assert list(steps.values()) == [count] * students
     assert torch.get_num_threads() == 4
+
+
+def test_a_step_at_once_waits_for_the_one_before_it_of_its_own_student_alone():
+    order = []
+
+    class Ended(Future):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+            self.set_result(None)
+
+        def result(self, timeout=None):
+            order.append(f"after {self.name}")
+
+    class Pool:
+        """Takes a step when it is given."""
+
+        def submit(self, take, *given):
+            take(*given)
+            return Ended(order[-1])
+
+    class Step:
+        def __init__(self, name):
+            self.learner = self.name = name
+
+        def take(self):
+            order.append(self.name)
+
+    steps = _AtOnce(Pool())
+    steps.take([Step("a"), Step("b")], 0)  # in turns, to see who draws
+    for _ in range(2):
+        order.clear()
+        steps.take([Step("a"), Step("b")], 0)
+    assert order[:4] == ["after a", "a", "after b", "b"]
 
 
 def test_who_begins_to_draw_random_numbers_later_cannot_train_at_once(four_threads):

@@ -133,9 +133,10 @@ def train(
     teacher_cache: where what the teacher says of these views is kept; learners whose share of it fits there read it
     there. None asks the teacher at each step.
 
-    on_epoch(learner, row) is called once an epoch for each learner still active; a row holds epoch (from 1), loss,
-    terms, learning_rate, seconds, images_per_second. on_step(images) is called once a batch with the images seen so
-    far. keep_going(learner) is asked before each step; a learner it refuses stops, its unfinished epoch is dropped.
+    on_epoch(learner, row) is called once an epoch for each learner still active: from several threads for learners that
+    train at once. A row holds epoch (from 1), loss, terms, learning_rate, seconds, images_per_second. on_step(images)
+    is called once a batch with the images seen so far. keep_going(learner) is asked before each step; a learner it
+    refuses stops, its unfinished epoch is dropped.
 
     Raises OutOfMemory where a step does not fit the device; that ends all learners.
     """
@@ -275,14 +276,13 @@ def _train_epoch(
     together.finish()
     synchronise(device)
     seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
-    for learner, history in zip(learners, histories, strict=True):
-        if not learner.active:
-            continue
+
+    def end(learner: Learner, history: list[dict[str, Tensor]]) -> None:
         values = torch.stack([torch.stack(list(terms.values())) for terms in history]).double().cpu()
         names = list(history[0])
         learner.failure = _failure(learner, epoch, values, names)
         if learner.failure:
-            continue
+            return
         means = values.mean(dim=0).tolist()
         on_epoch(learner, {
             "epoch": epoch + 1,
@@ -292,6 +292,8 @@ def _train_epoch(
             "seconds": seconds,
             "images_per_second": len(split) / seconds,
         })
+
+    together.each(end, [pair for pair in zip(learners, histories, strict=True) if pair[0].active])
 
 
 def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bool]) -> bool:
@@ -389,6 +391,11 @@ class _InTurns:
     def finish(self) -> None:
         """All have ended already."""
 
+    def each(self, do: Callable[..., None], given: Sequence[tuple]) -> None:
+        """Do it with each of what is given."""
+        for one in given:
+            do(*one)
+
 
 class _AtOnce:
     """Takes the steps of several learners at once, in the threads of a pool.
@@ -435,6 +442,11 @@ class _AtOnce:
             raise KDError("A network drew random numbers in a step, but not in its first one, so students cannot be "
                           "trained at once. Train it with --threads 1.")
         self.generator = None
+
+    def each(self, do: Callable[..., None], given: Sequence[tuple]) -> None:
+        """As `_InTurns`, but at once."""
+        for done in [self.pool.submit(do, *one) for one in given]:
+            done.result()
 
 
 def _take_after(earlier: Future | None, step: _Step) -> None:

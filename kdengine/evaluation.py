@@ -13,19 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine import metrics
-from kdengine.devices import autocast, forward_batch, synchronise
+from kdengine.devices import autocast, synchronise
 from kdengine.losses import cross_entropy, kl_divergence
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
 from kdengine.views import Split
 
 
-def predict(network: Network, split: Split, batch_size: int | None = None) -> Tensor:
-    """Logits of a whole split, in its order: float32 [N, C] on the CPU. The network's mode is left as it was.
-
-    batch_size: images a forward; None takes what suits the device.
-    """
-    batch_size = batch_size or forward_batch(split.images.device)
+def predict(network: Network, split: Split, batch_size: int = 256) -> Tensor:
+    """Logits of a whole split, in its order: float32 [N, C] on the CPU. The network's mode is left as it was."""
     was_training = network.training
     network.eval()
     with torch.inference_mode():

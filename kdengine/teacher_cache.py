@@ -25,12 +25,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdengine.devices import autocast, forward_batch, memory_format
+from kdengine.devices import autocast, memory_format
 from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.signals import Signals, Wanted, largest_convolutions, observing, promoted
 from kdengine.views import Policy, Split, Views
 
+CHUNK = 256
+"""Views a forward of the teacher. Fixed: another grouping would give other last digits."""
 LARGEST = 65504.0
 """The largest number of float16; beyond it a softmax says 1 or 0 anyway."""
 LIMIT_BYTES = 4_000_000_000
@@ -164,7 +166,7 @@ class TeacherCache:
 
 def key(**facts: object) -> str:
     """32 hexadecimal digits over everything that decides a teacher's numbers, and over torch's version."""
-    told = repr((4, torch.__version__, sorted(facts.items())))
+    told = repr((3, torch.__version__, CHUNK, sorted(facts.items())))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
@@ -173,13 +175,12 @@ def _asked(
 ) -> dict[str, Tensor] | None:
     device = views.order.device
     count = len(views.order)
-    size = forward_batch(device)  # fixed: another grouping would give other last digits
     rows: dict[str, Tensor] = {}
     with observing(folded(teacher), teacher.stages, replace(wanted, weights=())) as look:
-        for start in range(0, count, size):
+        for start in range(0, count, CHUNK):
             if not keep_going():
                 return None
-            stop = min(start + size, count)
+            stop = min(start + CHUNK, count)
             images = views.render(start, stop).contiguous(memory_format=memory_format(device))
             with torch.no_grad(), autocast(device, precision):
                 seen = look(images)

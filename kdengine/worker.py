@@ -38,8 +38,10 @@ def work(ids: Sequence[str]) -> None:
         for record in held:
             runs.set_state(record, STARTING, started=time.time())
         try:
-            from kdengine.session import Session  # brings torch, which a waiting worker does without
+            from kdengine.devices import keep_freed_memory  # these bring torch, which a waiting worker does without
+            from kdengine.session import Session
 
+            keep_freed_memory()
             Session(held, release=lambda run: locks[run].release()).train()
         except KDError as error:
             _fail(held, str(error))

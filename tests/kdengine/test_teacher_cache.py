@@ -9,11 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kdengine import methods, places, records, runs, worker
-from kdengine.devices import forward_batch
 from kdengine.methods import method
 from kdengine.records import Configuration
 from kdengine.signals import Wanted, observing
-from kdengine.teacher_cache import LARGEST, TeacherCache, key
+from kdengine.teacher_cache import CHUNK, LARGEST, TeacherCache, key
 from kdengine.training import Learner, train
 from kdengine.views import POLICIES, views
 from tests.kdengine import tiny
@@ -264,7 +263,7 @@ def test_reading_makes_a_file_the_most_recently_used(tmp_path):
 
 
 def test_it_stops_between_chunks_and_leaves_nothing(tmp_path):
-    split = tiny.split(count=2 * forward_batch(torch.device("cpu")) + 1)
+    split = tiny.split(count=2 * CHUNK + 1)
     looks = []
 
     def keep_going():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training import BATCH, our_training, published_epoch
+from benchmarks.sides import BATCH, ours, published
 from kdengine import checkpoints, data, evaluation, metrics, models
 from kdengine.devices import choose_device, device_name
 from kdengine.models.network import Network
@@ -60,7 +60,7 @@ def main() -> None:
 def _published(held: data.DataSet, device: torch.device, given: argparse.Namespace, seed: int) -> Network:
     torch.manual_seed(seed)  # the loader's order and crops
     student = _student(held, device, seed)
-    epoch = published_epoch(_teacher(held, device), student, held.train, device, given.workers, epochs=given.epochs)
+    epoch = published(_teacher(held, device), student, held.train, device, given.workers, epochs=given.epochs)
     for _ in range(given.epochs):
         epoch()
     return student
@@ -71,7 +71,7 @@ def _ours(held: data.DataSet, device: torch.device, given: argparse.Namespace, s
     with tempfile.TemporaryDirectory() as folder:
         asked = Configuration(epochs=given.epochs, batch_size=BATCH, seed=seed)
         kept = TeacherCache(Path(folder), key(teacher=TEACHER))
-        our_training(_teacher(held, device), student, held.train, device, asked, kept)()
+        ours(_teacher(held, device), student, held.train, device, asked, kept)()
     return student
 
 

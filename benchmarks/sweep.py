@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from benchmarks.training import BATCH, published_epoch
+from benchmarks.sides import BATCH, published
 from kdengine import data, evaluation, models, runs, sweeps
 from kdengine.devices import choose_device, device_name
 from kdengine.records import Configuration
@@ -84,7 +84,7 @@ def _published(device: torch.device, epochs: int, workers: int) -> float:
     start = time.perf_counter()
     teacher, student = (
         models.build(name, held.classes, mean=held.mean, std=held.std).to(device) for name in (TEACHER, STUDENT))
-    epoch = published_epoch(teacher, student, held.train, device, workers, epochs=epochs)
+    epoch = published(teacher, student, held.train, device, workers, epochs=epochs)
     for _ in range(epochs):
         epoch()
         evaluation.predict(student, held.validation.to(device), BATCH)

@@ -1,38 +1,34 @@
-"""An epoch of KD beside the loop that public scripts use: `python -m benchmarks.training`.
+"""An epoch of KD beside what people run now: `python -m benchmarks.training`.
 
-The yardstick is written as published CIFAR distillation scripts do it: pictures decoded and augmented one by one in the
-loader's worker processes, float32, the teacher asked at every step, a meter that waits for the loss at every step. The
-pictures are noise: only speed is measured. Both sides train the same networks at the same batch size, in turns.
+All sides train the same networks at the same batch size, in turns, each in a process of its own: what one does to its
+memory must not help another. The pictures are noise: only speed is measured. `pip install torchdistill` adds a column.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
-from kdengine import evaluation, models, speeds
-from kdengine.devices import choose_device, device_name, memory_format, synchronise
-from kdengine.methods import method
-from kdengine.models.network import Network
+from benchmarks import sides
+from benchmarks.sides import BATCH
+from kdengine import evaluation, models
+from kdengine.devices import choose_device, device_name, keep_freed_memory, synchronise
 from kdengine.records import Configuration
 from kdengine.teacher_cache import TeacherCache, key
-from kdengine.training import Learner, train
-from kdengine.views import POLICIES, Split
+from kdengine.views import Split
 
 PAIRS = (("resnet56", "resnet20"), ("resnet56", "resnet8"), ("vgg13_bn", "vgg8_bn"))
 CLASSES = tuple(str(number) for number in range(100))
-BATCH = 64
 MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 
 
@@ -41,144 +37,83 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1280, help="of one epoch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="in which the sides take turns (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of the yardstick's loader (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the published loop's loader (%(default)s)")
     given = parser.parse_args()
     device = choose_device("auto")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (given.images, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    split = Split(images, torch.randint(0, len(CLASSES), (given.images,), generator=generator))
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
           f"{given.images} images of 32 x 32 an epoch, batch {BATCH}, median of {given.rounds} rounds")
     product = _product_rate(device, torch.bfloat16)
     print(f"matrix product of 2048: {_product_rate(device, torch.float32):,.0f} GFLOP/s in float32, "
           f"{product:,.0f} in bfloat16")
-    titles = ("images a second", "bare", "published", "live", "warm", "published/bare", "live/publ.", "warm/publ.",
-              "of product")
-    print(f"{titles[0]:<24}" + "".join(f"{title:>16}" for title in titles[1:]))
-    for teacher, student in PAIRS:
-        with tempfile.TemporaryDirectory() as folder:
-            sides = _sides(teacher, student, split, device, given.workers, Path(folder))
-            rates: dict[str, list[float]] = {name: [] for name in sides}
-            for side in sides.values():
-                side()  # warm-up: kernels chosen, workers started once, the teacher's logits computed and kept
+    names = ["bare", "published", "live", "warm"]
+    if importlib.util.find_spec("torchdistill"):
+        names.insert(2, "torchdistill")
+    titles = (*names, "publ./bare", "live/publ.", "warm/publ.", "of product")
+    print(f"{'images a second':<24}" + "".join(f"{title:>14}" for title in titles))
+    for pair in PAIRS:
+        rates: dict[str, list[float]] = {name: [] for name in names}
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            opened = {name: stack.enter_context(_Side(name, pair, given.images, given.workers, folder))
+                      for name in names}
             for _ in range(given.rounds):
-                for name, side in sides.items():
-                    rates[name].append(given.images / side())
+                for name, side in opened.items():
+                    rates[name].append(given.images / side.seconds())
         middle = {name: statistics.median(values) for name, values in rates.items()}
         ratios = (middle["published"] / middle["bare"], middle["live"] / middle["published"],
-                  middle["warm"] / middle["published"], middle["warm"] * _training_flops(student) / 1e9 / product)
-        print(f"{f'{teacher} -> {student}':<24}" + "".join(f"{rate:>16,.0f}" for rate in middle.values())
-              + "".join(f"{ratio:>16.2f}" for ratio in ratios), flush=True)
+                  middle["warm"] / middle["published"], middle["warm"] * _training_flops(pair[1]) / 1e9 / product)
+        print(f"{' -> '.join(pair):<24}" + "".join(f"{rate:>14,.0f}" for rate in middle.values())
+              + "".join(f"{ratio:>14.2f}" for ratio in ratios), flush=True)
+
+
+class _Side:
+    """One side, ready to train, in a process that ends with the block."""
+
+    def __init__(self, *given: object) -> None:
+        self.process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _open, given)
+
+    def __enter__(self) -> _Side:
+        self.seconds()  # warm-up: kernels chosen, workers started once, the teacher's answers computed and kept
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.shutdown()
+
+    def seconds(self) -> float:
+        """Of one epoch."""
+        return self.process.submit(_epoch).result()
+
+
+_opened: list[Callable[[], float]] = []
+"""In a side's process: how it trains for an epoch."""
+
+
+def _open(name: str, pair: tuple[str, str], images: int, workers: int, folder: str) -> None:
+    device = choose_device("auto")
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (images, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    split = Split(pictures, torch.randint(0, len(CLASSES), (images,), generator=generator))
+    teacher, student = (
+        models.build(each, CLASSES, seed=seed, mean=MEAN, std=STD).to(device)
+        for seed, each in enumerate(pair)
+    )
+    if name == "bare":
+        _opened.append(sides.bare(teacher, student, split, device))
+    elif name in ("live", "warm"):
+        keep_freed_memory()  # as the processes do that train a run
+        cache = TeacherCache(Path(folder), key(teacher=pair[0])) if name == "warm" else None
+        _opened.append(sides.ours(teacher, student, split, device, Configuration(epochs=1, batch_size=BATCH), cache))
+    else:
+        _opened.append(getattr(sides, name)(teacher, student, split, device, workers))
+
+
+def _epoch() -> float:
+    return _opened[0]()
 
 
 def _training_flops(name: str) -> int:
     """Of one image: a forward, and a backward of twice its work."""
     return 3 * evaluation.flops(models.build(name, CLASSES))
-
-
-def _sides(
-    teacher: str, student: str, split: Split, device: torch.device, workers: int, folder: Path
-) -> dict[str, Callable[[], float]]:
-    """What is compared, by name: functions that train for one epoch and return its seconds."""
-    def built(name: str, seed: int) -> Network:
-        return models.build(name, CLASSES, seed=seed, mean=MEAN, std=STD).to(device)
-
-    def ours(kept: TeacherCache | None) -> Callable[[], float]:
-        once = Configuration(epochs=1, batch_size=BATCH)
-        return our_training(built(teacher, 1), built(student, 0), split, device, once, kept)
-
-    published = published_epoch(built(teacher, 1), built(student, 0), split, device, workers)
-    bare = _bare(built(teacher, 1), built(student, 0), split, device)
-    kept = TeacherCache(folder, key(teacher=teacher, student=student))
-    return {"bare": bare, "published": published, "live": ours(None), "warm": ours(kept)}
-
-
-def our_training(
-    teacher: Network, student: Network, split: Split, device: torch.device, configuration: Configuration,
-    kept: TeacherCache | None,
-) -> Callable[[], float]:
-    """Our side: a function that trains by KD for all epochs of a configuration and returns their seconds.
-
-    kept: where what the teacher says lies; None asks it at every step.
-    """
-    placed = [each.to(memory_format=memory_format(device)) for each in (student, teacher)]
-    precision, of_teacher = (speeds.faster_precision(each, configuration.batch_size, backward=backward)
-                             for each, backward in zip(placed, (True, False), strict=True))
-    student, teacher = placed
-    teacher.eval().requires_grad_(False)
-    resident = split.to(device)
-    learner = Learner(student, method("kd"), teacher, resident, configuration, precision)
-
-    def training() -> float:
-        seconds = []
-        train([learner], teacher, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
-              teacher_cache=kept, on_epoch=lambda _, row: seconds.append(row["seconds"]))
-        return sum(seconds)
-
-    return training
-
-
-def published_epoch(
-    teacher: Network, student: Network, split: Split, device: torch.device, workers: int,
-    *, temperature: float = 4.0, alpha: float = 0.9, epochs: int = 1,
-) -> Callable[[], float]:
-    """The yardstick: a function that trains for an epoch and returns its seconds.
-
-    The learning rate starts at 0.05 and follows a cosine to 0 over `epochs`. Networks normalise by themselves here, so
-    the loader leaves that one step out.
-    """
-    augment = transforms.Compose([
-        transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()])
-    loader = DataLoader(_Pictures(split, augment), BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
-    teacher.eval()
-
-    def epoch() -> float:
-        student.train()
-        start, total, right, seen = time.perf_counter(), 0.0, 0, 0
-        for images, target in loader:
-            images, target = images.to(device), target.to(device)
-            with torch.no_grad():
-                taught = teacher(images)
-            logits = student(images)
-            loss = _kd(logits, taught, target, temperature, alpha)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(images)
-            right += (logits.argmax(dim=1) == target).sum().item()
-            seen += len(images)
-        synchronise(device)
-        return time.perf_counter() - start
-
-    return epoch
-
-
-def _bare(teacher: Network, student: Network, split: Split, device: torch.device) -> Callable[[], float]:
-    """The yardstick's networks alone: forward of both and backward of one in float32, on one batch again and again."""
-    images = split.images[:BATCH].to(device).float() / 255
-    target = split.target[:BATCH].to(device)
-    teacher.eval()
-
-    def epoch() -> float:
-        start = time.perf_counter()
-        for _ in range(len(split) // BATCH):
-            with torch.no_grad():
-                taught = teacher(images)
-            student.zero_grad()
-            _kd(student(images), taught, target).backward()
-        synchronise(device)
-        return time.perf_counter() - start
-
-    return epoch
-
-
-def _kd(logits: Tensor, taught: Tensor, target: Tensor, temperature: float = 4.0, alpha: float = 0.9) -> Tensor:
-    softened = F.log_softmax(logits / temperature, dim=1), F.softmax(taught / temperature, dim=1)
-    divergence = temperature**2 * F.kl_div(*softened, reduction="batchmean")
-    return (1 - alpha) * F.cross_entropy(logits, target) + alpha * divergence
 
 
 def _product_rate(device: torch.device, kind: torch.dtype) -> float:
@@ -192,21 +127,6 @@ def _product_rate(device: torch.device, kind: torch.dtype) -> float:
         synchronise(device)
         times.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(times) / 1e9
-
-
-class _Pictures(Dataset):
-    """A split as pictures, each augmented when it is asked for."""
-
-    def __init__(self, split: Split, augment: Callable[[Image.Image], Tensor]) -> None:
-        self.pictures = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in split.images]
-        self.target = split.target.tolist()
-        self.augment = augment
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        return self.augment(self.pictures[place]), self.target[place]
 
 
 if __name__ == "__main__":

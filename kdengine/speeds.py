@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -13,14 +14,18 @@ from kdengine.places import runs_root
 from kdengine.records import read_json, write_json
 from kdengine.training import step_seconds
 
+_AGREE = 1.5
+"""Times by which two measurements of one thing may differ: a busy machine is many times slower."""
 _WORTH = 1.1
 """How many times faster another way must be to be chosen: a smaller gain is within the noise of the measurement."""
+_measured: set[tuple[Path, str]] = set()
+"""What this process has measured, and where that is remembered."""
 
 
 def faster_precision(network: Network, batch_size: int, *, backward: bool) -> str:
     """`bfloat16` where autocast is clearly faster for this network on its device, else `float32`.
 
-    Measured once and remembered, so that equal runs of a machine choose equally.
+    Measured and remembered, so that equal runs of a machine choose equally.
     """
     seconds = _remembered(network, batch_size, "training" if backward else "forward", lambda: step_seconds(
         network, batch_size, ("float32", "bfloat16"), backward=backward))
@@ -32,7 +37,7 @@ def student_threads(network: Network, batch_size: int, precision: str, students:
 
     None where they best take turns, each with all threads: on a GPU, for one student, and where that is clearly faster.
     In doubt at once: beside other work, threads that share a step wait for each other, students of one thread do not.
-    Measured once and remembered, as `faster_precision`.
+    Measured and remembered, as `faster_precision`.
     """
     threads = torch.get_num_threads()
     at_once = min(students, threads)
@@ -65,15 +70,24 @@ def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once:
 def _remembered(
     network: Network, batch_size: int, what: str, measure: Callable[[], dict[str, float]]
 ) -> dict[str, float]:
-    """Seconds by way of doing it, measured once for this network, device, number of threads and torch."""
+    """Seconds by way of doing it, for this network, device, number of threads and torch: the fewest ever measured.
+
+    A process measures once, so that the students of a race choose equally; the next one measures again, until one
+    agrees with the fewest before it: the first may have been taken while the machine was busy.
+    """
     key = " ".join(str(part) for part in (
         network.architecture, network.input_size, batch_size, what,
         device_name(next(network.parameters()).device), torch.get_num_threads(), torch.__version__,
     ))
     path = runs_root() / ".speeds.json"
-    held = read_json(path)
-    if key not in held:
-        held[key] = measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, held)
-    return held[key]
+    before = read_json(path).get(key, {})
+    seconds = before.get("seconds")
+    if before.get("settled") or (path, key) in _measured:
+        return seconds
+    now = measure()
+    _measured.add((path, key))
+    settled = seconds is not None and all(1 / _AGREE < now[way] / seconds[way] < _AGREE for way in now)
+    seconds = {way: min(now[way], (seconds or now)[way]) for way in now}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, read_json(path) | {key: {"seconds": seconds, "settled": settled}})
+    return seconds

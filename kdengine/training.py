@@ -246,8 +246,8 @@ def _train_epoch(
         learner.network.train()
     start = time.perf_counter()
     epoch_views = views(split, policy, configuration.seed, epoch)
-    if taught and not taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going)):
-        return
+    if taught:
+        taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
     seen = 0
     labelled, segmenting = split.labelled, split.target.dim() > 1
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
@@ -332,14 +332,12 @@ class _Taught:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def begin(self, views: Views, seed: int, epoch: int, keep_going: Callable[[], bool]) -> bool:
-        """Make an epoch's views ready; False where `keep_going` ended that."""
-        active = [each.wanted_of_teacher for each in self.cached if each.active]
+    def begin(self, views: Views, seed: int, epoch: int, keep_going: Callable[[], bool]) -> None:
+        """Make an epoch's views ready, while any learner goes on."""
         self.epoch = None
-        if active:
+        if active := [each.wanted_of_teacher for each in self.cached if each.active]:
             self.epoch = self.cache.epoch(
                 self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going)
-        return bool(self.epoch) or not active
 
     def batch(self, batch: Batch, start: int) -> dict[Learner, Signals]:
         """To each learner, of a batch whose first view is the epoch's `start`-th."""

@@ -127,6 +127,33 @@ def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting
     assert same(student(ids[0]), student(undisturbed))
 
 
+@pytest.mark.parametrize(("began", "cached"), [
+    ({"teacher_cache": True}, True), ({"teacher_cache": False}, False), ({}, False),
+])
+def test_a_run_goes_on_with_the_live_teacher_or_the_kept_one_as_it_began(waiting, monkeypatch, began, cached):
+    """Runs begun before anything was kept say nothing of it."""
+    given, train = [], training.train
+
+    def seen(*what, **how):
+        given.append(how["teacher_cache"] is not None)
+        train(*what, **how)
+
+    monkeypatch.setattr(training, "train", seen)
+    run, = runs.submit([configuration("kd", epochs=2)])
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_STOP_LOOK_S", 0)
+        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        worker.work([run])
+    runs.resume([run])
+    record = runs.read(run)
+    del record.environment["teacher_cache"]
+    record.environment |= began
+    record.save(runs.directory(run))
+    worker.work([run])
+    assert given == [True, cached]
+    assert runs.read(run).state == records.FINISHED
+
+
 def test_a_class_left_out_is_in_the_record_and_in_no_training_image(waiting):
     left, whole = (runs.read(finish(configuration("kd", epochs=1, **given))[0]) for given in ({"without_class": 3}, {}))
     assert (left.data["without_class"], whole.data["without_class"]) == (3, None)

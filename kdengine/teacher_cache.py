@@ -35,8 +35,9 @@ CHUNK = 256
 """Views a forward of the teacher. Fixed: another grouping would give other last digits."""
 LARGEST = 65504.0
 """The largest number of float16; beyond it a softmax says 1 or 0 anyway."""
-LIMIT_BYTES = 4_000_000_000
-"""What all epochs of all teachers may take; the least recently used go first."""
+LIMIT_BYTES = 2_500_000_000
+"""What all epochs of all teachers may take; the least recently used go first. CIFAR-100's logits of 240 epochs fit in.
+"""
 STILL = Policy()
 """The policy whose views are the images themselves."""
 LOGITS, FEATURES, PREACTIVATIONS = "logits", "features-", "preactivations-"

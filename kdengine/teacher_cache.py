@@ -81,8 +81,8 @@ class TeacherCache:
     def holds(self, wanted: Wanted, teacher: Network, split: Split, policy: Policy, epochs: int) -> bool:
         """Whether what a student wants of a teacher is kept: where a run's epochs fit into the limit all together.
 
-        Keeping the last of them only would help nobody: the next run begins with the first. The input gradient is asked
-        for anew: it takes a backward pass, and one method in a hurry.
+        Keeping the last of them only would help nobody: the next run begins with the first. The input gradient is not
+        kept, and asks for a backward pass at every step.
         """
         height, width = split.images.shape[2:]
         stages = {stage.name: stage for stage in teacher.stages}

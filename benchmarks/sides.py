@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from kdengine import speeds
-from kdengine.devices import memory_format, synchronise
+from kdengine.devices import lay, synchronise
 from kdengine.methods import method
 from kdengine.models.network import Network
 from kdengine.records import Configuration
@@ -36,10 +36,11 @@ def ours(
     cache: TeacherCache | None,
 ) -> Callable[[], float]:
     """This engine: trains for all epochs of a configuration. Without a cache the teacher is asked at every step."""
-    placed = [each.to(memory_format=memory_format(device)) for each in (student, teacher)]
-    precision, of_teacher = (speeds.faster_precision(each, configuration.batch_size, backward=backward)
-                             for each, backward in zip(placed, (True, False), strict=True))
-    student, teacher = placed
+    ways = []
+    for network, backward in ((student, True), (teacher, False)):
+        ways.append(speeds.fastest(network.to(device), configuration.batch_size, backward=backward))
+        lay(network, ways[-1].layout)
+    precision, of_teacher = (way.precision for way in ways)
     teacher.eval().requires_grad_(False)
     resident = split.to(device)
     learner = Learner(student, method("kd"), teacher, resident, configuration, precision)

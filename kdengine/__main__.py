@@ -167,6 +167,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=records.DEVICES, help="(%(default)s: a GPU where there is one)")
     add("--precision", choices=records.PRECISIONS, help="(%(default)s: the faster one, measured)")
     add("--threads", int, help="CPU threads (torch's choice)")
+    add("--compile", choices=records.COMPILE, help="the students with torch.compile (%(default)s: where it saves time)")
     parser.add_argument("--detach", action="store_true", help="return at once; follow with `kdengine runs`")
     parser.add_argument("--keep", metavar="NAME",
                         help="make the result a checkpoint of that name; several students add their method's name")

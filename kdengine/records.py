@@ -36,6 +36,7 @@ CLASS_WEIGHTS = ("equal", "balanced")
 SCHEDULES = ("constant", "cosine", "step")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
+COMPILE = ("auto", "always", "never")
 
 _RANGES: dict[str, tuple[float | None, float | None]] = {
     "epochs": (1, None),
@@ -50,9 +51,9 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "threads": (1, None),
 }
 _CHOICES = {"class_weights": CLASS_WEIGHTS, "optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES,
-            "device": DEVICES, "precision": PRECISIONS}
+            "device": DEVICES, "precision": PRECISIONS, "compile": COMPILE}
 _SHARED = ("data", "labels_per_class", "share", "without_class", "image_size", "views", "class_weights",
-           "teacher", "epochs", "batch_size", "seed", "device", "threads")
+           "teacher", "epochs", "batch_size", "seed", "device", "threads", "compile")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Configuration:
     `balanced`, those of rare classes more. learning_rate: None is the optimiser's usual one.
     initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked runs.
     warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs (150, 180,
-    210 of 240). threads: CPU threads, None is torch's choice.
+    210 of 240). threads: CPU threads, None is torch's choice. precision `auto`: the fastest, by a measurement that also
+    chooses how maps lie in memory. compile: whether torch compiles the students; `auto` where that saves time.
     """
 
     data: str = "digits"
@@ -95,6 +97,7 @@ class Configuration:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    compile: str = "auto"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():

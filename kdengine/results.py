@@ -129,7 +129,7 @@ def independent_twin(record: Record, among: dict[str, Record]) -> str | None:
 
 
 def _but_for_method(record: Record) -> dict[str, Any]:
-    left_out = ("method", "hyperparameters", "teacher", "initial", "precision", "device", "threads")
+    left_out = ("method", "hyperparameters", "teacher", "initial", "precision", "device", "threads", "compile")
     same = {key: value for key, value in dataclasses.asdict(record.configuration).items() if key not in left_out}
     return same | {"digest": record.data["digest"]}
 

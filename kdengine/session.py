@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,14 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
-from kdengine.devices import choose_device, device_name, memory_format
+from kdengine.devices import choose_device, device_name, lay, layouts
 from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import PROJECT, runs_root
 from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
+from kdengine.speeds import Way
 from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner
-from kdengine.views import policy
+from kdengine.views import policy, steps_per_epoch
 
 TRAINING = "Training"
 _ROUNDING = 0.002
@@ -61,15 +63,17 @@ class Session:
         self.progress.images_per_epoch = len(self.data.train)
         self.progress.phase("Measuring the teacher")
         self.teacher = self._open_teacher()
+        self.teacher_way = self._place_teacher()
         # Of segmentation they would fill the memory: there the teacher is asked again.
         self.teacher_logits = {} if self.teacher is None or self.data.task == "segmentation" else {
             name: evaluation.predict(self.teacher, self.splits[name]) for name in ("validation", "test")
         }
         self._require_unchanged()
-        self.teacher_precision = self._teacher_precision()
+        self.student_ways: dict[str, Way] = {}
         self.learners = {record.id: self._learner(record) for record in held}
         self.caches_teacher = held[0].environment.get("teacher_cache", not self.first_epoch)
         self.student_threads = self._student_threads()
+        self._compile()
         self.last_look = {record.id: 0.0 for record in held}
 
     def train(self) -> None:
@@ -77,14 +81,14 @@ class Session:
         teacher = self._teacher_facts()
         for record in self.records:
             record.data = self._data_facts()
-            record.environment = self._environment(self.learners[record.id])
+            record.environment = self._environment(record, self.learners[record.id])
             record.teacher = teacher
             runs.set_state(record, RUNNING)
         by_learner = {id(self.learners[record.id]): record for record in self.records}
         self.progress.phase(TRAINING)
         training.train(
             list(self.learners.values()), self.teacher, self.splits["train"], policy(self.views),
-            teacher_precision=self.teacher_precision,
+            teacher_precision=self.teacher_way.precision,
             teacher_cache=self._teacher_cache(),
             first_epoch=self.first_epoch,
             student_threads=self.student_threads,
@@ -107,8 +111,7 @@ class Session:
         if teacher.task != self.data.task:
             raise KDError(f"The teacher {reference} is for {teacher.task}; these data are for {self.data.task}. Take a "
                           "teacher that was trained on them.")
-        teacher.requires_grad_(False)
-        return self._placed(teacher)
+        return teacher.requires_grad_(False).to(self.device)
 
     def _teacher_cache(self) -> TeacherCache | None:
         """Where what the teacher says of these views is kept.
@@ -120,21 +123,20 @@ class Session:
         asked = self.configuration
         return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
-            without_class=asked.without_class, views=policy(self.views), precision=self.teacher_precision,
+            without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 
     def _learner(self, record: Record) -> Learner:
         asked = record.configuration
-        network = self._placed(models.build(
+        network = models.build(
             asked.student, self.data.classes, seed=asked.seed, input_size=self.data.size,
             # Published weights expect their own normalisation.
             **({"start": True} if asked.pretrained else {"mean": self.data.mean, "std": self.data.std}),
-        ))
-        # A resume reuses the first session's choice: another would change the numbers.
-        precision = record.environment.get("precision", {}).get("student") or self._precision(network, backward=True)
+        ).to(self.device)
+        self.student_ways[record.id] = way = self._place(network, "student", record)
         method = methods.method(asked.method, **asked.hyperparameters)
-        learner = Learner(network, method, self.teacher, self.splits["train"], asked, precision)
+        learner = Learner(network, method, self.teacher, self.splits["train"], asked, way.precision)
         if asked.initial and not self.first_epoch:
             _start_from(learner, asked.initial)
         if self.first_epoch:
@@ -144,33 +146,70 @@ class Session:
             learner.restore(torch.load(path, map_location=self.device, weights_only=True))
         return learner
 
-    def _teacher_precision(self) -> str:
+    def _place_teacher(self) -> Way:
+        """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
         if self.teacher is None:
-            return "float32"
-        chosen = self.records[0].environment.get("precision", {}).get("teacher")
-        if chosen:
-            return chosen
-        fastest = self._precision(self.teacher, backward=False)
-        if self.configuration.precision != "auto":
-            return fastest
-        some = self.splits["train"].images[:_TRIED]
-        return fastest if evaluation.rounding(self.teacher, some, fastest) <= _ROUNDING else "float32"
+            return Way("float32", layouts(self.device)[0])
+        record = self.records[0]
+        way = self._place(self.teacher, "teacher", record)
+        if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
+            some = self.splits["train"].images[:_TRIED]
+            if evaluation.rounding(self.teacher, some, way.precision) > _ROUNDING:
+                way = way._replace(precision="float32")
+        return way
+
+    def _place(self, network: Network, role: str, record: Record) -> Way:
+        """Lay a network's weights in memory, and return the way it is to run: the fastest, or the precision asked for.
+
+        A run goes on in the way it began: another would change the numbers.
+        """
+        precision, layout = (record.environment.get(what, {}).get(role) for what in ("precision", "layout"))
+        precision = precision or record.configuration.precision
+        if precision == "auto":
+            self.progress.phase("Choosing the fastest way")
+            way = speeds.fastest(network, self.configuration.batch_size, backward=role == "student")
+        else:
+            way = Way(precision, layout or layouts(self.device)[0])
+        lay(network, way.layout)
+        return way
 
     def _student_threads(self) -> int | None:
         """Of each student, where some train at once; a resumed one goes on with as many as it had."""
-        held = self.records[0].environment
         if self.first_epoch:
-            return held.get("student_threads")
+            return self.records[0].environment.get("student_threads")
+        if self.configuration.compile == "always":
+            return None
         first = next(iter(self.learners.values()))
         return speeds.student_threads(
             first.network, self.configuration.batch_size, first.precision, len(self.learners))
 
-    def _precision(self, network: Network, *, backward: bool) -> str:
-        """The precision asked for, or the faster one on this machine."""
-        if self.configuration.precision != "auto":
-            return self.configuration.precision
-        self.progress.phase("Choosing the faster precision")
-        return speeds.faster_precision(network, self.configuration.batch_size, backward=backward)
+    def _compile(self) -> None:
+        """Compile the students where that is asked for, or saves time; those that train at once are not compiled.
+
+        A run goes on as it began. Where the choice is ours and torch cannot, the log says so and it trains without.
+        """
+        asked = self.configuration.compile
+        for record in self.records:
+            learner = self.learners[record.id]
+            ours = asked == "auto" and not self.first_epoch
+            try:
+                if ours:
+                    wanted = self.student_threads is None and self._compiling_pays(learner)
+                else:
+                    wanted = record.environment.get("compiled", False) if self.first_epoch else asked == "always"
+                if wanted:
+                    self.progress.phase("Compiling")
+                    learner.compile(self.splits["train"])
+            except KDError as error:
+                if not ours:
+                    raise
+                print(f"{error} It trains without.", file=sys.stderr)
+
+    def _compiling_pays(self, learner: Learner) -> bool:
+        """Whether a learner, and with it all others of its kind, saves time."""
+        asked = self.configuration
+        steps = asked.epochs * steps_per_epoch(len(self.data.train), asked.batch_size) * len(self.learners)
+        return speeds.compiling_pays(learner.network, asked.batch_size, learner.precision, steps)
 
     def _teacher_facts(self) -> dict[str, Any] | None:
         if self.teacher is None:
@@ -212,7 +251,7 @@ class Session:
             "test": len(self.data.test),
         }
 
-    def _environment(self, learner: Learner) -> dict[str, Any]:
+    def _environment(self, record: Record, learner: Learner) -> dict[str, Any]:
         return {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -221,9 +260,10 @@ class Session:
             "device_name": device_name(self.device),
             "threads": torch.get_num_threads(),
             "student_threads": self.student_threads,
-            "precision": {"student": learner.precision, "teacher": self.teacher_precision},
+            "precision": {"student": learner.precision, "teacher": self.teacher_way.precision},
             "teacher_cache": self.caches_teacher,
-            "memory_format": str(memory_format(self.device)).removeprefix("torch."),
+            "layout": {"student": self.student_ways[record.id].layout, "teacher": self.teacher_way.layout},
+            "compiled": learner.compiled,
             "commit": _commit(),
         }
 
@@ -321,9 +361,6 @@ class Session:
             self.progress.leave(record.id)
             runs.set_state(record, state, reason=reason, ended=time.time())
             self.release(record.id)
-
-    def _placed(self, network: Network) -> Network:
-        return network.to(self.device, memory_format=memory_format(self.device))
 
 
 class _Progress:

@@ -134,7 +134,7 @@ def observing(
     is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. Hooks sit on whole
     stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed when the block
     ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors alone, whatever
-    another thread runs through the same network meanwhile.
+    another thread runs through the same network meanwhile; a compiled network is not to be shared by threads.
     """
     paths = {stage.name: stage.path for stage in stages}
     seen: dict[str, Tensor] = {}
@@ -143,7 +143,7 @@ def observing(
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            if threading.get_ident() in looking:
+            if _looked_at(looking):
                 seen[name] = output
 
         return hook
@@ -191,6 +191,11 @@ def largest_convolutions(network: nn.Module, stages: Sequence[Stage], names: Seq
     return {name: _largest_convolution(network, paths[name]).weight for name in names}
 
 
+def _looked_at(looking: set[int]) -> bool:
+    """Whether this thread's forward is looked at. What a compiler traces it traces for good."""
+    return torch.compiler.is_compiling() or threading.get_ident() in looking
+
+
 def _watch_last_relu(
     stage: nn.Module, name: str, before: dict[str, Tensor], looking: set[int]
 ) -> list[RemovableHandle]:
@@ -201,15 +206,15 @@ def _watch_last_relu(
     last: dict[str, Tensor] = {}
 
     def enter(_module: nn.Module, inputs: tuple) -> None:
-        if threading.get_ident() in looking:
+        if _looked_at(looking):
             last["input"] = inputs[0].clone()
 
     def leave(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        if threading.get_ident() in looking:
+        if _looked_at(looking):
             last["output"] = output
 
     def end(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        if threading.get_ident() in looking:
+        if _looked_at(looking):
             if last.get("output") is output:
                 before[name] = last["input"]
             last.clear()

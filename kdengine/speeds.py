@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from kdengine.devices import device_name, workers
+from kdengine.devices import autocast, compiled, compiling, device_name, lay, layouts, synchronise, workers
 from kdengine.models.network import Network
 from kdengine.places import runs_root
 from kdengine.records import read_json, write_json
-from kdengine.training import step_seconds
 
 _AGREE = 1.5
 """Times by which two measurements of one thing may differ: a busy machine is many times slower."""
 _WORTH = 1.1
 """How many times faster another way must be to be chosen: a smaller gain is within the noise of the measurement."""
+_LONG_S = 1200.0
+"""Seconds of training from which compiling is tried. It takes a minute or two the first time: at most a tenth."""
 _measured: set[tuple[Path, str]] = set()
 """What this process has measured, and where that is remembered."""
 
 
-def faster_precision(network: Network, batch_size: int, *, backward: bool) -> str:
-    """`bfloat16` where autocast is clearly faster for this network on its device, else `float32`.
+class Way(NamedTuple):
+    """How a network runs: `float32` or `bfloat16` (autocast), and how its maps lie in memory (`devices.layouts`)."""
 
-    Measured and remembered, so that equal runs of a machine choose equally.
+    precision: str
+    layout: str
+
+
+def fastest(network: Network, batch_size: int, *, backward: bool) -> Way:
+    """The way in which a step of this network takes the fewest seconds on its device: a forward, or a backward too.
+
+    float32 in the device's usual layout where no other is clearly faster. Measured and remembered, so that equal runs
+    of a machine choose equally.
     """
-    seconds = _remembered(network, batch_size, "training" if backward else "forward", lambda: step_seconds(
-        network, batch_size, ("float32", "bfloat16"), backward=backward))
-    return "bfloat16" if seconds["float32"] > _WORTH * seconds["bfloat16"] else "float32"
+    usual, *others = [Way(*each) for each in product(
+        ("float32", "bfloat16"), layouts(next(network.parameters()).device))]
+    what = f"{'training' if backward else 'forward'}, each way"
+    seconds = _remembered(network, batch_size, what, lambda: _step_seconds(
+        {" ".join(way): (_copy(network, backward, way.layout), way.precision) for way in (usual, *others)}, batch_size))
+
+    def price(way: Way) -> float:
+        unusual = sum(part != usually for part, usually in zip(way, usual, strict=True))
+        return seconds[" ".join(way)] * _WORTH**unusual
+
+    return min((usual, *others), key=price)
 
 
 def student_threads(network: Network, batch_size: int, precision: str, students: int) -> int | None:
@@ -37,34 +59,103 @@ def student_threads(network: Network, batch_size: int, precision: str, students:
 
     None where they best take turns, each with all threads: on a GPU, for one student, and where that is clearly faster.
     In doubt at once: beside other work, threads that share a step wait for each other, students of one thread do not.
-    Measured and remembered, as `faster_precision`.
+    Measured and remembered, as `fastest`.
     """
     threads = torch.get_num_threads()
     at_once = min(students, threads)
     if at_once == 1 or next(network.parameters()).device.type != "cpu":
         return None
     seconds = _remembered(network, batch_size, f"{precision} {at_once} students", lambda: {
-        "turn": step_seconds(network, batch_size, (precision,), backward=True)[precision],
+        "turn": _training_seconds(network, batch_size, precision),
         "at once": _seconds_at_once(network, batch_size, precision, at_once),
     })
     clearly = seconds["at once"] > _WORTH * at_once * seconds["turn"]
     return None if clearly else threads // at_once
 
 
+def compiling_pays(network: Network, batch_size: int, precision: str, steps: float) -> bool:
+    """Whether so many training steps take less time compiled, what compiling takes included.
+
+    Not tried for less than _LONG_S of training. Measured and remembered, as `fastest`. Raises KDError where this
+    machine cannot compile the network.
+    """
+    if steps * _training_seconds(network, batch_size, precision) < _LONG_S:
+        return False
+    with compiling(network.architecture):
+        seconds = _remembered(network, batch_size, f"{precision} compiled", lambda: _compiled_seconds(
+            network, batch_size, precision))
+    saved = steps * (seconds["as it is"] - seconds["compiled"])
+    return seconds["as it is"] > _WORTH * seconds["compiled"] and saved > seconds["compiling"]
+
+
 def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:
-    """Seconds of one step as fast as the machine is at this moment; `auto` is the faster precision."""
+    """Seconds of one step as fast as the machine is at this moment; `auto` is the fastest way."""
+    way = Way(precision, layouts(next(network.parameters()).device)[0])
     if precision == "auto":
-        precision = faster_precision(network, batch_size, backward=backward)
-    return step_seconds(network, batch_size, (precision,), backward=backward)[precision]
+        way = fastest(network, batch_size, backward=backward)
+    return _step_seconds({"now": (_copy(network, backward, way.layout), way.precision)}, batch_size)["now"]
+
+
+def _copy(network: Network, backward: bool, layout: str | None = None) -> Network:
+    """One that can be measured: a student in training, a teacher in evaluation; as the network lies, or otherwise."""
+    copied = copy.deepcopy(network).requires_grad_(backward).train(backward)
+    if layout:
+        lay(copied, layout)
+    return copied
+
+
+def _training_seconds(network: Network, batch_size: int, precision: str) -> float:
+    return _step_seconds({"turn": (_copy(network, True), precision)}, batch_size)["turn"]
 
 
 def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once: int) -> float:
     """Seconds in which so many copies of a network take a training step, all at the same time."""
+    copies = [_copy(network, True) for _ in range(at_once)]
     with workers(at_once, torch.get_num_threads() // at_once) as pool:
-        return max(pool.map(
-            lambda each: step_seconds(each, batch_size, (precision,), backward=True)[precision],
-            [copy.deepcopy(network) for _ in range(at_once)],
-        ))
+        return max(pool.map(lambda each: _training_seconds(each, batch_size, precision), copies))
+
+
+def _compiled_seconds(network: Network, batch_size: int, precision: str) -> dict[str, float]:
+    """Seconds of a training step as the network is and compiled, and of compiling it."""
+    plain = _copy(network, True)
+    program = compiled(_copy(network, True))
+    start = time.perf_counter()
+    _step(program, _images(network, batch_size), precision)
+    compiling = time.perf_counter() - start
+    seconds = _step_seconds({"as it is": (plain, precision), "compiled": (program, precision)}, batch_size)
+    return seconds | {"compiling": compiling}
+
+
+def _step_seconds(ways: Mapping[str, tuple[nn.Module, str]], batch_size: int) -> dict[str, float]:
+    """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
+
+    They are timed in turns, three times each after one to warm up, and the best counts.
+    """
+    best = dict.fromkeys(ways, math.inf)
+    for repeat in range(4):
+        for way, (network, precision) in ways.items():
+            images = _images(network, batch_size)
+            synchronise(images.device)
+            start = time.perf_counter()
+            _step(network, images, precision)
+            synchronise(images.device)
+            if repeat:
+                best[way] = min(best[way], time.perf_counter() - start)
+    return best
+
+
+def _step(network: nn.Module, images: torch.Tensor, precision: str) -> None:
+    with torch.set_grad_enabled(network.training):
+        with autocast(images.device, precision):
+            logits = network(images)
+        if network.training:
+            logits.float().logsumexp(dim=1).mean().backward()
+    network.zero_grad(set_to_none=True)
+
+
+def _images(network: nn.Module, batch_size: int) -> torch.Tensor:
+    size = network.input_size
+    return torch.rand(batch_size, 3, size, size, device=next(network.parameters()).device)
 
 
 def _remembered(

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdengine.devices import autocast, memory_format
+from kdengine.devices import autocast
 from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.signals import Signals, Wanted, largest_convolutions, observing, promoted
@@ -182,7 +182,7 @@ def _asked(
             if not keep_going():
                 return None
             stop = min(start + CHUNK, count)
-            images = views.render(start, stop).contiguous(memory_format=memory_format(device))
+            images = views.render(start, stop)
             with torch.no_grad(), autocast(device, precision):
                 seen = look(images)
             parts = {LOGITS: _centred(seen.logits)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdengine.devices import autocast, memory_format, synchronise, workers
+from kdengine.devices import autocast, compiled, compiling, synchronise, workers
 from kdengine.errors import KDError, NotFinite, OutOfMemory
 from kdengine.methods import Method
 from kdengine.models.folding import folded
@@ -32,8 +33,9 @@ DECAYS = (0.625, 0.75, 0.875)
 class Learner:
     """A student in training: its network, its method, what it trains besides, its optimiser.
 
-    The adapter is built here, from the signals of the split's first images. `failure` is set when a loss term or a
-    weight stopped being a finite number; a failed or stopped learner takes no further part.
+    `program` is what its steps run: the network itself, or what torch compiled of it. The adapter is built here, from
+    the signals of the split's first images. `failure` is set when a loss term or a weight stopped being a finite
+    number; a failed or stopped learner takes no further part.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Learner:
             raise KDError(f"{network.architecture} is for {network.task}; these data have {given}. "
                           "`python -m kdengine models` says what each network is for.")
         self.network = network
+        self.program: nn.Module = network
         self.method = method
         self.configuration = configuration
         self.precision = precision
@@ -71,6 +74,28 @@ class Learner:
     def active(self) -> bool:
         """Whether it still trains."""
         return self.failure is None and not self.stopped
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its steps run what torch compiled."""
+        return self.program is not self.network
+
+    def compile(self, split: Split) -> None:
+        """Take its steps through `torch.compile` from now on. Raises KDError where torch cannot: nothing changes then.
+
+        Tried on a copy, since what torch cannot compile may show as late as in the backward.
+        """
+        if self.wanted.input_gradient:
+            raise KDError(f"torch.compile cannot differentiate a gradient again, as method {self.method.name!r} does.")
+        copied = copy.deepcopy(self.network).train()
+        images = split.images[:self.configuration.batch_size].float() / 255
+        with (
+            compiling(self.network.architecture),
+            observing(compiled(copied), copied.stages, self.wanted, weights_of=copied) as look,
+            autocast(images.device, self.precision),
+        ):
+            look(images).logits.sum().backward()
+        self.program = compiled(self.network)
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs besides its configuration; tensors are the live ones."""
@@ -144,7 +169,10 @@ def train(
     device = split.images.device
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
-        looks = [stack.enter_context(observing(each.network, each.network.stages, each.wanted)) for each in learners]
+        looks = [
+            stack.enter_context(observing(each.program, each.network.stages, each.wanted, weights_of=each.network))
+            for each in learners
+        ]
         weights = None
         if configuration.class_weights == "balanced":
             weights = balanced_weights(split, len(learners[0].network.classes))
@@ -194,37 +222,6 @@ def learning_rate_at(configuration: Configuration, progress: float, step: float)
     return configuration.learning_rate * scale
 
 
-def step_seconds(
-    network: Network, batch_size: int, precisions: Sequence[str], *, backward: bool
-) -> dict[str, float]:
-    """Seconds of one step on the network's device at each precision, `float32` or `bfloat16` (autocast).
-
-    A step is a forward, and a backward where asked. They are timed in turns, three times each after one to warm up,
-    and the best counts. The network keeps its weights and statistics; gradients are cleared.
-    """
-    device = next(network.parameters()).device
-    images = torch.rand(batch_size, 3, network.input_size, network.input_size, device=device)
-    images = images.contiguous(memory_format=memory_format(device))
-    was_training = network.training
-    network.eval()  # the arithmetic of training, but batch-norm statistics stay
-    best = dict.fromkeys(precisions, math.inf)
-    for repeat in range(4):
-        for precision in best:
-            synchronise(device)
-            start = time.perf_counter()
-            with torch.set_grad_enabled(backward):
-                with autocast(device, precision):
-                    logits = network(images)
-                if backward:
-                    logits.float().logsumexp(dim=1).mean().backward()
-            synchronise(device)
-            if repeat:
-                best[precision] = min(best[precision], time.perf_counter() - start)
-    network.zero_grad(set_to_none=True)
-    network.train(was_training)
-    return best
-
-
 def _train_epoch(
     learners: Sequence[Learner],
     looks: Sequence[Callable],
@@ -254,7 +251,7 @@ def _train_epoch(
         if not _any_goes_on(learners, keep_going):
             return
         batch = Batch(
-            images=images.contiguous(memory_format=memory_format(device)),
+            images=images,
             target=target,
             # A pixel without a class counts nowhere; an image whose label is withheld still reaches the teacher.
             mask=target != IGNORE if segmenting else torch.ones_like(target, dtype=torch.bool),
@@ -368,6 +365,8 @@ class _Step:
         rate = learning_rate_at(learner.configuration, batch.progress, self.length)
         for group in learner.optimizer.param_groups:
             group["lr"] = rate
+        if learner.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # nobody reads any more what the step before put out
         with autocast(batch.images.device, learner.precision):
             student = self.look(batch.images, batch.target)
         terms = learner.method.terms(student, self.taught, batch, learner.adapter)

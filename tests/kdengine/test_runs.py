@@ -92,10 +92,88 @@ def test_a_group_leaves_complete_records(waiting):
     ("auto", 0.0019, "bfloat16"), ("auto", 0.0021, "float32"), ("bfloat16", 0.0021, "bfloat16"),
 ])
 def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, monkeypatch, asked, nats, taken):
-    monkeypatch.setattr(speeds, "faster_precision", lambda *_, **__: "bfloat16")
+    monkeypatch.setattr(speeds, "fastest", lambda *_, **__: speeds.Way("bfloat16", "channels_last"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
     run, = finish(configuration("kd", epochs=1, precision=asked))
     assert runs.read(run).environment["precision"] == {"student": "bfloat16", "teacher": taken}
+
+
+def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
+    """What was measured first holds for the run, whatever a later measurement says."""
+    ways = {False: speeds.Way("float32", "channels_last"), True: speeds.Way("float32", "contiguous_format")}
+    monkeypatch.setattr(speeds, "fastest", lambda *_, backward: ways[backward])
+    lain, train = [], training.train
+
+    def seen(learners, teacher, *what, **how):
+        lain.append([each.net.conv1.weight.is_contiguous() for each in (learners[0].network, teacher)])
+        train(learners, teacher, *what, **how)
+
+    monkeypatch.setattr(training, "train", seen)
+    undisturbed, = finish(configuration("kd", precision="auto"))
+    run, = runs.submit([configuration("kd", precision="auto")])
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_STOP_LOOK_S", 0)
+        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        worker.work([run])
+    assert runs.state(run) == records.STOPPED
+    monkeypatch.setattr(speeds, "fastest", lambda *_, backward: ways[not backward])
+    runs.resume([run])
+    worker.work([run])
+    assert lain == [[True, False]] * 3
+    assert runs.read(run).environment["layout"] == {"student": "contiguous_format", "teacher": "channels_last"}
+    assert same(student(run), student(undisturbed))
+
+
+@pytest.mark.parametrize(("asked", "pays", "threads", "compiled"), [
+    ("auto", True, None, True), ("auto", False, None, False), ("auto", True, 1, False),
+    ("never", True, None, False), ("always", False, 1, True),
+])
+def test_students_in_turns_are_compiled_where_that_pays_or_is_asked_for(
+    waiting, monkeypatch, asked, pays, threads, compiled
+):
+    """And a run goes on as it began."""
+    given = []
+
+    def compiling_pays(network, *about):
+        given.append(about)
+        return pays
+
+    monkeypatch.setattr(speeds, "compiling_pays", compiling_pays)
+    monkeypatch.setattr(speeds, "student_threads", lambda *_: threads)
+    monkeypatch.setattr(training, "compiled", lambda network: torch.compile(network, backend="eager"))
+    ids = runs.submit([configuration(name, compile=asked, share=0.05) for name in ("kd", "none")])
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_STOP_LOOK_S", 0)
+        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        worker.work(ids)
+    monkeypatch.setattr(speeds, "compiling_pays", lambda *_: not pays)
+    runs.resume(ids)
+    worker.work(ids)
+    for run in ids:
+        record = runs.read(run)
+        assert record.state == records.FINISHED
+        assert record.environment["compiled"] == compiled
+        assert record.environment["student_threads"] == (None if asked == "always" else threads)
+    # 53 images are two steps of 32; two epochs of two students.
+    assert given == ([(32, "float32", 8)] * 2 if asked == "auto" and threads is None else [])
+
+
+@pytest.mark.parametrize(("asked", "state"), [("auto", records.FINISHED), ("always", records.FAILED)])
+def test_where_torch_cannot_compile_a_run_trains_without_or_says_so(waiting, monkeypatch, capsys, asked, state):
+    def fails(network):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(speeds, "compiling_pays", lambda *_: True)
+    monkeypatch.setattr(training, "compiled", fails)
+    ids = runs.submit([configuration(compile=asked, share=0.05)])
+    worker.work(ids)
+    record = runs.read(ids[0])
+    assert record.state == state
+    told = record.status["reason"] if asked == "always" else capsys.readouterr().err
+    assert "torch.compile cannot make a program of resnet8 on this machine (RuntimeError: no C++ compiler)." in told
+    if asked == "auto":
+        assert "It trains without." in told
+        assert record.environment["compiled"] is False
 
 
 def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting, monkeypatch):

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from kdengine import places, records, speeds
+from kdengine.errors import KDError
 from tests.kdengine import tiny
+
+FLOAT, HALF = "float32", "bfloat16"
+LAST, PLAIN = "channels_last", "contiguous_format"
 
 
 @pytest.fixture
@@ -14,28 +18,71 @@ def machine(monkeypatch):
     asked = []
     torch.set_num_threads(4)
 
-    def install(turn, at_once, **precisions):
-        def step_seconds(network, batch_size, names, *, backward):
-            asked.append(("turn", batch_size, tuple(names), backward))
-            return {name: precisions.get(name, turn) for name in names}
+    def install(turn=1.0, at_once=1.0, compiled=None, **ways):
+        def step_seconds(given, batch_size):
+            training = next(iter(given.values()))[0].training
+            asked.append(("turn", batch_size, tuple(precision for _, precision in given.values()), training))
+            return {name: ways.get(name.replace(" ", "_"), turn) for name in given}
 
         def seconds_at_once(network, batch_size, precision, students):
             asked.append(("at once", batch_size, precision, students))
             return at_once
 
-        monkeypatch.setattr(speeds, "step_seconds", step_seconds)
+        def compiled_seconds(network, batch_size, precision):
+            asked.append(("compiled", batch_size, precision))
+            return dict(compiled)
+
+        monkeypatch.setattr(speeds, "_step_seconds", step_seconds)
         monkeypatch.setattr(speeds, "_seconds_at_once", seconds_at_once)
+        monkeypatch.setattr(speeds, "_compiled_seconds", compiled_seconds)
         return asked
 
     return install
 
 
-@pytest.mark.parametrize(("float32", "bfloat16", "chosen"), [
-    (1.12, 1.0, "bfloat16"), (1.08, 1.0, "float32"), (1.0, 1.0, "float32"), (0.5, 1.0, "float32"),
+@pytest.mark.parametrize(("float_last", "float_plain", "half_last", "half_plain", "chosen"), [
+    (1.12, 2.00, 1.00, 2.00, (HALF, LAST)),
+    (1.08, 2.00, 1.00, 2.00, (FLOAT, LAST)),  # too little to be sure
+    (1.00, 2.00, 1.00, 2.00, (FLOAT, LAST)),
+    (0.50, 2.00, 1.00, 2.00, (FLOAT, LAST)),
+    (1.12, 1.00, 2.00, 2.00, (FLOAT, PLAIN)),
+    (1.08, 1.00, 2.00, 2.00, (FLOAT, LAST)),
+    (1.22, 1.12, 1.12, 1.00, (HALF, PLAIN)),  # a tenth for each: 1.21 times
+    (1.20, 1.20, 1.20, 1.00, (FLOAT, LAST)),
+    (1.30, 1.30, 1.08, 1.00, (HALF, LAST)),
 ])
-def test_half_precision_is_taken_where_it_is_clearly_faster(machine, float32, bfloat16, chosen):
-    machine(0, 0, float32=float32, bfloat16=bfloat16)
-    assert speeds.faster_precision(tiny.network(), 8, backward=True) == chosen
+def test_another_way_is_taken_where_it_is_clearly_faster(
+    machine, float_last, float_plain, half_last, half_plain, chosen
+):
+    machine(float32_channels_last=float_last, float32_contiguous_format=float_plain,
+            bfloat16_channels_last=half_last, bfloat16_contiguous_format=half_plain)
+    assert speeds.fastest(tiny.network(), 8, backward=True) == chosen
+
+
+@pytest.mark.parametrize(("steps", "plain", "compiled", "compiling", "pays", "measured"), [
+    (1199, 1.0, 0.1, 1.0, False, False),  # seconds of training
+    (1201, 1.0, 0.1, 1.0, True, True),
+    (2400, 0.501, 0.4, 200.0, True, True),  # saves 242 s
+    (2400, 0.501, 0.4, 250.0, False, True),
+    (9999, 1.0, 0.92, 1.0, False, True),  # too little to be sure
+    (9999, 1.0, 1.5, 1.0, False, True),
+])
+def test_compiling_pays_where_a_long_run_gets_faster(machine, steps, plain, compiled, compiling, pays, measured):
+    asked = machine(turn=plain, compiled={"as it is": plain, "compiled": compiled, "compiling": compiling})
+    for _ in range(2):
+        assert speeds.compiling_pays(tiny.network(), 8, HALF, steps) == pays
+    assert asked.count(("compiled", 8, HALF)) == measured
+
+
+def test_what_cannot_be_compiled_is_said(machine, monkeypatch):
+    machine()
+
+    def fails(*_):
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(speeds, "_compiled_seconds", fails)
+    with pytest.raises(KDError, match=r"program of tiny on this machine \(RuntimeError: no compiler\)\."):
+        speeds.compiling_pays(tiny.network(), 8, FLOAT, 10_000)
 
 
 @pytest.mark.parametrize(("students", "turn", "at_once", "threads"), [
@@ -66,36 +113,38 @@ def test_a_process_measures_what_it_is_of_once(machine):
     asked.clear()
     for backward in (True, False):
         for _ in range(2):
-            speeds.faster_precision(tiny.network(), 8, backward=backward)
-    assert asked == [("turn", 8, ("float32", "bfloat16"), backward) for backward in (True, False)]
+            speeds.fastest(tiny.network(), 8, backward=backward)
+    assert asked == [("turn", 8, (FLOAT, FLOAT, HALF, HALF), backward) for backward in (True, False)]
     torch.set_num_threads(2)
-    speeds.faster_precision(tiny.network(), 8, backward=True)
+    speeds.fastest(tiny.network(), 8, backward=True)
     assert len(asked) == 3
 
 
 def test_what_a_busy_machine_measured_is_mended(machine, monkeypatch):
     """The fewest seconds count; a process measures again until one agrees with them."""
     told = [(9.0, 10.0), (1.6, 1.0), (15.0, 1.0), (1.5, 1.1), (0.1, 9.0)]
+    monkeypatch.setattr(speeds, "layouts", lambda _: (LAST,))
     chosen = []
-    for float32, bfloat16 in told:
+    for single, half in told:
         monkeypatch.setattr(speeds, "_measured", set())  # another process
-        asked = machine(0, 0, float32=float32, bfloat16=bfloat16)
-        chosen += [speeds.faster_precision(tiny.network(), 8, backward=True) for _ in range(2)]
-    assert chosen == 2 * ["float32"] + 8 * ["bfloat16"]
+        asked = machine(float32_channels_last=single, bfloat16_channels_last=half)
+        chosen += [speeds.fastest(tiny.network(), 8, backward=True).precision for _ in range(2)]
+    assert chosen == 2 * [FLOAT] + 8 * [HALF]
     assert len(asked) == 4, "the last was not needed"
     held, = records.read_json(places.runs_root() / ".speeds.json").values()
-    assert held == {"seconds": {"float32": 1.5, "bfloat16": 1.0}, "settled": True}
+    assert held == {"seconds": {"float32 channels_last": 1.5, "bfloat16 channels_last": 1.0}, "settled": True}
 
 
 def test_seconds_at_once_are_measured_on_a_share_of_the_threads_each(monkeypatch):
     torch.set_num_threads(4)
     seen = []
 
-    def step_seconds(network, batch_size, precisions, *, backward):
+    def step_seconds(ways, batch_size):
+        (name, (network, _)), = ways.items()
         seen.append((id(network), torch.get_num_threads()))
-        return dict.fromkeys(precisions, float(len(seen)))
+        return {name: float(len(seen))}
 
-    monkeypatch.setattr(speeds, "step_seconds", step_seconds)
+    monkeypatch.setattr(speeds, "_step_seconds", step_seconds)
     network = tiny.network()
     assert speeds._seconds_at_once(network, 8, "float32", 2) == 2.0
     assert {threads for _, threads in seen} == {2}
@@ -107,8 +156,20 @@ def test_measuring_leaves_the_network_as_it_was():
     torch.set_num_threads(2)
     network = tiny.network().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    speeds.faster_precision(network, 8, backward=True)
-    speeds.student_threads(network, 8, "float32", 2)
+    speeds.fastest(network, 8, backward=True)
+    speeds.student_threads(network, 8, FLOAT, 2)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(value.is_contiguous() for value in network.state_dict().values())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+
+
+def test_each_way_is_measured_in_its_own_layout(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(speeds, "_step_seconds", lambda ways, _: seen.update(ways) or dict.fromkeys(ways, 1.0))
+    speeds.fastest(tiny.network(), 8, backward=False)
+    assert list(seen) == [f"{precision} {layout}" for precision in (FLOAT, HALF) for layout in (LAST, PLAIN)]
+    for name, (network, precision) in seen.items():
+        assert name.startswith(precision) and not network.training
+        weight = network.net[3].weight
+        assert weight.is_contiguous(memory_format=getattr(torch, name.split()[1]))

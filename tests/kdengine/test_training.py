@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -10,7 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import methods, records
+from kdengine import methods, records, training
+from kdengine.devices import compiled
 from kdengine.errors import KDError, OutOfMemory
 from kdengine.methods import method
 from kdengine.methods.weights import Weights
@@ -99,6 +101,59 @@ def test_side_by_side_equals_alone_to_the_bit(task):
         run(each, split=split)
     assert all(same(weights(together[name]), weights(alone[name])) for name in METHODS[task])
     assert not same(weights(together["none"]), weights(together["kd"]))
+
+
+@pytest.fixture
+def without_a_compiler(monkeypatch):
+    """torch traces the networks, and their backwards, but makes no machine code of them."""
+    monkeypatch.setattr(training, "compiled", lambda network: _traced(compiled, network))
+
+
+def _traced(compiled, network):
+    with pytest.MonkeyPatch.context() as patch:
+        compile = torch.compile
+        patch.setattr(torch, "compile", lambda network, *, fullgraph, dynamic, mode: compile(
+            network, fullgraph=fullgraph, dynamic=dynamic, backend="aot_eager"))
+        return compiled(network)
+
+
+@pytest.mark.parametrize("task", METHODS)
+def test_compiled_equals_as_it_is_up_to_rounding(task, without_a_compiler):
+    """Every method sees through the program what it sees through the network; the last batch is a smaller one."""
+    split, network = {"classification": (SPLIT, tiny.network), "segmentation": (MASKS, tiny.segmenter)}[task]
+    names = [name for name in METHODS[task] if name != "input_gradient"]
+
+    def learners():
+        return [learner(name, settings(epochs=2, learning_rate=0.01), network(), split) for name in names]
+
+    plain, programs = learners(), learners()
+    before = weights(programs[0])
+    for each in programs:
+        each.compile(split)
+        assert each.compiled
+    assert same(weights(programs[0]), before), "compiling is tried on a copy"
+    for name, first, second in zip(names, run(*plain, split=split), run(*programs, split=split), strict=True):
+        assert [row["loss"] for row in second] == pytest.approx([row["loss"] for row in first], rel=1e-3), name
+
+
+@pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="needs a C++ compiler")
+def test_compiled_to_machine_code_equals_as_it_is_up_to_rounding():
+    plain, program = (learner("attention", settings(epochs=2, learning_rate=0.01)) for _ in range(2))
+    program.compile(SPLIT)
+    (first,), (second,) = run(plain), run(program)
+    assert [row["loss"] for row in second] == pytest.approx([row["loss"] for row in first], rel=1e-3)
+
+
+def test_what_torch_cannot_compile_is_refused_and_trains_as_it_is(without_a_compiler):
+    twice = learner("input_gradient")
+    with pytest.raises(KDError, match="cannot differentiate a gradient again, as method 'input_gradient'"):
+        twice.compile(SPLIT)
+    looks_at_values = learner()
+    looks_at_values.network.register_forward_pre_hook(lambda _, images: print(images[0].sum().item(), end=""))
+    with pytest.raises(KDError, match="cannot make a program of tiny on this machine"):
+        looks_at_values.compile(SPLIT)
+    assert not twice.compiled and not looks_at_values.compiled
+    assert len(run(looks_at_values)[0]) == 3
 
 
 @pytest.fixture

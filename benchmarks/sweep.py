@@ -16,6 +16,7 @@ import time
 
 import torch
 
+from benchmarks.matrix import product_rate, training_flops
 from benchmarks.sides import BATCH, published
 from kdengine import data, evaluation, models, runs, sweeps
 from kdengine.devices import choose_device, device_name
@@ -53,8 +54,10 @@ def main() -> None:
         done = [record for record in runs.all_runs() if record.teacher]
     theirs = count * statistics.median(yardstick)
     training = sum(record.result["training_seconds"] / record.result["side_by_side"] for record in done)
+    rate = sum(given.epochs * each.data["train"] for each in done) / training
+    share = rate * training_flops(STUDENT, len(done[0].data["classes"])) / product_rate(device, torch.bfloat16)
     print(f"CPU threads of each student: {', '.join({str(each.environment['student_threads']) for each in done})}; "
-          f"{training / 60:.1f} minutes of ours are training")
+          f"{training / 60:.1f} minutes of ours are training, at {share:.2f} of a bfloat16 matrix product's rate")
     print(f"{'':<12}{'minutes':>10}{'seconds a run':>16}")
     for name, seconds in (("published", theirs), ("ours", ours)):
         print(f"{name:<12}{seconds / 60:>10.1f}{seconds / count:>16.1f}")

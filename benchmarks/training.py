@@ -11,7 +11,6 @@ import importlib.util
 import multiprocessing
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -20,9 +19,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import sides
+from benchmarks.matrix import product_rate, training_flops
 from benchmarks.sides import BATCH
-from kdengine import evaluation, models
-from kdengine.devices import choose_device, device_name, keep_freed_memory, synchronise
+from kdengine import models
+from kdengine.devices import choose_device, device_name, keep_freed_memory
 from kdengine.records import Configuration
 from kdengine.teacher_cache import TeacherCache, key
 from kdengine.views import Split
@@ -42,9 +42,9 @@ def main() -> None:
     device = choose_device("auto")
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
           f"{given.images} images of 32 x 32 an epoch, batch {BATCH}, median of {given.rounds} rounds")
-    product = _product_rate(device, torch.bfloat16)
-    print(f"matrix product of 2048: {_product_rate(device, torch.float32):,.0f} GFLOP/s in float32, "
-          f"{product:,.0f} in bfloat16")
+    product = product_rate(device, torch.bfloat16)
+    print(f"matrix product: {product_rate(device, torch.float32) / 1e9:,.0f} GFLOP/s in float32, "
+          f"{product / 1e9:,.0f} in bfloat16")
     names = ["bare", "published", "live", "warm"]
     if importlib.util.find_spec("torchdistill"):
         names.insert(2, "torchdistill")
@@ -61,7 +61,8 @@ def main() -> None:
                     rates[name].append(given.images / side.seconds())
         middle = {name: statistics.median(values) for name, values in rates.items()}
         ratios = (middle["published"] / middle["bare"], middle["live"] / middle["published"],
-                  middle["warm"] / middle["published"], middle["warm"] * _training_flops(pair[1]) / 1e9 / product)
+                  middle["warm"] / middle["published"],
+                  middle["warm"] * training_flops(pair[1], len(CLASSES)) / product)
         print(f"{' -> '.join(pair):<24}" + "".join(f"{rate:>14,.0f}" for rate in middle.values())
               + "".join(f"{ratio:>14.2f}" for ratio in ratios), flush=True)
 
@@ -109,24 +110,6 @@ def _open(name: str, pair: tuple[str, str], images: int, workers: int, folder: s
 
 def _epoch() -> float:
     return _opened[0]()
-
-
-def _training_flops(name: str) -> int:
-    """Of one image: a forward, and a backward of twice its work."""
-    return 3 * evaluation.flops(models.build(name, CLASSES))
-
-
-def _product_rate(device: torch.device, kind: torch.dtype) -> float:
-    """10^9 floating-point operations a second of a 2048 x 2048 matrix product."""
-    factor = torch.randn(2048, 2048, device=device, dtype=kind)
-    times = []
-    for _ in range(6):
-        synchronise(device)
-        start = time.perf_counter()
-        factor @ factor
-        synchronise(device)
-        times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times) / 1e9
 
 
 if __name__ == "__main__":

@@ -77,6 +77,13 @@ def test_there_is_no_twin_that_differs_in_more_than_the_method(tmp_path, other):
     assert row("kd")["change"] is None
 
 
+@pytest.mark.parametrize("other", [{"precision": "float32"}, {"device": "cpu"}, {"threads": 2}, {"compile": "never"}])
+def test_how_the_machine_was_used_makes_no_other_twin(tmp_path, other):
+    finished(tmp_path, "alone", 60, Configuration(method="none", **other))
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    assert row("kd")["change"] == pytest.approx(0.30)
+
+
 def test_a_twin_on_other_data_is_none(tmp_path):
     finished(tmp_path, "alone", 60, Configuration(method="none"), digest="other")
     finished(tmp_path, "kd", 90, Configuration(method="kd"))

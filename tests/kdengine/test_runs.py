@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from kdengine import checkpoints, evaluation, records, results, runs, session, speeds, training, worker
+from kdengine import checkpoints, evaluation, places, records, results, runs, session, speeds, training, worker
 from kdengine.errors import KDError
 from kdengine.records import Configuration
 
@@ -122,6 +122,15 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
     assert lain == [[True, False]] * 3
     assert runs.read(run).environment["layout"] == {"student": "contiguous_format", "teacher": "channels_last"}
     assert same(student(run), student(undisturbed))
+
+
+def test_a_teacher_that_answered_otherwise_is_asked_again(waiting, monkeypatch):
+    for way in (speeds.Way("float32", "channels_last"), speeds.Way("float32", "contiguous_format"),
+                speeds.Way("bfloat16", "channels_last")):
+        monkeypatch.setattr(speeds, "fastest", lambda *_, way=way, **__: way)
+        monkeypatch.setattr(evaluation, "rounding", lambda *_: 0.0)
+        finish(*[configuration("kd", precision="auto", epochs=1)] * 2)
+    assert len(list((places.runs_root() / ".teacher-cache").iterdir())) == 3
 
 
 @pytest.mark.parametrize(("asked", "pays", "threads", "compiled"), [

@@ -136,6 +136,20 @@ def test_compiled_equals_as_it_is_up_to_rounding(task, without_a_compiler):
         assert [row["loss"] for row in second] == pytest.approx([row["loss"] for row in first], rel=1e-3), name
 
 
+def test_steps_run_what_was_compiled(monkeypatch):
+    ran = []
+
+    def counting(graph, _):
+        return lambda *given: ran.append(graph) or graph(*given)
+
+    monkeypatch.setattr(training, "compiled", lambda network: torch.compile(network, backend=counting))
+    each = learner(configuration=settings(epochs=2))
+    each.compile(SPLIT)
+    tried = len(ran)
+    run(each)
+    assert len(ran) - tried == 2 * steps_per_epoch(len(SPLIT), 8)
+
+
 @pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="needs a C++ compiler")
 def test_compiled_to_machine_code_equals_as_it_is_up_to_rounding():
     plain, program = (learner("attention", settings(epochs=2, learning_rate=0.01)) for _ in range(2))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kdengine import metrics
 from kdengine.devices import autocast, synchronise
+from kdengine.errors import KDError
 from kdengine.losses import cross_entropy, kl_divergence
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
@@ -74,7 +75,11 @@ def segment(
     n (images), loss (cross-entropy a pixel, nats), miou, iou (one a class, None where neither truth nor answer has it),
     pixel_accuracy; with a teacher also kl_to_teacher (nats, T = 1, at the images' size) and agreement, both over the
     pixels that count. mIoU is of the whole split, not the mean over images. The networks' modes are left as they were.
+    Raises KDError where no pixel counts.
     """
+    if not (split.target != IGNORE).any():
+        raise KDError(f"No pixel of these {len(split)} images has a class, so nothing can be measured on them. "
+                      "Look at the masks, and at which value in them means no class.")
     classes = len(network.classes)
     was_training = [(each, each.training) for each in (network, teacher) if each is not None]
     for each, _ in was_training:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine.errors import KDError
 from kdengine.losses.directions import unit
+from kdengine.losses.reduction import softened
 
 
 def noise_contrastive(scores: Tensor, *, count: int) -> Tensor:
@@ -34,8 +34,6 @@ def info_nce(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> 
     Sources: the laboratory form of CRD (Tian et al. 2020, arXiv 1910.10699); van den Oord et al. 2018, arXiv
     1807.03748.
     """
-    if temperature <= 0:
-        raise KDError(f"temperature is {temperature!r}; allowed is a number above 0.")
-    similarities = unit(student) @ unit(teacher).T / temperature
+    similarities = softened(unit(student) @ unit(teacher).T, temperature)
     own = torch.arange(len(student), device=student.device)
     return (F.cross_entropy(similarities, own) + F.cross_entropy(similarities.T, own)) / 2

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdengine.errors import KDError
 from kdengine.losses.directions import unit
-from kdengine.losses.reduction import mask_at, masked, mean_over
+from kdengine.losses.reduction import mask_at, masked, mean_over, softened
 
 NORMS = ("l2", "smooth_l1")
 
@@ -62,7 +62,7 @@ def channel_distribution(
     """
     logarithms = []
     for each in (student, teacher):
-        scores = masked(each, mask).flatten(2) / temperature
+        scores = softened(masked(each, mask), temperature).flatten(2)
         if mask is not None:
             counts = mask.flatten(1)
             # An image of which nothing counts keeps finite numbers; it is left out below.

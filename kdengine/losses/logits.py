@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine.errors import KDError
-from kdengine.losses.reduction import masked, mean_over, positions
+from kdengine.losses.reduction import masked, mean_over, positions, softened
 from kdengine.signals import IGNORE
 
 
@@ -139,9 +138,7 @@ def intra_class_relation(
 
 
 def _log_softened(logits: Tensor, temperature: float) -> Tensor:
-    if temperature <= 0:
-        raise KDError(f"temperature is {temperature!r}; allowed is a number above 0.")
-    return F.log_softmax(logits / temperature, dim=1)
+    return F.log_softmax(softened(logits, temperature), dim=1)
 
 
 def _labels(target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

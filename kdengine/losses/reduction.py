@@ -1,10 +1,19 @@
-"""How values become one number: the mean over the positions that count, the same in every loss."""
+"""What every loss shares: temperature, and the mean over the positions that count."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from kdengine.errors import KDError
+
+
+def softened(scores: Tensor, temperature: float) -> Tensor:
+    """scores / temperature. Raises KDError where the temperature is not above 0."""
+    if temperature <= 0:
+        raise KDError(f"temperature is {temperature!r}; allowed is a number above 0.")
+    return scores / temperature
 
 
 def mean_over(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kdengine import evaluation, models
+from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
 from kdengine.views import Split
@@ -184,3 +185,10 @@ def test_measuring_leaves_no_hook_and_no_gradient():
     evaluation.cost(network)
     assert all(each.grad is None for each in network.parameters())
     assert not any(each._forward_hooks for each in network.modules())
+
+
+def test_masks_without_a_class_are_refused():
+    masks = tiny.masks(4)
+    nothing = Split(masks.images, torch.full_like(masks.target, IGNORE))
+    with pytest.raises(KDError, match="No pixel of these 4 images has a class"):
+        evaluation.segment(tiny.segmenter(), nothing)

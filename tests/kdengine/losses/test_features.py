@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdengine.errors import KDError
 from kdengine.losses import (
     attention,
     attention_map,
@@ -549,3 +550,10 @@ def test_single_positions_and_single_channels_are_allowed(name):
     for shape in ((1, 1, 1, 1), (2, 1, 3, 1), (1, 3, 1, 1)):
         value, gradient = value_and_gradient(LOSSES[name], *draw(shape, 25))
         assert value.isfinite() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    maps = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(KDError, match=r"temperature is .* above 0"):
+        channel_distribution(maps, maps, temperature=temperature)

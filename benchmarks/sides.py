@@ -39,7 +39,7 @@ def ours(
     ways = []
     for network, backward in ((student, True), (teacher, False)):
         ways.append(speeds.fastest(network.to(device), configuration.batch_size, backward=backward))
-        lay(network, ways[-1].layout)
+        lay(network, ways[-1].memory_format)
     precision, of_teacher = (way.precision for way in ways)
     teacher.eval().requires_grad_(False)
     resident = split.to(device)

@@ -40,14 +40,14 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
-def layouts(device: torch.device) -> tuple[str, ...]:
+def memory_formats(device: torch.device) -> tuple[str, ...]:
     """torch's names of how maps may lie in this device's memory, the usual one first: most networks are faster so."""
     return ("channels_last", "contiguous_format") if device.type in ("cpu", "cuda") else ("contiguous_format",)
 
 
-def lay(network: nn.Module, layout: str) -> None:
+def lay(network: nn.Module, memory_format: str) -> None:
     """Lay a network's weights so; its maps follow them, whatever way the images lie."""
-    network.to(memory_format=getattr(torch, layout))
+    network.to(memory_format=getattr(torch, memory_format))
 
 
 def compiled(network: nn.Module) -> nn.Module:

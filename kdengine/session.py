@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
-from kdengine.devices import choose_device, device_name, lay, layouts
+from kdengine.devices import choose_device, device_name, lay, memory_formats
 from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import PROJECT, runs_root
@@ -149,7 +149,7 @@ class Session:
     def _place_teacher(self) -> Way:
         """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
         if self.teacher is None:
-            return Way("float32", layouts(self.device)[0])
+            return Way("float32", memory_formats(self.device)[0])
         record = self.records[0]
         way = self._place(self.teacher, "teacher", record)
         if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
@@ -163,14 +163,15 @@ class Session:
 
         A run goes on in the way it began: another would change the numbers.
         """
-        precision, layout = (record.environment.get(what, {}).get(role) for what in ("precision", "layout"))
+        began = record.environment
+        precision, memory_format = (began.get(what, {}).get(role) for what in ("precision", "memory_formats"))
         precision = precision or record.configuration.precision
         if precision == "auto":
             self.progress.phase("Choosing the fastest way")
             way = speeds.fastest(network, self.configuration.batch_size, backward=role == "student")
         else:
-            way = Way(precision, layout or layouts(self.device)[0])
-        lay(network, way.layout)
+            way = Way(precision, memory_format or memory_formats(self.device)[0])
+        lay(network, way.memory_format)
         return way
 
     def _student_threads(self) -> int | None:
@@ -252,6 +253,7 @@ class Session:
         }
 
     def _environment(self, record: Record, learner: Learner) -> dict[str, Any]:
+        ways = {"student": self.student_ways[record.id], "teacher": self.teacher_way}
         return {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -260,9 +262,9 @@ class Session:
             "device_name": device_name(self.device),
             "threads": torch.get_num_threads(),
             "student_threads": self.student_threads,
-            "precision": {"student": learner.precision, "teacher": self.teacher_way.precision},
+            "precision": {role: way.precision for role, way in ways.items()},
+            "memory_formats": {role: way.memory_format for role, way in ways.items()},
             "teacher_cache": self.caches_teacher,
-            "layout": {"student": self.student_ways[record.id].layout, "teacher": self.teacher_way.layout},
             "compiled": learner.compiled,
             "commit": _commit(),
         }

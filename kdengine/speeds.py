@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from kdengine.devices import autocast, compiled, compiling, device_name, lay, layouts, synchronise, workers
+from kdengine.devices import autocast, compiled, compiling, device_name, lay, memory_formats, synchronise, workers
 from kdengine.models.network import Network
 from kdengine.places import runs_root
 from kdengine.records import read_json, write_json
@@ -29,29 +29,29 @@ _measured: set[tuple[Path, str]] = set()
 
 
 class Way(NamedTuple):
-    """How a network runs: `float32` or `bfloat16` (autocast), and how its maps lie in memory (`devices.layouts`)."""
+    """How a network runs: in `float32` or `bfloat16` (autocast), its maps in memory in a torch memory format."""
 
     precision: str
-    layout: str
+    memory_format: str
 
 
 def fastest(network: Network, batch_size: int, *, backward: bool) -> Way:
     """The way in which a step of this network takes the fewest seconds on its device: a forward, or a backward too.
 
-    float32 in the device's usual layout where no other is clearly faster. Measured and remembered, so that equal runs
-    of a machine choose equally.
+    float32 in the device's usual memory format where no other is clearly faster. Measured and remembered, so that equal
+    runs of a machine choose equally.
     """
-    usual, *others = [Way(*each) for each in product(
-        ("float32", "bfloat16"), layouts(next(network.parameters()).device))]
+    formats = memory_formats(next(network.parameters()).device)
+    ways = [Way(*each) for each in product(("float32", "bfloat16"), formats)]
     what = f"{'training' if backward else 'forward'}, each way"
     seconds = _remembered(network, batch_size, what, lambda: _step_seconds(
-        {" ".join(way): (_copy(network, backward, way.layout), way.precision) for way in (usual, *others)}, batch_size))
+        {" ".join(way): (_copy(network, backward, way.memory_format), way.precision) for way in ways}, batch_size))
 
     def price(way: Way) -> float:
-        unusual = sum(part != usually for part, usually in zip(way, usual, strict=True))
+        unusual = sum(part != usually for part, usually in zip(way, ways[0], strict=True))
         return seconds[" ".join(way)] * _WORTH**unusual
 
-    return min((usual, *others), key=price)
+    return min(ways, key=price)
 
 
 def student_threads(network: Network, batch_size: int, precision: str, students: int) -> int | None:
@@ -90,17 +90,17 @@ def compiling_pays(network: Network, batch_size: int, precision: str, steps: flo
 
 def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:
     """Seconds of one step as fast as the machine is at this moment; `auto` is the fastest way."""
-    way = Way(precision, layouts(next(network.parameters()).device)[0])
+    way = Way(precision, memory_formats(next(network.parameters()).device)[0])
     if precision == "auto":
         way = fastest(network, batch_size, backward=backward)
-    return _step_seconds({"now": (_copy(network, backward, way.layout), way.precision)}, batch_size)["now"]
+    return _step_seconds({"now": (_copy(network, backward, way.memory_format), way.precision)}, batch_size)["now"]
 
 
-def _copy(network: Network, backward: bool, layout: str | None = None) -> Network:
+def _copy(network: Network, backward: bool, memory_format: str | None = None) -> Network:
     """One that can be measured: a student in training, a teacher in evaluation; as the network lies, or otherwise."""
     copied = copy.deepcopy(network).requires_grad_(backward).train(backward)
-    if layout:
-        lay(copied, layout)
+    if memory_format:
+        lay(copied, memory_format)
     return copied
 
 

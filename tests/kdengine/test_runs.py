@@ -120,7 +120,7 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
     runs.resume([run])
     worker.work([run])
     assert lain == [[True, False]] * 3
-    assert runs.read(run).environment["layout"] == {"student": "contiguous_format", "teacher": "channels_last"}
+    assert runs.read(run).environment["memory_formats"] == {"student": "contiguous_format", "teacher": "channels_last"}
     assert same(student(run), student(undisturbed))
 
 

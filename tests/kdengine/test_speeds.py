@@ -123,7 +123,7 @@ def test_a_process_measures_what_it_is_of_once(machine):
 def test_what_a_busy_machine_measured_is_mended(machine, monkeypatch):
     """The fewest seconds count; a process measures again until one agrees with them."""
     told = [(9.0, 10.0), (1.6, 1.0), (15.0, 1.0), (1.5, 1.1), (0.1, 9.0)]
-    monkeypatch.setattr(speeds, "layouts", lambda _: (LAST,))
+    monkeypatch.setattr(speeds, "memory_formats", lambda _: (LAST,))
     chosen = []
     for single, half in told:
         monkeypatch.setattr(speeds, "_measured", set())  # another process
@@ -164,11 +164,11 @@ def test_measuring_leaves_the_network_as_it_was():
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
 
 
-def test_each_way_is_measured_in_its_own_layout(monkeypatch):
+def test_each_way_is_measured_in_its_own_memory_format(monkeypatch):
     seen = {}
     monkeypatch.setattr(speeds, "_step_seconds", lambda ways, _: seen.update(ways) or dict.fromkeys(ways, 1.0))
     speeds.fastest(tiny.network(), 8, backward=False)
-    assert list(seen) == [f"{precision} {layout}" for precision in (FLOAT, HALF) for layout in (LAST, PLAIN)]
+    assert list(seen) == [f"{FLOAT} {LAST}", f"{FLOAT} {PLAIN}", f"{HALF} {LAST}", f"{HALF} {PLAIN}"]
     for name, (network, precision) in seen.items():
         assert name.startswith(precision) and not network.training
         weight = network.net[3].weight

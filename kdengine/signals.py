@@ -130,11 +130,11 @@ def observing(
 ) -> Iterator[Callable[..., Signals]]:
     """A forward that also returns what was wanted: `with observing(...) as look: signals = look(images, target)`.
 
-    weights_of: the network whose weights are shown, where the one that runs is a folded copy of it. target, long [B],
-    is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. Hooks sit on whole
-    stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed when the block
-    ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors alone, whatever
-    another thread runs through the same network meanwhile; a compiled network is not to be shared by threads.
+    weights_of: the network whose weights are shown, where the one that runs was folded or compiled from it. target,
+    long [B], is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. Hooks sit on
+    whole stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed when the
+    block ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors alone,
+    whatever another thread runs through the same network meanwhile; threads are not to share a compiled one.
     """
     paths = {stage.name: stage.path for stage in stages}
     seen: dict[str, Tensor] = {}

@@ -22,6 +22,8 @@ _AGREE = 1.5
 """Times by which two measurements of one thing may differ: a busy machine is many times slower."""
 _WORTH = 1.1
 """How many times faster another way must be to be chosen: a smaller gain is within the noise of the measurement."""
+_ENOUGH_S = 5.0
+"""Seconds after which nothing is measured a further time: where a step takes so long, the noise in it is small."""
 _LONG_S = 1200.0
 """Seconds of training from which compiling is tried. It takes a minute or two the first time: at most a tenth."""
 _measured: set[tuple[Path, str]] = set()
@@ -79,7 +81,9 @@ def compiling_pays(network: Network, batch_size: int, precision: str, steps: flo
     Not tried for less than _LONG_S of training. Measured and remembered, as `fastest`. Raises KDError where this
     machine cannot compile the network.
     """
-    if steps * _training_seconds(network, batch_size, precision) < _LONG_S:
+    alone = _remembered(network, batch_size, precision, lambda: {
+        "turn": _training_seconds(network, batch_size, precision)})
+    if steps * alone["turn"] < _LONG_S:
         return False
     with compiling(network.architecture):
         seconds = _remembered(network, batch_size, f"{precision} compiled", lambda: _compiled_seconds(
@@ -112,7 +116,7 @@ def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once:
     """Seconds in which so many copies of a network take a training step, all at the same time."""
     copies = [_copy(network, True) for _ in range(at_once)]
     with workers(at_once, torch.get_num_threads() // at_once) as pool:
-        return max(pool.map(lambda each: _training_seconds(each, batch_size, precision), copies))
+        return max(pool.map(lambda each: _step_seconds({"": (each, precision)}, batch_size)[""], copies))
 
 
 def _compiled_seconds(network: Network, batch_size: int, precision: str) -> dict[str, float]:
@@ -129,10 +133,13 @@ def _compiled_seconds(network: Network, batch_size: int, precision: str) -> dict
 def _step_seconds(ways: Mapping[str, tuple[nn.Module, str]], batch_size: int) -> dict[str, float]:
     """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
 
-    They are timed in turns, three times each after one to warm up, and the best counts.
+    They are timed in turns, three times each after one to warm up (once where that takes long), and the best counts.
     """
     best = dict.fromkeys(ways, math.inf)
+    began = time.perf_counter()
     for repeat in range(4):
+        if repeat > 1 and time.perf_counter() - began > _ENOUGH_S:
+            break
         for way, (network, precision) in ways.items():
             images = _images(network, batch_size)
             synchronise(images.device)

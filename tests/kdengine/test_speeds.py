@@ -173,3 +173,21 @@ def test_each_way_is_measured_in_its_own_memory_format(monkeypatch):
         assert name.startswith(precision) and not network.training
         weight = network.net[3].weight
         assert weight.is_contiguous(memory_format=getattr(torch, name.split()[1]))
+
+
+@pytest.mark.parametrize(("seconds", "steps", "best"), [(0.5, 8, 0.5), (0.7, 6, 0.7), (30.0, 4, 30.0)])
+def test_what_takes_long_is_measured_fewer_times(monkeypatch, seconds, steps, best):
+    clock = [0.0]
+    taken = []
+
+    def step(network, *_):
+        taken.append(network)
+        # The first is the slowest: it warms up, and does not count.
+        clock[0] += seconds * (2 if len(taken) <= 2 else 1)
+
+    monkeypatch.setattr(speeds, "_step", step)
+    monkeypatch.setattr(speeds.time, "perf_counter", lambda: clock[0])
+    one, other = tiny.network(), tiny.network()
+    assert speeds._step_seconds({"one": (one, FLOAT), "other": (other, HALF)}, 4) == pytest.approx(
+        {"one": best, "other": best})
+    assert taken == [one, other] * (steps // 2)

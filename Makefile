@@ -41,12 +41,15 @@ test-slow: $(VENV)/.installed-dev
 	$(PYTHON) -m pytest -m slow $(PARALLEL)
 
 # The checkpoints this project ships, from nothing. The teacher reads every label; all four students see the same
-# training images with 5 labels a class. alpha = 1: this distilled student reads no label at all. The segmentation
-# networks are those of a recipe on drawn scenes.
+# training images with 5 labels a class. alpha = 1: this distilled student reads no label at all. The networks for
+# drawn shapes see all labels; those for their pixels are a recipe's.
 checkpoints: setup
 	$(PYTHON) -m kdengine train --data digits --model resnet20 --epochs 30 --keep digits-teacher
 	$(PYTHON) -m kdengine distill --data digits --labels-per-class 5 --teacher digits-teacher --student resnet8 \
 		--epochs 60 --keep digits-resnet8 --method none --method label_smoothing --method kd alpha=1 --method features_mse
+	$(PYTHON) -m kdengine train --data shapes --model resnet20 --epochs 12 --keep shapes-teacher
+	$(PYTHON) -m kdengine distill --data shapes --teacher shapes-teacher --student resnet8 --epochs 12 \
+		--keep shapes-resnet8 --method none --method kd --method attention
 	$(PYTHON) -m kdengine recipe segmentation_kd --keep shapes-segmentation --report results/segmentation_kd-shapes
 
 # The ones of natural pictures; CIFAR-10 and Imagenette, 270 MB, are downloaded where they are not in the data root.

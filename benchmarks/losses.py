@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.matrix import reached
+from benchmarks.matrix import product_rate, reached
 from kdengine.losses import neuron_selectivity
 from kdengine.methods import method
 from kdengine.models import build
@@ -42,10 +42,10 @@ def main() -> None:
                        lambda: _backward(neuron_selectivity, student, teacher), repeats)  # noqa: B023
         print(f"{f'batch {batch}, {channels} channels each':<52}{difference:>12.0e}{naive:>14.1f}")
     print(f"{'step resnet20 -> resnet8, batch 128':<52}{'of product':>12}{'step / KD':>14}")
-    plain = _step("kd")
+    plain, rate = _step("kd"), product_rate(torch.device("cpu"), torch.float32)
     for name, what in METHODS.items():
         step = _step(name)
-        _, share = reached(step, torch.device("cpu"), torch.float32, repeats)
+        _, share = reached(step, rate, repeats)
         print(f"{f'{name}: {what}':<52}{share:>12.2f}{_ratio(step, plain, repeats):>14.2f}")
 
 

@@ -32,10 +32,8 @@ def training_flops(architecture: str, classes: int) -> int:
     return 3 * evaluation.flops(models.build(architecture, [str(number) for number in range(classes)]))
 
 
-def reached(
-    work: Callable[[], object], device: torch.device, kind: torch.dtype, repeats: int
-) -> tuple[float, float]:
-    """Median seconds of some work, and what part of `product_rate` its convolutions and products reach in them."""
+def reached(work: Callable[[], object], rate: float, repeats: int) -> tuple[float, float]:
+    """Median seconds of some work on the CPU, and what part of a rate its convolutions and products reach in them."""
     counter = FlopCounterMode(display=False)
     with counter:
         work()
@@ -43,7 +41,6 @@ def reached(
     for _ in range(repeats):
         start = time.perf_counter()
         work()
-        synchronise(device)
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times)
-    return seconds, counter.get_total_flops() / seconds / product_rate(device, kind)
+    return seconds, counter.get_total_flops() / seconds / rate

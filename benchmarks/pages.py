@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import kdengine
-from benchmarks.matrix import reached
+from benchmarks.matrix import product_rate, reached
 from kdengine.places import PROJECT
 from tests.browser.real import browser, chromium, server, settle
 
@@ -67,7 +67,7 @@ def _grad_cam(repeats: int) -> tuple[float, float]:
             kdengine.heat_map(network, photo, said.index(max(said)))
 
     look()
-    return reached(look, torch.device("cpu"), torch.float32, repeats)
+    return reached(look, product_rate(torch.device("cpu"), torch.float32), repeats)
 
 
 def _open(launched: object, url: str) -> None:

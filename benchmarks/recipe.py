@@ -1,7 +1,8 @@
 """A whole recipe, its teacher included, from the command to the last result: `python -m benchmarks.recipe`.
 
-Left as it is: ResNet-50 -> ResNet-18 on CIFAR-10 for 20 epochs, which is for a GPU. Run in an empty folder, so that
-nothing has been trained or kept before; the data are read from the data root.
+Left as it is: ResNet-50 -> ResNet-18 on CIFAR-10 for 20 epochs, which is for a GPU. It begins with nothing trained or
+kept; the data are read from the data root. `of product` is what all students of a group would reach together if they
+were alike, their teacher's forwards not counted.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def lay(network: nn.Module, memory_format: str) -> None:
 def compiled(network: nn.Module) -> nn.Module:
     """The same network, with the same weights, as one program that torch makes of it when it first runs.
 
-    On an NVIDIA GPU its kernels are started together, as CUDA graphs.
+    On an NVIDIA GPU its kernels are started together, as CUDA graphs. Sets what torch.compile does in this process.
     """
     # Else a network with hooks runs the program of an equal one without, and nobody sees its features.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
@@ -70,8 +70,8 @@ def compiling(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise KDError(f"torch.compile cannot make a program of {what} on this machine "
-                      f"({type(error).__name__}: {reason}).") from error
+        raise KDError(f"torch.compile cannot make a program of {what} on this machine ({type(error).__name__}: "
+                      f"{reason}). Train with --compile never, or mend what it names.") from error
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -69,7 +69,8 @@ class Configuration:
     initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked runs.
     warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs (150, 180,
     210 of 240). threads: CPU threads, None is torch's choice. precision `auto`: the fastest, by a measurement that also
-    chooses how maps lie in memory. compile: whether torch compiles the students; `auto` where that saves time.
+    chooses how maps lie in memory. compile: whether torch compiles the students, which then take turns; `auto`
+    where that saves time, `always` or the run fails.
     """
 
     data: str = "digits"

@@ -155,7 +155,8 @@ class Session:
         if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
             some = self.splits["train"].images[:_TRIED]
             if evaluation.rounding(self.teacher, some, way.precision) > _ROUNDING:
-                way = way._replace(precision="float32")
+                way = speeds.fastest(self.teacher, self.configuration.batch_size, ("float32",), backward=False)
+                lay(self.teacher, way.memory_format)
         return way
 
     def _place(self, network: Network, role: str, record: Record) -> Way:
@@ -180,9 +181,9 @@ class Session:
             return self.records[0].environment.get("student_threads")
         if self.configuration.compile == "always":
             return None
-        first = next(iter(self.learners.values()))
+        run, first = next(iter(self.learners.items()))
         return speeds.student_threads(
-            first.network, self.configuration.batch_size, first.precision, len(self.learners))
+            first.network, self.configuration.batch_size, self.student_ways[run], len(self.learners))
 
     def _compile(self) -> None:
         """Compile the students where that is asked for, or saves time; those that train at once are not compiled.
@@ -195,7 +196,7 @@ class Session:
             ours = asked == "auto" and not self.first_epoch
             try:
                 if ours:
-                    wanted = self.student_threads is None and self._compiling_pays(learner)
+                    wanted = self.student_threads is None and self._compiling_pays(record, learner)
                 else:
                     wanted = record.environment.get("compiled", False) if self.first_epoch else asked == "always"
                 if wanted:
@@ -206,11 +207,11 @@ class Session:
                     raise
                 print(f"{error} It trains without.", file=sys.stderr)
 
-    def _compiling_pays(self, learner: Learner) -> bool:
-        """Whether a learner, and with it all others of its kind, saves time."""
+    def _compiling_pays(self, record: Record, learner: Learner) -> bool:
         asked = self.configuration
-        steps = asked.epochs * steps_per_epoch(len(self.data.train), asked.batch_size) * len(self.learners)
-        return speeds.compiling_pays(learner.network, asked.batch_size, learner.precision, steps)
+        steps = asked.epochs * steps_per_epoch(len(self.data.train), asked.batch_size)
+        return not learner.wanted.input_gradient and speeds.compiling_pays(
+            learner.network, asked.batch_size, self.student_ways[record.id], steps)
 
     def _teacher_facts(self) -> dict[str, Any] | None:
         if self.teacher is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ _WORTH = 1.1
 _ENOUGH_S = 5.0
 """Seconds after which nothing is measured a further time: where a step takes so long, the noise in it is small."""
 _LONG_S = 1200.0
-"""Seconds of training from which compiling is tried. It takes a minute or two the first time: at most a tenth."""
+"""Seconds of training from which compiling is tried: what is clearly faster then saves the two minutes it takes."""
 _measured: set[tuple[Path, str]] = set()
 """What this process has measured, and where that is remembered."""
 
@@ -37,11 +37,13 @@ class Way(NamedTuple):
     memory_format: str
 
 
-def fastest(network: Network, batch_size: int, *, backward: bool) -> Way:
+def fastest(
+    network: Network, batch_size: int, precisions: Sequence[str] = ("float32", "bfloat16"), *, backward: bool
+) -> Way:
     """The way in which a step of this network takes the fewest seconds on its device: a forward, or a backward too.
 
-    float32 in the device's usual memory format where no other is clearly faster. Measured and remembered, so that equal
-    runs of a machine choose equally.
+    Of those in the precisions allowed: the first precision, in the device's usual memory format, where no other is
+    clearly faster. Measured and remembered, so that equal runs of a machine choose equally.
     """
     formats = memory_formats(next(network.parameters()).device)
     ways = [Way(*each) for each in product(("float32", "bfloat16"), formats)]
@@ -50,46 +52,48 @@ def fastest(network: Network, batch_size: int, *, backward: bool) -> Way:
         {" ".join(way): (_copy(network, backward, way.memory_format), way.precision) for way in ways}, batch_size))
 
     def price(way: Way) -> float:
-        unusual = sum(part != usually for part, usually in zip(way, ways[0], strict=True))
+        unusual = (way.precision != precisions[0]) + (way.memory_format != formats[0])
         return seconds[" ".join(way)] * _WORTH**unusual
 
-    return min(ways, key=price)
+    return min((way for way in ways if way.precision in precisions), key=price)
 
 
-def student_threads(network: Network, batch_size: int, precision: str, students: int) -> int | None:
+def student_threads(network: Network, batch_size: int, way: Way, students: int) -> int | None:
     """CPU threads for each of several such students, so that as many as there are threads for train at once.
 
-    None where they best take turns, each with all threads: on a GPU, for one student, and where that is clearly faster.
-    In doubt at once: beside other work, threads that share a step wait for each other, students of one thread do not.
-    Measured and remembered, as `fastest`.
+    network: as it lies in `way`. None where they best take turns, each with all threads: on a GPU, for one student, and
+    where that is clearly faster. In doubt at once: beside other work, threads that share a step wait for each other,
+    students of one thread do not. Measured and remembered, as `fastest`.
     """
     threads = torch.get_num_threads()
     at_once = min(students, threads)
     if at_once == 1 or next(network.parameters()).device.type != "cpu":
         return None
-    seconds = _remembered(network, batch_size, f"{precision} {at_once} students", lambda: {
-        "turn": _training_seconds(network, batch_size, precision),
-        "at once": _seconds_at_once(network, batch_size, precision, at_once),
+    seconds = _remembered(network, batch_size, f"{' '.join(way)} {at_once} students", lambda: {
+        "turn": _training_seconds(network, batch_size, way.precision),
+        "at once": _seconds_at_once(network, batch_size, way.precision, at_once),
     })
     clearly = seconds["at once"] > _WORTH * at_once * seconds["turn"]
     return None if clearly else threads // at_once
 
 
-def compiling_pays(network: Network, batch_size: int, precision: str, steps: float) -> bool:
-    """Whether so many training steps take less time compiled, what compiling takes included.
+def compiling_pays(network: Network, batch_size: int, way: Way, steps: int) -> bool:
+    """Whether so many training steps of a network, as it lies in `way`, get clearly faster by compiling it.
 
     Not tried for less than _LONG_S of training. Measured and remembered, as `fastest`. Raises KDError where this
     machine cannot compile the network.
     """
-    alone = _remembered(network, batch_size, precision, lambda: {
-        "turn": _training_seconds(network, batch_size, precision)})
+    what = " ".join(way)
+    alone = _remembered(network, batch_size, what, lambda: {
+        "turn": _training_seconds(network, batch_size, way.precision)})
     if steps * alone["turn"] < _LONG_S:
         return False
     with compiling(network.architecture):
-        seconds = _remembered(network, batch_size, f"{precision} compiled", lambda: _compiled_seconds(
-            network, batch_size, precision))
-    saved = steps * (seconds["as it is"] - seconds["compiled"])
-    return seconds["as it is"] > _WORTH * seconds["compiled"] and saved > seconds["compiling"]
+        seconds = _remembered(network, batch_size, f"{what} compiled", lambda: _step_seconds({
+            "as it is": (_copy(network, True), way.precision),
+            "compiled": (compiled(_copy(network, True)), way.precision),
+        }, batch_size))
+    return seconds["as it is"] > _WORTH * seconds["compiled"]
 
 
 def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:
@@ -119,25 +123,15 @@ def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once:
         return max(pool.map(lambda each: _step_seconds({"": (each, precision)}, batch_size)[""], copies))
 
 
-def _compiled_seconds(network: Network, batch_size: int, precision: str) -> dict[str, float]:
-    """Seconds of a training step as the network is and compiled, and of compiling it."""
-    plain = _copy(network, True)
-    program = compiled(_copy(network, True))
-    start = time.perf_counter()
-    _step(program, _images(network, batch_size), precision)
-    compiling = time.perf_counter() - start
-    seconds = _step_seconds({"as it is": (plain, precision), "compiled": (program, precision)}, batch_size)
-    return seconds | {"compiling": compiling}
-
-
 def _step_seconds(ways: Mapping[str, tuple[nn.Module, str]], batch_size: int) -> dict[str, float]:
     """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
 
     They are timed in turns, three times each after one to warm up (once where that takes long), and the best counts.
     """
     best = dict.fromkeys(ways, math.inf)
-    began = time.perf_counter()
     for repeat in range(4):
+        if repeat == 1:
+            began = time.perf_counter()  # the first warms up, and may have compiled
         if repeat > 1 and time.perf_counter() - began > _ENOUGH_S:
             break
         for way, (network, precision) in ways.items():

@@ -83,18 +83,26 @@ class Learner:
     def compile(self, split: Split) -> None:
         """Take its steps through `torch.compile` from now on. Raises KDError where torch cannot: nothing changes then.
 
-        Tried on a copy, since what torch cannot compile may show as late as in the backward.
+        Tried on a copy, with the batches that training will bring. Three times: CUDA graphs are recorded at the second
+        step and first played at the third.
         """
         if self.wanted.input_gradient:
-            raise KDError(f"torch.compile cannot differentiate a gradient again, as method {self.method.name!r} does.")
+            raise KDError(f"torch.compile cannot differentiate a gradient again, as method {self.method.name!r} does. "
+                          "Train it with --compile never.")
+        size, steps = self.configuration.batch_size, steps_per_epoch(len(split), self.configuration.batch_size)
+        last = len(split) - (steps - 1) * size
         copied = copy.deepcopy(self.network).train()
-        images = split.images[:self.configuration.batch_size].float() / 255
         with (
             compiling(self.network.architecture),
             observing(compiled(copied), copied.stages, self.wanted, weights_of=copied) as look,
-            autocast(images.device, self.precision),
         ):
-            look(images).logits.sum().backward()
+            for count in 3 * ([last] if steps == 1 else [size, last]):
+                images = split.images[:count].float() / 255
+                torch.compiler.cudagraph_mark_step_begin()
+                with autocast(images.device, self.precision):
+                    logits = look(images).logits
+                logits.sum().backward()
+                copied.zero_grad(set_to_none=True)
         self.program = compiled(self.network)
 
     def state(self) -> dict[str, Any]:
@@ -370,9 +378,9 @@ class _Step:
         with autocast(batch.images.device, learner.precision):
             student = self.look(batch.images, batch.target)
         terms = learner.method.terms(student, self.taught, batch, learner.adapter)
-        learner.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         learner.optimizer.step()
+        learner.optimizer.zero_grad(set_to_none=True)  # here: CUDA graphs may hold them until the next step begins
         self.history.append({name: term.detach() for name, term in terms.items()})
 
 

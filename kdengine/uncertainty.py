@@ -6,14 +6,18 @@ the same with other first weights and another order of the images? One seed answ
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy
+
+Answer = TypeVar("Answer")
 
 CONFIDENCE = 0.95
 SEEDS_FOR_A_METHOD = 3
@@ -33,6 +37,24 @@ class Interval:
     low: float
     high: float
     std: float | None = None
+
+
+def _once(compute: Callable[..., Answer]) -> Callable[..., Answer]:
+    """A function of arrays that computes each answer once in a process: a page asks for it again at every click."""
+    known: dict[bytes, Answer] = {}
+
+    @functools.wraps(compute)
+    def answer(*counts: numpy.ndarray) -> Answer:
+        told = hashlib.sha256()
+        for each in counts:
+            told.update(f"{each.dtype} {each.shape} ".encode())
+            told.update(each.tobytes())
+        key = told.digest()
+        if key not in known:
+            known[key] = compute(*counts)
+        return known[key]
+
+    return answer
 
 
 def share_interval(share: float, count: int) -> Interval:
@@ -68,6 +90,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue)
 
 
+@functools.cache
 def difference_interval(only_first: int, only_second: int, count: int) -> Interval:
     """The difference of two networks' accuracies on the same `count` images: bootstrap over the images, percentiles.
 
@@ -81,6 +104,7 @@ def difference_interval(only_first: int, only_second: int, count: int) -> Interv
     return Interval((only_first - only_second) / count, low, high)
 
 
+@_once
 def mean_iou_interval(counts: numpy.ndarray) -> Interval:
     """The mIoU of confusion matrices [N, C, C], one an image: bootstrap over the images, percentiles.
 
@@ -90,6 +114,7 @@ def mean_iou_interval(counts: numpy.ndarray) -> Interval:
     return Interval(float(_mean_iou(_flat(counts).sum(axis=0))), low, high)
 
 
+@_once
 def mean_iou_difference(first: numpy.ndarray, second: numpy.ndarray) -> tuple[Interval, float]:
     """The first network's mIoU less the second's on the same images, [N, C, C] each, and how likely by chance alone.
 

@@ -92,10 +92,15 @@ def test_a_group_leaves_complete_records(waiting):
     ("auto", 0.0019, "bfloat16"), ("auto", 0.0021, "float32"), ("bfloat16", 0.0021, "bfloat16"),
 ])
 def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, monkeypatch, asked, nats, taken):
-    monkeypatch.setattr(speeds, "fastest", lambda *_, **__: speeds.Way("bfloat16", "channels_last"))
+    """Else in the fastest way of float32, which is another in memory here."""
+    monkeypatch.setattr(speeds, "fastest", lambda network, size, precisions=("bfloat16",), *, backward: speeds.Way(
+        precisions[0], "channels_last" if precisions[0] == "bfloat16" else "contiguous_format"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
     run, = finish(configuration("kd", epochs=1, precision=asked))
-    assert runs.read(run).environment["precision"] == {"student": "bfloat16", "teacher": taken}
+    environment = runs.read(run).environment
+    assert environment["precision"] == {"student": "bfloat16", "teacher": taken}
+    assert environment["memory_formats"] == {
+        "student": "channels_last", "teacher": "channels_last" if taken == "bfloat16" else "contiguous_format"}
 
 
 def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
@@ -150,7 +155,9 @@ def test_students_in_turns_are_compiled_where_that_pays_or_is_asked_for(
     monkeypatch.setattr(speeds, "compiling_pays", compiling_pays)
     monkeypatch.setattr(speeds, "student_threads", lambda *_: threads)
     monkeypatch.setattr(training, "compiled", lambda network: torch.compile(network, backend="eager"))
-    ids = runs.submit([configuration(name, compile=asked, share=0.05) for name in ("kd", "none")])
+    both = [configuration(name, compile=asked, share=0.05) for name in ("kd", "none")]
+    undisturbed = finish(*both)
+    ids = runs.submit(both)
     with monkeypatch.context() as patch:
         patch.setattr(session, "_STOP_LOOK_S", 0)
         patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
@@ -163,8 +170,10 @@ def test_students_in_turns_are_compiled_where_that_pays_or_is_asked_for(
         assert record.state == records.FINISHED
         assert record.environment["compiled"] == compiled
         assert record.environment["student_threads"] == (None if asked == "always" else threads)
-    # 53 images are two steps of 32; two epochs of two students.
-    assert given == ([(32, "float32", 8)] * 2 if asked == "auto" and threads is None else [])
+        assert same(student(run), student(undisturbed.pop(0)))
+    # Two epochs of two steps of 32 images, for each student and each time.
+    about = (32, speeds.Way("float32", "channels_last"), 4)
+    assert given == ([about] * 4 if asked == "auto" and threads is None else [])
 
 
 @pytest.mark.parametrize(("asked", "state"), [("auto", records.FINISHED), ("always", records.FAILED)])

@@ -18,7 +18,7 @@ def machine(monkeypatch):
     asked = []
     torch.set_num_threads(4)
 
-    def install(turn=1.0, at_once=1.0, compiled=None, **ways):
+    def install(turn=1.0, at_once=1.0, **ways):
         def step_seconds(given, batch_size):
             training = next(iter(given.values()))[0].training
             asked.append(("turn", batch_size, tuple(precision for _, precision in given.values()), training))
@@ -28,13 +28,9 @@ def machine(monkeypatch):
             asked.append(("at once", batch_size, precision, students))
             return at_once
 
-        def compiled_seconds(network, batch_size, precision):
-            asked.append(("compiled", batch_size, precision))
-            return dict(compiled)
-
         monkeypatch.setattr(speeds, "_step_seconds", step_seconds)
         monkeypatch.setattr(speeds, "_seconds_at_once", seconds_at_once)
-        monkeypatch.setattr(speeds, "_compiled_seconds", compiled_seconds)
+        monkeypatch.setattr(speeds, "compiled", lambda network: network)
         return asked
 
     return install
@@ -59,30 +55,40 @@ def test_another_way_is_taken_where_it_is_clearly_faster(
     assert speeds.fastest(tiny.network(), 8, backward=True) == chosen
 
 
-@pytest.mark.parametrize(("steps", "plain", "compiled", "compiling", "pays", "measured"), [
-    (1199, 1.0, 0.1, 1.0, False, False),  # seconds of training
-    (1201, 1.0, 0.1, 1.0, True, True),
-    (2400, 0.501, 0.4, 200.0, True, True),  # saves 242 s
-    (2400, 0.501, 0.4, 250.0, False, True),
-    (9999, 1.0, 0.92, 1.0, False, True),  # too little to be sure
-    (9999, 1.0, 1.5, 1.0, False, True),
+@pytest.mark.parametrize(("float_last", "float_plain", "chosen"), [
+    (1.12, 1.00, (FLOAT, PLAIN)), (1.08, 1.00, (FLOAT, LAST)),
 ])
-def test_compiling_pays_where_a_long_run_gets_faster(machine, steps, plain, compiled, compiling, pays, measured):
-    asked = machine(turn=plain, compiled={"as it is": plain, "compiled": compiled, "compiling": compiling})
+def test_a_precision_that_is_not_allowed_is_not_taken(machine, float_last, float_plain, chosen):
+    machine(float32_channels_last=float_last, float32_contiguous_format=float_plain,
+            bfloat16_channels_last=0.1, bfloat16_contiguous_format=0.1)
+    assert speeds.fastest(tiny.network(), 8, backward=False).precision == HALF
+    assert speeds.fastest(tiny.network(), 8, (FLOAT,), backward=False) == chosen
+    assert speeds.fastest(tiny.network(), 8, (HALF,), backward=False) == (HALF, LAST)
+
+
+@pytest.mark.parametrize(("steps", "plain", "compiled", "pays", "measured"), [
+    (1199, 1.0, 0.1, False, False),  # seconds of training
+    (1201, 1.0, 0.1, True, True),
+    (2402, 0.5, 0.45, True, True),
+    (2402, 0.5, 0.46, False, True),  # too little to be sure
+    (9999, 1.0, 1.5, False, True),
+])
+def test_compiling_pays_where_a_long_run_gets_faster(machine, steps, plain, compiled, pays, measured):
+    asked = machine(turn=plain, as_it_is=plain, compiled=compiled)
     for _ in range(2):
-        assert speeds.compiling_pays(tiny.network(), 8, HALF, steps) == pays
-    assert asked.count(("compiled", 8, HALF)) == measured
+        assert speeds.compiling_pays(tiny.network(), 8, speeds.Way(HALF, LAST), steps) == pays
+    assert asked == [("turn", 8, (HALF,), True)] + [("turn", 8, (HALF, HALF), True)] * measured
 
 
 def test_what_cannot_be_compiled_is_said(machine, monkeypatch):
     machine()
 
-    def fails(*_):
+    def fails(network):
         raise RuntimeError("no compiler\nand a long story")
 
-    monkeypatch.setattr(speeds, "_compiled_seconds", fails)
-    with pytest.raises(KDError, match=r"program of tiny on this machine \(RuntimeError: no compiler\)\."):
-        speeds.compiling_pays(tiny.network(), 8, FLOAT, 10_000)
+    monkeypatch.setattr(speeds, "compiled", fails)
+    with pytest.raises(KDError, match=r"of tiny on this machine \(RuntimeError: no compiler\)\. Train with --compile"):
+        speeds.compiling_pays(tiny.network(), 8, speeds.Way(FLOAT, LAST), 10_000)
 
 
 @pytest.mark.parametrize(("students", "turn", "at_once", "threads"), [
@@ -97,17 +103,17 @@ def test_what_cannot_be_compiled_is_said(machine, monkeypatch):
 ])
 def test_students_take_turns_where_that_is_clearly_faster(machine, students, turn, at_once, threads):
     machine(turn, at_once)
-    assert speeds.student_threads(tiny.network(), 8, "float32", students) == threads
+    assert speeds.student_threads(tiny.network(), 8, speeds.Way(FLOAT, LAST), students) == threads
 
 
 def test_a_process_measures_what_it_is_of_once(machine):
     asked = machine(1.0, 1.0)
-    given = ((8, "float32", 2), (16, "float32", 2), (8, "bfloat16", 2), (8, "float32", 3))
-    for each in given:
+    given = ((8, FLOAT, LAST, 2), (16, FLOAT, LAST, 2), (8, HALF, LAST, 2), (8, FLOAT, PLAIN, 2), (8, FLOAT, LAST, 3))
+    for batch, precision, memory_format, students in given:
         for _ in range(2):
-            speeds.student_threads(tiny.network(), *each)
+            speeds.student_threads(tiny.network(), batch, speeds.Way(precision, memory_format), students)
     assert asked == [
-        measured for batch, precision, students in given
+        measured for batch, precision, _, students in given
         for measured in [("turn", batch, (precision,), True), ("at once", batch, precision, students)]
     ]
     asked.clear()
@@ -157,7 +163,7 @@ def test_measuring_leaves_the_network_as_it_was():
     network = tiny.network().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     speeds.fastest(network, 8, backward=True)
-    speeds.student_threads(network, 8, FLOAT, 2)
+    speeds.student_threads(network, 8, speeds.Way(FLOAT, LAST), 2)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(value.is_contiguous() for value in network.state_dict().values())
@@ -175,7 +181,7 @@ def test_each_way_is_measured_in_its_own_memory_format(monkeypatch):
         assert weight.is_contiguous(memory_format=getattr(torch, name.split()[1]))
 
 
-@pytest.mark.parametrize(("seconds", "steps", "best"), [(0.5, 8, 0.5), (0.7, 6, 0.7), (30.0, 4, 30.0)])
+@pytest.mark.parametrize(("seconds", "steps", "best"), [(1.0, 8, 1.0), (2.0, 6, 2.0), (30.0, 4, 30.0)])
 def test_what_takes_long_is_measured_fewer_times(monkeypatch, seconds, steps, best):
     clock = [0.0]
     taken = []

@@ -183,3 +183,13 @@ def test_holm_keeps_the_order_and_never_lowers(values):
 def test_a_p_value_in_words():
     assert uncertainty.told(0.0312) == "p = 0.031"
     assert uncertainty.told(0.0002) == "p < 0.001"
+
+
+def test_what_a_page_asks_for_again_is_not_computed_again(monkeypatch):
+    first, second = matrices(11, 20), matrices(12, 20)
+    drawn, draw = [], uncertainty._draws
+    monkeypatch.setattr(uncertainty, "_draws", lambda count: drawn.append(count) or draw(count))
+    answers = [uncertainty.mean_iou_difference(*pair) for pair in
+               ((first, second), (first.copy(), second.copy()), (second, first), (first[:5], second[:5]))]
+    assert answers[0] == answers[1] != answers[2]
+    assert drawn == [20, 20, 5]

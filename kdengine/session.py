@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
-from kdengine.devices import choose_device, device_name, lay, memory_formats
+from kdengine.devices import choose_device, device_name, lay
 from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import PROJECT, runs_root
@@ -149,7 +149,7 @@ class Session:
     def _place_teacher(self) -> Way:
         """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
         if self.teacher is None:
-            return Way("float32", memory_formats(self.device)[0])
+            return speeds.usual("float32", self.device)
         record = self.records[0]
         way = self._place(self.teacher, "teacher", record)
         if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
@@ -171,7 +171,7 @@ class Session:
             self.progress.phase("Choosing the fastest way")
             way = speeds.fastest(network, self.configuration.batch_size, backward=role == "student")
         else:
-            way = Way(precision, memory_format or memory_formats(self.device)[0])
+            way = Way(precision, memory_format) if memory_format else speeds.usual(precision, self.device)
         lay(network, way.memory_format)
         return way
 

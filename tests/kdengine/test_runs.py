@@ -96,11 +96,15 @@ def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, 
     monkeypatch.setattr(speeds, "fastest", lambda network, size, precisions=("bfloat16",), *, backward: speeds.Way(
         precisions[0], "channels_last" if precisions[0] == "bfloat16" else "contiguous_format"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
+    laid, lay = {}, session.lay
+    monkeypatch.setattr(
+        session, "lay", lambda network, how: laid.update({network.architecture: how}) or lay(network, how))
     run, = finish(configuration("kd", epochs=1, precision=asked))
     environment = runs.read(run).environment
     assert environment["precision"] == {"student": "bfloat16", "teacher": taken}
     assert environment["memory_formats"] == {
         "student": "channels_last", "teacher": "channels_last" if taken == "bfloat16" else "contiguous_format"}
+    assert list(laid.values()) == [environment["memory_formats"][role] for role in ("teacher", "student")]
 
 
 def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):

@@ -37,21 +37,21 @@ def ours(
 ) -> Callable[[], float]:
     """This engine: trains for all epochs of a configuration. Without a cache the teacher is asked at every step."""
     ways = []
-    for network, backward in ((student, True), (teacher, False)):
-        ways.append(speeds.fastest(network.to(device), configuration.batch_size, backward=backward))
+    for network, training in ((student, True), (teacher, False)):
+        ways.append(speeds.way(network.to(device), configuration.batch_size, training=training))
         lay(network, ways[-1].memory_format)
     precision, of_teacher = (way.precision for way in ways)
     teacher.eval().requires_grad_(False)
     resident = split.to(device)
     learner = Learner(student, method("kd"), teacher, resident, configuration, precision)
 
-    def training() -> float:
+    def trained() -> float:
         seconds = []
         train([learner], teacher, resident, POLICIES["crop+flip"], teacher_precision=of_teacher,
               teacher_cache=cache, on_epoch=lambda _, row: seconds.append(row["seconds"]))
         return sum(seconds)
 
-    return training
+    return trained
 
 
 def published(

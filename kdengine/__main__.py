@@ -147,6 +147,8 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 
     add("--data", help="data set, or folder:PATH (%(default)s)")
     add("--labels-per-class", int, metavar="N", help="labels a class that are read; the other images stay unlabelled")
+    add("--labelled-share", float, metavar="S",
+        help="where labels are withheld: part of each batch that has one, in [0, 1] (%(default)s)")
     add("--share", float, metavar="S", help="part of the training images used, in (0, 1] (%(default)s)")
     add("--without-class", int, metavar="CLASS", help="number of a class whose training images are all left out")
     add("--image-size", int, metavar="PIXELS", help="side of the images after decoding (the data set's own)")
@@ -165,9 +167,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--warmup-epochs", float, help="of the learning rate, linear (%(default)s)")
     add("--seed", int, help="drives initialisation and views (%(default)s)")
     add("--device", choices=records.DEVICES, help="(%(default)s: a GPU where there is one)")
-    add("--precision", choices=records.PRECISIONS, help="(%(default)s: the faster one, measured)")
+    add("--precision", choices=records.PRECISIONS, help="(%(default)s: what `speeds` says)")
     add("--threads", int, help="CPU threads (torch's choice)")
-    add("--compile", choices=records.COMPILE, help="the students with torch.compile (%(default)s: where it saves time)")
+    add("--compile", choices=records.COMPILE, help="the students with torch.compile (%(default)s)")
     parser.add_argument("--detach", action="store_true", help="return at once; follow with `kdengine runs`")
     parser.add_argument("--keep", metavar="NAME",
                         help="make the result a checkpoint of that name; several students add their method's name")

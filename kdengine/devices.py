@@ -40,6 +40,13 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware itself multiplies bfloat16; elsewhere it is emulated, and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def memory_formats(device: torch.device) -> tuple[str, ...]:
     """torch's names of how maps may lie in this device's memory, the usual one first: most networks are faster so."""
     return ("channels_last", "contiguous_format") if device.type in ("cpu", "cuda") else ("contiguous_format",)

@@ -28,12 +28,12 @@ def entropy(probabilities: Tensor) -> Tensor:
 def top_k(logits: Tensor, target: Tensor, k: int) -> float:
     """Share of items [N, C] whose target [N] is among the k largest logits. With C <= k it is 1."""
     k = min(k, logits.shape[1])
-    return (logits.topk(k, dim=1).indices == target[:, None]).any(dim=1).float().mean().item()
+    return _share((logits.topk(k, dim=1).indices == target[:, None]).any(dim=1))
 
 
 def agreement(student: Tensor, teacher: Tensor) -> float:
     """Share of items on which two sets of logits [N, C] have the same top class."""
-    return (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean().item()
+    return _share(student.argmax(dim=1) == teacher.argmax(dim=1))
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> float:
@@ -79,7 +79,7 @@ def mean_iou(counts: Tensor) -> float:
 
 def pixel_accuracy(counts: Tensor) -> float:
     """Share of the pixels that count whose class is right, of a confusion matrix [C, C]."""
-    return (counts.diagonal().sum() / counts.sum()).item()
+    return counts.diagonal().sum().item() / counts.sum().item()
 
 
 def map_correlation(first: Tensor, second: Tensor) -> float:
@@ -103,4 +103,9 @@ def map_overlap(first: Tensor, second: Tensor, share: float = 0.2) -> float:
     count = max(1, round(share * first.numel()))
     hottest = [torch.zeros(first.numel(), dtype=torch.bool).scatter_(0, each.flatten().cpu().topk(count).indices, True)
                for each in (first, second)]
-    return ((hottest[0] & hottest[1]).sum() / (hottest[0] | hottest[1]).sum()).item()
+    return (hottest[0] & hottest[1]).sum().item() / (hottest[0] | hottest[1]).sum().item()
+
+
+def _share(items: Tensor) -> float:
+    """How many of bool [N] are true, over N: two counts, so that equal counts give equal shares to the last digit."""
+    return items.sum().item() / len(items)

@@ -36,7 +36,7 @@ CLASS_WEIGHTS = ("equal", "balanced")
 SCHEDULES = ("constant", "cosine", "step")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
-COMPILE = ("auto", "always", "never")
+COMPILE = ("never", "always")
 
 _RANGES: dict[str, tuple[float | None, float | None]] = {
     "epochs": (1, None),
@@ -46,14 +46,15 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "weight_decay": (0, None),
     "warmup_epochs": (0, None),
     "labels_per_class": (1, None),
+    "labelled_share": (0, 1),
     "without_class": (0, None),
     "image_size": (8, 1024),
     "threads": (1, None),
 }
 _CHOICES = {"class_weights": CLASS_WEIGHTS, "optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES,
             "device": DEVICES, "precision": PRECISIONS, "compile": COMPILE}
-_SHARED = ("data", "labels_per_class", "share", "without_class", "image_size", "views", "class_weights",
-           "teacher", "epochs", "batch_size", "seed", "device", "threads", "compile")
+_SHARED = ("data", "labels_per_class", "labelled_share", "share", "without_class", "image_size", "views",
+           "class_weights", "teacher", "epochs", "batch_size", "seed", "device", "threads", "compile")
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ class Configuration:
     """Everything that decides a run's numbers, for one student. Out of range raises KDError.
 
     data: a data set's name, or `folder:PATH`. labels_per_class: how many labels a class the student may read; None
-    is all. share: part of the training images used, in (0, 1]. without_class: number of a class whose training images
-    are all left out; None is no class. views: a view policy's name; None is the data set's own. teacher: a
-    checkpoint's reference, None where no teacher takes part. pretrained: whether the student starts from published
-    weights, where its architecture has any. class_weights: what labels count in cross-entropy, all the same or, with
-    `balanced`, those of rare classes more. learning_rate: None is the optimiser's usual one.
+    is all. labelled_share: where labels are withheld, the part of each batch that has one at least, in [0, 1]; with 0
+    it is what chance brings. share: part of the training images used, in (0, 1]. without_class: number of a class whose
+    training images are all left out; None is no class. views: a view policy's name; None is the data set's own.
+    teacher: a checkpoint's reference, None where no teacher takes part. pretrained: whether the student starts from
+    published weights, where its architecture has any. class_weights: what labels count in cross-entropy, all the same
+    or, with `balanced`, those of rare classes more. learning_rate: None is the optimiser's usual one.
     initial: a run whose student, and adapter where it fits, this one starts from: the first of two linked runs.
     warmup_epochs: linear, may be fractional. schedule `step`: x 0.1 at 62.5%, 75% and 87.5% of the epochs (150, 180,
-    210 of 240). threads: CPU threads, None is torch's choice. precision `auto`: the fastest, by a measurement that also
-    chooses how maps lie in memory. compile: whether torch compiles the students, which then take turns; `auto`
-    where that saves time, `always` or the run fails.
+    210 of 240). threads: CPU threads, None is torch's choice. precision `auto`: what
+    is settled for this machine, with how maps lie in memory (`kdengine.speeds`). compile: whether torch compiles the
+    students, which then take turns; `always`, or the run fails.
     """
 
     data: str = "digits"
@@ -81,6 +83,7 @@ class Configuration:
     initial: str | None = None
     pretrained: bool = False
     labels_per_class: int | None = None
+    labelled_share: float = 0.5
     share: float = 1.0
     without_class: int | None = None
     image_size: int | None = None
@@ -98,7 +101,7 @@ class Configuration:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
-    compile: str = "auto"
+    compile: str = "never"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import shutil
 from pathlib import Path
 from typing import Any
 
-from kdengine import runs, uncertainty
+from kdengine import runs, uncertainty, verdicts
 from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import (
@@ -20,10 +19,10 @@ from kdengine.records import (
     RECORD,
     STUDENT,
     Record,
-    headline,
     read_record,
     read_rows,
 )
+from kdengine.verdicts import Verdict
 
 SHIPPED = "records"
 """Where, in the checkpoints folder, each shipped checkpoint's record, history and predictions lie."""
@@ -41,6 +40,8 @@ COLUMNS: dict[str, str] = {
     "low": "95% from",
     "high": "to",
     "change": "Change",
+    "change_low": "Change from",
+    "change_high": "Change to",
     "verdict": "Versus independent",
     "kl_to_teacher": "KL to teacher",
     "agreement": "Agreement",
@@ -49,7 +50,7 @@ COLUMNS: dict[str, str] = {
     "milliseconds": "ms / image",
 }
 _PERCENT = {"accuracy", "miou", "low", "high", "agreement", "calibration_error"}
-_POINTS = {"change"}
+_POINTS = {"change", "change_low", "change_high"}
 
 
 def finished() -> dict[str, Record]:
@@ -82,7 +83,8 @@ def history(name: str) -> list[dict[str, Any]]:
 def rows() -> list[dict[str, Any]]:
     """The table: one dict a result, keys as in COLUMNS; None where a value does not exist."""
     records = finished()
-    return [_row(name, record, records) for name, record in records.items()]
+    judged = verdicts.of_networks(list(records), records, predictions)
+    return [_row(name, record, judged.get(name)) for name, record in records.items()]
 
 
 def as_text(value: Any, column: str) -> str:
@@ -114,30 +116,10 @@ def comma_separated(table: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def independent_twin(record: Record, among: dict[str, Record]) -> str | None:
-    """The name of a `none` run equal in everything but the method (and the teacher it does not listen to).
-
-    Same data, to the digest, and same configuration; None where there is none.
-    """
-    if record.configuration.method == "none":
-        return None
-    wanted = _but_for_method(record)
-    for name, other in among.items():
-        if other.configuration.method == "none" and _but_for_method(other) == wanted:
-            return name
-    return None
-
-
-def _but_for_method(record: Record) -> dict[str, Any]:
-    left_out = ("method", "hyperparameters", "teacher", "initial", "precision", "device", "threads", "compile")
-    same = {key: value for key, value in dataclasses.asdict(record.configuration).items() if key not in left_out}
-    return same | {"digest": record.data["digest"]}
-
-
-def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
+def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
     asked, test = record.configuration, record.result["test"]
     sure = interval(name, record)
-    change, verdict = _against_twin(name, record, among)
+    change_low, change_high = (judged and judged.interval) or (None, None)
     settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in asked.hyperparameters.items())
     return {
@@ -152,27 +134,16 @@ def _row(name: str, record: Record, among: dict[str, Record]) -> dict[str, Any]:
         "miou": test.get("miou"),
         "low": sure and sure.low,
         "high": sure and sure.high,
-        "change": change,
-        "verdict": verdict,
+        "change": judged and judged.change,
+        "change_low": change_low,
+        "change_high": change_high,
+        "verdict": judged and judged.text,
         "kl_to_teacher": test.get("kl_to_teacher"),
         "agreement": test.get("agreement"),
         "calibration_error": test.get("calibration_error"),
         "parameters": record.result["parameters"],
         "milliseconds": record.result["latency"]["median_ms"],
     }
-
-
-def _against_twin(name: str, record: Record, among: dict[str, Record]) -> tuple[float | None, str | None]:
-    """Change of the headline, and what one seed allows to say: whether these two networks differ on these images."""
-    twin = independent_twin(record, among)
-    if twin is None:
-        return None, None
-    change = headline(record.result["test"]) - headline(among[twin].result["test"])
-    compared = difference(name, twin)
-    if compared is None:
-        return change, None
-    _, p = compared
-    return change, f"{'differ' if p < 0.05 else 'not distinguishable'} ({uncertainty.told(p)})"
 
 
 def interval(name: str, record: Record) -> uncertainty.Interval | None:
@@ -187,21 +158,6 @@ def interval(name: str, record: Record) -> uncertainty.Interval | None:
     return None if held is None else uncertainty.mean_iou_interval(held["confusion"])
 
 
-def difference(first: str, second: str) -> tuple[uncertainty.Interval, float] | None:
-    """How much higher one result's headline is than another's on the same test images, and how likely by chance.
-
-    McNemar's test for accuracies, randomisation for mIoU; None where predictions are gone.
-    """
-    ours, theirs = predictions(first), predictions(second)
-    if ours is None or theirs is None:
-        return None
-    if "confusion" in ours:
-        return uncertainty.mean_iou_difference(ours["confusion"], theirs["confusion"])
-    first_right, second_right = _right(ours), _right(theirs)
-    alone = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    return uncertainty.difference_interval(*alone, len(first_right)), uncertainty.mcnemar(*alone)
-
-
 def predictions(name: str) -> dict[str, Any] | None:
     """What a result predicts on its test split, as numpy arrays; None where nothing is stored.
 
@@ -214,11 +170,6 @@ def predictions(name: str) -> dict[str, Any] | None:
         return load_file(folder(name) / PREDICTIONS)
     except (FileNotFoundError, SafetensorError):
         return None
-
-
-def _right(held: dict[str, Any]) -> Any:
-    """bool [N]: which test images are answered rightly."""
-    return held["logits"].argmax(axis=1) == held["target"]
 
 
 def keep(run: str, name: str) -> Path:

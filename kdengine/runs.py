@@ -117,11 +117,11 @@ def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
     taught = 0.0
     if any(methods.METHODS[each.method].needs_teacher for each in configurations):
         teacher = checkpoints.open_teacher(shared.teacher, held.classes, held.size).to(device)
-        taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, backward=False)
+        taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
     step, first_steps = taught, 0.0
     for each in configurations:
         student = models.build(each.student, held.classes, input_size=held.size).to(device)
-        learnt = speeds.seconds_now(student, shared.batch_size, each.precision, backward=True)
+        learnt = speeds.seconds_now(student, shared.batch_size, each.precision, training=True)
         step += learnt
         if methods.METHODS[each.method].first_stage:
             first_steps += first_epochs(each) * (learnt + taught)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
 from kdengine.speeds import Way
 from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner
-from kdengine.views import policy, steps_per_epoch
+from kdengine.views import policy
 
 TRAINING = "Training"
 _ROUNDING = 0.002
@@ -124,6 +123,8 @@ class Session:
         return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
             without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
+            # Which images are shown, and how often, follows those that have a label.
+            labels_per_class=asked.labels_per_class, labelled_share=asked.labels_per_class and asked.labelled_share,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 
@@ -149,29 +150,29 @@ class Session:
     def _place_teacher(self) -> Way:
         """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
         if self.teacher is None:
-            return speeds.usual("float32", self.device)
+            return speeds.usual(self.device, "float32")
         record = self.records[0]
         way = self._place(self.teacher, "teacher", record)
         if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
             some = self.splits["train"].images[:_TRIED]
             if evaluation.rounding(self.teacher, some, way.precision) > _ROUNDING:
-                way = speeds.fastest(self.teacher, self.configuration.batch_size, ("float32",), backward=False)
+                way = speeds.usual(self.device, "float32")
                 lay(self.teacher, way.memory_format)
         return way
 
     def _place(self, network: Network, role: str, record: Record) -> Way:
-        """Lay a network's weights in memory, and return the way it is to run: the fastest, or the precision asked for.
+        """Lay a network's weights in memory, and return the way it is to run: this machine's, or the precision asked
+        for.
 
         A run goes on in the way it began: another would change the numbers.
         """
         began = record.environment
         precision, memory_format = (began.get(what, {}).get(role) for what in ("precision", "memory_formats"))
-        precision = precision or record.configuration.precision
-        if precision == "auto":
-            self.progress.phase("Choosing the fastest way")
-            way = speeds.fastest(network, self.configuration.batch_size, backward=role == "student")
+        if precision and memory_format:
+            way = Way(precision, memory_format)
         else:
-            way = Way(precision, memory_format) if memory_format else speeds.usual(precision, self.device)
+            way = speeds.way(network, self.configuration.batch_size, precision or record.configuration.precision,
+                             training=role == "student")
         lay(network, way.memory_format)
         return way
 
@@ -181,37 +182,15 @@ class Session:
             return self.records[0].environment.get("student_threads")
         if self.configuration.compile == "always":
             return None
-        run, first = next(iter(self.learners.items()))
-        return speeds.student_threads(
-            first.network, self.configuration.batch_size, self.student_ways[run], len(self.learners))
+        return speeds.student_threads(self.device, len(self.learners))
 
     def _compile(self) -> None:
-        """Compile the students where that is asked for, or saves time; those that train at once are not compiled.
-
-        A run goes on as it began. Where the choice is ours and torch cannot, the log says so and it trains without.
-        """
-        asked = self.configuration.compile
+        """Compile the students where that is asked for. A run goes on as it began."""
         for record in self.records:
-            learner = self.learners[record.id]
-            ours = asked == "auto" and not self.first_epoch
-            try:
-                if ours:
-                    wanted = self.student_threads is None and self._compiling_pays(record, learner)
-                else:
-                    wanted = record.environment.get("compiled", False) if self.first_epoch else asked == "always"
-                if wanted:
-                    self.progress.phase("Compiling")
-                    learner.compile(self.splits["train"])
-            except KDError as error:
-                if not ours:
-                    raise
-                print(f"{error} It trains without.", file=sys.stderr)
-
-    def _compiling_pays(self, record: Record, learner: Learner) -> bool:
-        asked = self.configuration
-        steps = asked.epochs * steps_per_epoch(len(self.data.train), asked.batch_size)
-        return not learner.wanted.input_gradient and speeds.compiling_pays(
-            learner.network, asked.batch_size, self.student_ways[record.id], steps)
+            begun = record.environment.get("compiled", False)
+            if begun if self.first_epoch else self.configuration.compile == "always":
+                self.progress.phase("Compiling")
+                self.learners[record.id].compile(self.splits["train"])
 
     def _teacher_facts(self) -> dict[str, Any] | None:
         if self.teacher is None:

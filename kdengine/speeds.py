@@ -1,33 +1,42 @@
-"""How fast this machine runs a network, by a short measurement; what was measured is remembered beside the runs."""
+"""How this machine runs a network: in which precision, its maps how in memory. Both touch the last digits of numbers.
+
+So they follow the machine and the network alone, never the load of the moment: what was settled by a measurement, on
+request and while the machine was quiet, else what the hardware is made for. Equal runs of one machine are equal.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psutil
 import torch
 from torch import nn
 
-from kdengine.devices import autocast, compiled, compiling, device_name, lay, memory_formats, synchronise, workers
+from kdengine.devices import autocast, device_name, lay, memory_formats, multiplies_bfloat16, synchronise
+from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import runs_root
 from kdengine.records import read_json, write_json
 
-_AGREE = 1.5
-"""Times by which two measurements of one thing may differ: a busy machine is many times slower."""
+FILE = ".speeds.json"
+"""Beside the runs: what is settled for this machine."""
+_VERSION = 2
+"""Counted up when a choice would be made otherwise, so that nothing settled the old way is found."""
+_ROUNDS = 3
+_AGREE = 1.25
+"""Times by which the rounds of one measurement may differ on a quiet machine."""
 _WORTH = 1.1
 """How many times faster another way must be to be chosen: a smaller gain is within the noise of the measurement."""
-_ENOUGH_S = 5.0
-"""Seconds after which nothing is measured a further time: where a step takes so long, the noise in it is small."""
-_LONG_S = 1200.0
-"""Seconds of training from which compiling is tried: what is clearly faster then saves the two minutes it takes."""
-_measured: set[tuple[Path, str]] = set()
-"""What this process has measured, and where that is remembered."""
+_BUSY = 0.1
+"""Cores in use by others from which a machine is not quiet."""
+_LOOK_S = 1.0
+"""Seconds over which it is looked whether others use the machine."""
 
 
 class Way(NamedTuple):
@@ -37,117 +46,137 @@ class Way(NamedTuple):
     memory_format: str
 
 
-def usual(precision: str, device: torch.device) -> Way:
-    """A precision in the memory format in which most networks are fastest on a device: what is taken unmeasured."""
+def usual(device: torch.device, precision: str = "auto") -> Way:
+    """What a device is made for, unmeasured: in a given precision, or with `auto` in the one it multiplies fastest."""
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
     return Way(precision, memory_formats(device)[0])
 
 
-def fastest(
-    network: Network, batch_size: int, precisions: Sequence[str] = ("float32", "bfloat16"), *, backward: bool
-) -> Way:
-    """The way in which a step of this network takes the fewest seconds on its device: a forward, or a backward too.
+def way(network: Network, batch_size: int, precision: str = "auto", *, training: bool) -> Way:
+    """The way in which this machine runs a network on its device.
 
-    Of those in the precisions allowed: the first precision, in the device's usual memory format, where no other is
-    clearly faster. Measured and remembered, so that equal runs of a machine choose equally.
+    training: a forward and a backward, or a forward alone. With precision `auto` it is the one that is settled, where
+    one is, else the usual one; with another precision always the usual one, so that machines can be compared.
     """
-    formats = memory_formats(next(network.parameters()).device)
-    ways = [Way(*each) for each in product(("float32", "bfloat16"), formats)]
-    what = f"{'training' if backward else 'forward'}, each way"
-    seconds = _remembered(network, batch_size, what, lambda: _step_seconds(
-        {" ".join(way): (_copy(network, backward, way.memory_format), way.precision) for way in ways}, batch_size))
-
-    def price(way: Way) -> float:
-        unusual = (way.precision != precisions[0]) + (way.memory_format != formats[0])
-        return seconds[" ".join(way)] * _WORTH**unusual
-
-    return min((way for way in ways if way.precision in precisions), key=price)
+    entry = _settled().get(_key(network, batch_size, training)) if precision == "auto" else None
+    return Way(*entry["way"]) if entry else usual(_device(network), precision)
 
 
-def student_threads(network: Network, batch_size: int, way: Way, students: int) -> int | None:
-    """CPU threads for each of several such students, so that as many as there are threads for train at once.
+def settle(network: Network, batch_size: int, *, training: bool) -> Way:
+    """Measure the ways this machine can run a network in, and settle the fastest for good; one that is settled stays.
 
-    network: as it lies in `way`. None where they best take turns, each with all threads: on a GPU, for one student, and
-    where that is clearly faster. In doubt at once: beside other work, threads that share a step wait for each other,
-    students of one thread do not. Measured and remembered, as `fastest`.
+    Another precision or memory format than the usual one must be clearly faster. Raises KDError where others use the
+    machine or its measurements do not agree, and nothing is settled then; also where that cannot be written down.
     """
-    threads = torch.get_num_threads()
-    at_once = min(students, threads)
-    if at_once == 1 or next(network.parameters()).device.type != "cpu":
-        return None
-    seconds = _remembered(network, batch_size, f"{' '.join(way)} {at_once} students", lambda: {
-        "turn": _training_seconds(network, batch_size, way.precision),
-        "at once": _seconds_at_once(network, batch_size, way.precision, at_once),
-    })
-    clearly = seconds["at once"] > _WORTH * at_once * seconds["turn"]
-    return None if clearly else threads // at_once
+    key, device = _key(network, batch_size, training), _device(network)
+    if entry := _settled().get(key):
+        return Way(*entry["way"])
+    _require_quiet()
+    ways = [Way(*each) for each in product(("float32", "bfloat16"), memory_formats(device))]
+    rounds = [
+        _step_seconds({each: (_copied(network, training, each), each.precision) for each in ways}, batch_size)
+        for _ in range(_ROUNDS)
+    ]
+    _require_quiet()
+    for each in ways:
+        fewest, most = (bound(seconds[each] for seconds in rounds) for bound in (min, max))
+        if most > _AGREE * fewest:
+            raise KDError(f"A step of {network.architecture} took {1e3 * fewest:.1f} ms and {1e3 * most:.1f} ms in two "
+                          "measurements of the same: this machine is busy. Nothing was settled; try again when it is "
+                          "quiet.")
+    seconds = {each: statistics.median(measured[each] for measured in rounds) for each in ways}
+    preferred = usual(device)
+
+    def price(each: Way) -> float:
+        return seconds[each] * _WORTH ** sum(ours != theirs for ours, theirs in zip(each, preferred, strict=True))
+
+    chosen = min(ways, key=price)
+    entry = {"network": network.architecture, "input_size": network.input_size, "batch_size": batch_size,
+             "training": training, "machine": _machine(device), "way": list(chosen),
+             "seconds": {" ".join(each): seconds[each] for each in ways}}
+    path = runs_root() / FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"version": _VERSION, "settled": _settled() | {key: entry}})
+    except OSError as error:
+        raise KDError(f"{path} cannot be written, so nothing can be settled: {error.strerror}.") from error
+    return chosen
 
 
-def compiling_pays(network: Network, batch_size: int, way: Way, steps: int) -> bool:
-    """Whether so many training steps of a network, as it lies in `way`, get clearly faster by compiling it.
+def settled(device: torch.device) -> list[dict[str, Any]]:
+    """What is settled for a device, with this number of threads and version of torch.
 
-    Not tried for less than _LONG_S of training. Measured and remembered, as `fastest`. Raises KDError where this
-    machine cannot compile the network.
+    By network, input_size, batch_size and training: the way, and the seconds of each way that was measured.
     """
-    what = " ".join(way)
-    alone = _remembered(network, batch_size, what, lambda: {
-        "turn": _training_seconds(network, batch_size, way.precision)})
-    if steps * alone["turn"] < _LONG_S:
-        return False
-    with compiling(network.architecture):
-        seconds = _remembered(network, batch_size, f"{what} compiled", lambda: _step_seconds({
-            "as it is": (_copy(network, True), way.precision),
-            "compiled": (compiled(_copy(network, True)), way.precision),
-        }, batch_size))
-    return seconds["as it is"] > _WORTH * seconds["compiled"]
+    return [entry for _, entry in sorted(_settled().items()) if entry["machine"] == _machine(device)]
 
 
-def seconds_now(network: Network, batch_size: int, precision: str, *, backward: bool) -> float:
-    """Seconds of one step as fast as the machine is at this moment; `auto` is the fastest way."""
-    if precision == "auto":
-        way = fastest(network, batch_size, backward=backward)
-    else:
-        way = usual(precision, next(network.parameters()).device)
-    return _step_seconds({"now": (_copy(network, backward, way.memory_format), way.precision)}, batch_size)["now"]
+def seconds_now(network: Network, batch_size: int, precision: str, *, training: bool) -> float:
+    """Seconds of one step as fast as the machine is at this moment, in the way a run would take."""
+    chosen = way(network, batch_size, precision, training=training)
+    return _step_seconds({chosen: (_copied(network, training, chosen), chosen.precision)}, batch_size)[chosen]
 
 
-def _copy(network: Network, backward: bool, memory_format: str | None = None) -> Network:
-    """One that can be measured: a student in training, a teacher in evaluation; as the network lies, or otherwise."""
-    copied = copy.deepcopy(network).requires_grad_(backward).train(backward)
-    if memory_format:
-        lay(copied, memory_format)
+def student_threads(device: torch.device, students: int) -> int | None:
+    """CPU threads for each of several students, so that as many as there are threads for train at once.
+
+    None where they take turns, each with all threads: on a GPU, and for one student. At once is 1.2 to 1.3 times as
+    fast on two cores, and beside other work threads that share a step wait for each other.
+    """
+    at_once = min(students, torch.get_num_threads())
+    return torch.get_num_threads() // at_once if at_once > 1 and device.type == "cpu" else None
+
+
+def _settled() -> dict[str, Any]:
+    held = read_json(runs_root() / FILE)
+    ours = isinstance(held, dict) and held.get("version") == _VERSION and isinstance(held.get("settled"), dict)
+    return held["settled"] if ours else {}
+
+
+def _key(network: Network, batch_size: int, training: bool) -> str:
+    what = "training" if training else "forward"
+    return f"{network.architecture} {network.input_size} {batch_size} {what} {_machine(_device(network))}"
+
+
+def _machine(device: torch.device) -> str:
+    return f"{device_name(device)} {torch.get_num_threads()} {torch.__version__}"
+
+
+def _device(network: Network) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _require_quiet() -> None:
+    """Raise KDError where others use the machine now: this process sleeps meanwhile."""
+    cores = psutil.cpu_percent(_LOOK_S) / 100 * (psutil.cpu_count() or 1)
+    if cores > _BUSY:
+        raise KDError(f"Other work takes {cores:.1f} of {psutil.cpu_count()} cores, so a measurement would say little. "
+                      "Nothing was settled; try again when the machine is quiet.")
+
+
+def _copied(network: Network, training: bool, chosen: Way) -> Network:
+    """One that can be measured: a student in training, a teacher in evaluation."""
+    copied = copy.deepcopy(network).requires_grad_(training).train(training)
+    lay(copied, chosen.memory_format)
     return copied
 
 
-def _training_seconds(network: Network, batch_size: int, precision: str) -> float:
-    return _step_seconds({"turn": (_copy(network, True), precision)}, batch_size)["turn"]
-
-
-def _seconds_at_once(network: Network, batch_size: int, precision: str, at_once: int) -> float:
-    """Seconds in which so many copies of a network take a training step, all at the same time."""
-    copies = [_copy(network, True) for _ in range(at_once)]
-    with workers(at_once, torch.get_num_threads() // at_once) as pool:
-        return max(pool.map(lambda each: _step_seconds({"": (each, precision)}, batch_size)[""], copies))
-
-
-def _step_seconds(ways: Mapping[str, tuple[nn.Module, str]], batch_size: int) -> dict[str, float]:
+def _step_seconds(ways: Mapping[Way, tuple[nn.Module, str]], batch_size: int) -> dict[Way, float]:
     """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
 
-    They are timed in turns, three times each after one to warm up (once where that takes long), and the best counts.
+    They are timed in turns, three times each after one to warm up, and the best counts.
     """
     best = dict.fromkeys(ways, math.inf)
     for repeat in range(4):
-        if repeat == 1:
-            began = time.perf_counter()  # the first warms up, and may have compiled
-        if repeat > 1 and time.perf_counter() - began > _ENOUGH_S:
-            break
-        for way, (network, precision) in ways.items():
-            images = _images(network, batch_size)
+        for each, (network, precision) in ways.items():
+            images = torch.rand(batch_size, 3, network.input_size, network.input_size, device=_device(network))
             synchronise(images.device)
             start = time.perf_counter()
             _step(network, images, precision)
             synchronise(images.device)
             if repeat:
-                best[way] = min(best[way], time.perf_counter() - start)
+                best[each] = min(best[each], time.perf_counter() - start)
     return best
 
 
@@ -158,34 +187,3 @@ def _step(network: nn.Module, images: torch.Tensor, precision: str) -> None:
         if network.training:
             logits.float().logsumexp(dim=1).mean().backward()
     network.zero_grad(set_to_none=True)
-
-
-def _images(network: nn.Module, batch_size: int) -> torch.Tensor:
-    size = network.input_size
-    return torch.rand(batch_size, 3, size, size, device=next(network.parameters()).device)
-
-
-def _remembered(
-    network: Network, batch_size: int, what: str, measure: Callable[[], dict[str, float]]
-) -> dict[str, float]:
-    """Seconds by way of doing it, for this network, device, number of threads and torch: the fewest ever measured.
-
-    A process measures once, so that the students of a race choose equally; the next one measures again, until one
-    agrees with the fewest before it: the first may have been taken while the machine was busy.
-    """
-    key = " ".join(str(part) for part in (
-        network.architecture, network.input_size, batch_size, what,
-        device_name(next(network.parameters()).device), torch.get_num_threads(), torch.__version__,
-    ))
-    path = runs_root() / ".speeds.json"
-    before = read_json(path).get(key, {})
-    seconds = before.get("seconds")
-    if before.get("settled") or (path, key) in _measured:
-        return seconds
-    now = measure()
-    _measured.add((path, key))
-    settled = seconds is not None and all(1 / _AGREE < now[way] / seconds[way] < _AGREE for way in now)
-    seconds = {way: min(now[way], (seconds or now)[way]) for way in now}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, read_json(path) | {key: {"seconds": seconds, "settled": settled}})
-    return seconds

@@ -250,7 +250,7 @@ def _train_epoch(
     for learner in learners:
         learner.network.train()
     start = time.perf_counter()
-    epoch_views = views(split, policy, configuration.seed, epoch)
+    epoch_views = views(split, policy, configuration.seed, epoch, configuration.labelled_share)
     if taught:
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
     seen = 0

@@ -44,14 +44,14 @@ def _once(compute: Callable[..., Answer]) -> Callable[..., Answer]:
     known: dict[bytes, Answer] = {}
 
     @functools.wraps(compute)
-    def answer(*counts: numpy.ndarray) -> Answer:
-        told = hashlib.sha256()
+    def answer(*counts: numpy.ndarray, **settings: float) -> Answer:
+        content = hashlib.sha256(repr(settings).encode())
         for each in counts:
-            told.update(f"{each.dtype} {each.shape} ".encode())
-            told.update(each.tobytes())
-        key = told.digest()
+            content.update(f"{each.dtype} {each.shape} ".encode())
+            content.update(each.tobytes())
+        key = content.digest()
         if key not in known:
-            known[key] = compute(*counts)
+            known[key] = compute(*counts, **settings)
         return known[key]
 
     return answer
@@ -68,13 +68,13 @@ def share_interval(share: float, count: int) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Student's t interval of the mean over two or more seeds, with their standard deviation (n - 1)."""
     import numpy
     from scipy.stats import t
 
     mean, std = float(numpy.mean(values)), float(numpy.std(values, ddof=1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * std / len(values) ** 0.5
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * std / len(values) ** 0.5
     return Interval(mean, mean - half, mean + half, std)
 
 
@@ -91,17 +91,27 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 @functools.cache
-def difference_interval(only_first: int, only_second: int, count: int) -> Interval:
-    """The difference of two networks' accuracies on the same `count` images: bootstrap over the images, percentiles.
+def difference_interval(
+    only_first: int, only_second: int, count: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """The difference of two networks' accuracies on the same `count` images.
 
-    only_first, only_second: how many images one network alone gets right. The same counts give the same interval.
+    only_first, only_second: how many images one network alone gets right. A bootstrap over the images, percentiles,
+    widened to the exact interval given how many of these there are (Clopper and Pearson 1934, Biometrika 26): so it
+    holds 0 wherever `mcnemar` does not reject at that confidence. The same counts give the same interval.
     """
     import numpy
+    from scipy.stats import binomtest
 
-    shares = numpy.array([only_first, only_second, count - only_first - only_second]) / count
+    discordant = only_first + only_second
+    if not discordant:
+        return Interval(0.0, 0.0, 0.0)
+    shares = numpy.array([only_first, only_second, count - discordant]) / count
     drawn = numpy.random.default_rng(0).multinomial(count, shares, size=_RESAMPLES)
-    low, high = _percentiles((drawn[:, 0] - drawn[:, 1]) / count)
-    return Interval((only_first - only_second) / count, low, high)
+    low, high = _percentiles((drawn[:, 0] - drawn[:, 1]) / count, confidence)
+    exact = binomtest(only_first, discordant).proportion_ci(confidence, method="exact")
+    given = [(2 * float(bound) - 1) * discordant / count for bound in (exact.low, exact.high)]
+    return Interval((only_first - only_second) / count, min(low, given[0]), max(high, given[1]))
 
 
 @_once
@@ -115,23 +125,37 @@ def mean_iou_interval(counts: numpy.ndarray) -> Interval:
 
 
 @_once
-def mean_iou_difference(first: numpy.ndarray, second: numpy.ndarray) -> tuple[Interval, float]:
-    """The first network's mIoU less the second's on the same images, [N, C, C] each, and how likely by chance alone.
+def mean_iou_difference(
+    first: numpy.ndarray, second: numpy.ndarray, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """The first network's mIoU less the second's on the same images, [N, C, C] each.
 
-    The interval is a bootstrap over the images, both networks on the same draws. The p-value is that of a two-sided
-    randomisation test: on each image the two networks' answers change places or not, by the toss of a coin. It speaks
-    of these two networks on these images, never of the methods that trained them.
+    A bootstrap over the images, both networks on the same draws; percentiles.
+    """
+    ours, theirs = _flat(first), _flat(second)
+    draws = _draws(len(ours))
+    low, high = _percentiles(_mean_iou(draws @ ours) - _mean_iou(draws @ theirs), confidence)
+    return Interval(_difference(ours, theirs), low, high)
+
+
+@_once
+def mean_iou_test(first: numpy.ndarray, second: numpy.ndarray) -> float:
+    """How likely by chance alone two networks' mIoU on the same images, [N, C, C] each, are as far apart: p-value.
+
+    A two-sided randomisation test: on each image the two networks' answers change places or not, by the toss of a coin.
+    It speaks of these two networks on these images, never of the methods that trained them.
     """
     import numpy
 
     ours, theirs = _flat(first), _flat(second)
-    draws = _draws(len(ours))
-    low, high = _percentiles(_mean_iou(draws @ ours) - _mean_iou(draws @ theirs))
-    difference = float(_mean_iou(ours.sum(axis=0)) - _mean_iou(theirs.sum(axis=0)))
-    kept = numpy.random.default_rng(0).integers(0, 2, size=draws.shape).astype(float)
+    kept = numpy.random.default_rng(0).integers(0, 2, size=(_RESAMPLES_OF_MASKS, len(ours))).astype(float)
     by_chance = _mean_iou(kept @ ours + (1 - kept) @ theirs) - _mean_iou((1 - kept) @ ours + kept @ theirs)
-    as_far = int((numpy.abs(by_chance) >= abs(difference) - _ROUNDING).sum())
-    return Interval(difference, low, high), (1 + as_far) / (1 + len(by_chance))
+    as_far = int((numpy.abs(by_chance) >= abs(_difference(ours, theirs)) - _ROUNDING).sum())
+    return (1 + as_far) / (1 + len(by_chance))
+
+
+def _difference(ours: numpy.ndarray, theirs: numpy.ndarray) -> float:
+    return float(_mean_iou(ours.sum(axis=0)) - _mean_iou(theirs.sum(axis=0)))
 
 
 def _flat(counts: numpy.ndarray) -> numpy.ndarray:
@@ -157,10 +181,10 @@ def _mean_iou(counts: numpy.ndarray) -> numpy.ndarray:
     return numpy.where(there, right / numpy.where(there, union, 1), 0).sum(axis=-1) / there.sum(axis=-1)
 
 
-def _percentiles(values: numpy.ndarray) -> tuple[float, float]:
+def _percentiles(values: numpy.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
     import numpy
 
-    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = numpy.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
@@ -173,9 +197,12 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> float:
     from scipy.stats import ttest_1samp
 
     differences = numpy.subtract(first, second)
-    if numpy.ptp(differences) < _ROUNDING:
-        return 1.0
-    return float(ttest_1samp(differences, 0.0).pvalue)
+    return 1.0 if same(differences) else float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def same(values: Sequence[float]) -> bool:
+    """Whether values that were computed from counts are equal but for the rounding of their last digits."""
+    return max(values) - min(values) < _ROUNDING
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -189,6 +216,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = highest
     return adjusted
+
+
+def holm_levels(p_values: Sequence[float]) -> list[float]:
+    """The confidence at which each of several comparisons is judged by Holm's procedure, in the order given.
+
+    The i-th smallest of m p-values is held against alpha / (m - i), and once one is above, so are all after it: at its
+    alpha. An interval of that confidence leaves 0 out exactly where the adjusted p-value is below alpha.
+    """
+    alpha, count = 1 - CONFIDENCE, len(p_values)
+    levels, passed = [0.0] * count, 0
+    for rank, place in enumerate(sorted(range(count), key=lambda place: p_values[place])):
+        levels[place] = 1 - alpha / (count - passed)
+        if passed == rank and p_values[place] < alpha / (count - rank):
+            passed += 1
+    return levels
 
 
 def told(p: float) -> str:

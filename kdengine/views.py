@@ -153,12 +153,17 @@ class Views:
         return target[:, 0].long() + IGNORE
 
 
-def views(split: Split, policy: Policy, seed: int, epoch: int) -> Views:
-    """The views of one epoch (counted from 0): same arguments, same pixels, on any run and any device."""
+def views(split: Split, policy: Policy, seed: int, epoch: int, labelled_share: float = 0.0) -> Views:
+    """The views of one epoch (counted from 0): same arguments, same pixels, on any run and any device.
+
+    An epoch shows as many views as the split has images. labelled_share: the part of them, in [0, 1] and evenly spread,
+    that has a label at least. Where labels are rarer than that, images with one are shown several times an epoch, each
+    time as another view, and of the others a part is drawn: so each batch holds enough labels to learn from.
+    """
     generator = torch.Generator().manual_seed(seed_from("views", seed, epoch))
     count = len(split)
     device = split.images.device
-    order = torch.randperm(count, generator=generator)
+    order = _order(split.labelled.cpu(), labelled_share, generator)
     # Drawn whatever the policy, and per image rather than per place in the order: two policies share their order.
     offsets = torch.randint(0, 2 * policy.padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
@@ -184,6 +189,22 @@ def steps_per_epoch(count: int, size: int) -> int:
     """How many batches `Views.batches(size)` makes of `count` images."""
     full, rest = divmod(count, size)
     return full + (rest > 1 or full == 0)
+
+
+def _order(labelled: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Which image is shown i-th: long [N] of bool [N], see `views`."""
+    count, known = len(labelled), int(labelled.sum())
+    if not 0 < known < share * count:
+        return torch.randperm(count, generator=generator)
+    shown = (torch.arange(1, count + 1) * share).floor()
+    due = shown.diff(prepend=torch.zeros(1)) > 0  # evenly spread: whatever the batch size, each batch gets its part
+    wanted = int(due.sum())
+    passes = [torch.randperm(known, generator=generator) for _ in range(math.ceil(wanted / known))]
+    order = torch.empty(count, dtype=torch.long)
+    order[due] = labelled.nonzero().flatten()[torch.cat(passes)[:wanted]]
+    others = (~labelled).nonzero().flatten()
+    order[~due] = others[torch.randperm(len(others), generator=generator)[: count - wanted]]
+    return order
 
 
 def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:

@@ -29,8 +29,10 @@ HELP = {
            "not another seed.",
     "change": "Percentage points against an independent student equal in everything but the method; a dash where "
               "there is none.",
-    "verdict": "McNemar's exact test on the same test images, for mIoU randomisation: about these two networks, not "
-               "about the method.",
+    "change_low": "Interval of the change over the test images, at the confidence at which it is judged: 95% for one "
+                  "comparison, more where several networks are held against the same independent student.",
+    "verdict": "McNemar's exact test on the same test images, for mIoU randomisation; adjusted by Holm over all "
+               "networks held against the same independent student. About these two networks, not about the method.",
     "kl_to_teacher": "KL(teacher || student) at T = 1 in nats, mean over the test images.",
     "agreement": "Share of the test images with the teacher's own top class.",
     "calibration_error": "Expected calibration error, 15 equal-width bins.",
@@ -38,10 +40,13 @@ HELP = {
 }
 FORMATS = {
     "loss": "%.4f", "accuracy": "%.2f%%", "miou": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
-    "kl_to_teacher": "%.4f", "agreement": "%.2f%%", "calibration_error": "%.2f%%", "parameters": "localized",
+    "change_low": "%+.2f", "change_high": "%+.2f", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
+    "calibration_error": "%.2f%%", "parameters": "localized",
     "milliseconds": "%.2f",
 }
-SHARES = ("accuracy", "miou", "low", "high", "change", "agreement", "calibration_error")  # shown in hundredths
+SHARES = (  # shown in hundredths
+    "accuracy", "miou", "low", "high", "change", "change_low", "change_high", "agreement", "calibration_error",
+)
 
 columns = {
     name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS

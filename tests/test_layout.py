@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
     ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
-     "bias"),
+     "verdicts", "bias"),
     ("data", "models", "methods"),
     ("checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
@@ -21,7 +21,7 @@ FLOORS = (
 BESIDE = {
     # Within a floor, who may import whom.
     "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
-    "devices": {"errors"}, "bias": {"errors"},
+    "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from kdengine import results, uncertainty
+from kdengine import results, uncertainty, verdicts
 from kdengine.recipes.recipe import Outcome, Recipe, test_images
 from kdengine.records import Record, headline
+from kdengine.verdicts import Pairs, Verdict
 
 COLUMNS: dict[str, str] = {
     "label": "Network",
@@ -19,7 +21,7 @@ COLUMNS: dict[str, str] = {
     "accuracy": "Test accuracy",
     "interval": "95% interval",
     "change": "Change",
-    "change_interval": "95% of the change",
+    "change_interval": "Interval of the change",
     "verdict": "Against the independent student",
     "kl_to_teacher": "KL to teacher",
     "agreement": "Agreement",
@@ -28,25 +30,26 @@ _COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image
 READING = (
     "Change is against the independent student of the same seed, data and schedule: in points, and as a share of what "
     "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation). "
-    "Three seeds or more: whether the method does (paired t). Both adjusted by Holm over the methods compared. A ± is "
-    "the standard deviation over the seeds; of ms / image, over 50 forwards of one image."
+    "Three seeds or more: whether the method does (paired t over the seeds). Both adjusted by Holm over all that is "
+    "held against the same independent student, here or elsewhere. The interval of a change has the confidence at "
+    "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds; of "
+    "ms / image, over 50 forwards of one image."
 )
 """How the table is to be read."""
 
-Pairs = list[tuple[Record, Record]]
-"""Two networks' records, pairs sharing their seed."""
+OPEN = "open until all is trained"
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
     """One row a part that has finished, keys as in COLUMNS and in the recipe's own columns; None where there is none.
 
     With one seed the intervals are over the images, and the verdict is about two networks. With two or more they are
-    over the seeds; from three on the verdict is about the method, once nothing is missing. Holm's adjustment is over
-    all that are compared.
+    over the seeds; from three on the verdict is about the method, once nothing is missing. See `kdengine.verdicts`.
     """
     recipe = outcome.plan.recipe
-    among = {record.id: record for record in outcome.records.values()}
-    table, compared = [], []
+    among = _among(outcome)
+    twins = verdicts.independent_twins(among)
+    table, compared = [], {}
     for part in outcome.parts:
         records = outcome.of(part.label)
         if not records:
@@ -58,16 +61,17 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
             row[key] = statistics.fmean(values)
             if column.count:
                 row[_interval_of(key)] = _bounds(_sure(values, column.count(records[0])))
-        pairs = [(record, among[twin]) for record in records
-                 if (twin := results.independent_twin(record, among)) is not None]
-        if pairs:
-            row |= _change(pairs)
-            if recipe.judges(outcome, part.label):
-                compared.append((row, pairs))
+        if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:
+            compared[part.label] = pairs
         table.append(row)
-    for row, verdict in zip((row for row, _ in compared), _verdicts(outcome, [pairs for _, pairs in compared]),
-                            strict=True):
-        row["verdict"] = verdict
+    judged = _judged(outcome, compared)
+    for row in table:
+        if verdict := judged.get(row["label"]):
+            alone = statistics.fmean(headline(among[twin].result["test"]) for _, twin in compared[row["label"]])
+            row |= {"change": verdict.change, "relative": verdict.change / alone if alone else math.nan,
+                    "change_interval": verdict.interval}
+            if recipe.judges(outcome, row["label"]):
+                row["verdict"] = verdict.text
     return table
 
 
@@ -173,23 +177,27 @@ def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _contrasts(outcome: Outcome) -> list[str]:
-    """The recipe's own question: its pairs of networks, one against the other."""
-    asked = []
+    """The recipe's own question: its pairs of networks, one against the other; these pairs are their own family."""
+    asked: dict[tuple[str, str], Pairs] = {}
     for first, second in outcome.plan.recipe.contrasts(outcome):
-        theirs = {record.configuration.seed: record for record in outcome.of(second)}
-        pairs = [(record, theirs[record.configuration.seed]) for record in outcome.of(first)
+        theirs = {record.configuration.seed: record.id for record in outcome.of(second)}
+        pairs = [(record.id, theirs[record.configuration.seed]) for record in outcome.of(first)
                  if record.configuration.seed in theirs]
         if pairs:
-            asked.append((first, second, pairs))
-    verdicts = _verdicts(outcome, [pairs for *_, pairs in asked])
-    told = []
-    for (first, second, pairs), verdict in zip(asked, verdicts, strict=True):
-        change = _change(pairs)
-        low, high = change["change_interval"] or (None, None)
-        sure = "" if low is None else f" (95% interval {100 * low:+.2f} to {100 * high:+.2f})"
-        told.append(f"{first} against {second}: {100 * change['change']:+.2f} points of test "
-                    f"{outcome.plan.recipe.headline}{sure}; {verdict or 'not judged'}.")
-    return told
+            asked[first, second] = pairs
+    among = _among(outcome)
+    if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in asked.values()):
+        judged = verdicts.of_methods(list(asked.values()), among)
+    else:
+        judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, results.predictions)
+    sentences = []
+    for (first, second), verdict in zip(asked, judged, strict=True):
+        low, high = verdict.interval or (None, None)
+        sure = "" if low is None else f" (interval {100 * low:+.2f} to {100 * high:+.2f})"
+        said = OPEN if outcome.missing else verdict.text or "not judged"
+        sentences.append(f"{first} against {second}: {100 * verdict.change:+.2f} points of test "
+                         f"{outcome.plan.recipe.headline}{sure}; {said}.")
+    return sentences
 
 
 def _row(label: str, records: list[Record]) -> dict[str, Any]:
@@ -236,59 +244,31 @@ def _interval_of(key: str) -> str:
     return f"{key}_interval"
 
 
-def _change(pairs: Pairs) -> dict[str, Any]:
-    """The first's headline less the second's, with its interval: over the images for one seed, else over the seeds.
+def _among(outcome: Outcome) -> dict[str, Record]:
+    return {record.id: record for record in outcome.records.values()}
 
-    relative: as a share of the second's.
+
+def _judged(outcome: Outcome, compared: dict[str, Pairs]) -> dict[str, Verdict]:
+    """What may be said of each label's networks against their independent twins.
+
+    Three seeds or more speak of the method, once the plan is complete. One speaks of two networks; so does the first of
+    two, whose interval is over both.
     """
-    first, second = _headlines(pairs)
-    change = statistics.fmean(first) - statistics.fmean(second)
-    told = {"change": change, "relative": change / statistics.fmean(second) if any(second) else math.nan}
-    if len(pairs) > 1:
-        sure = uncertainty.mean_interval([ours - theirs for ours, theirs in zip(first, second, strict=True)])
-    else:
-        (ours, theirs), = pairs
-        compared = results.difference(ours.id, theirs.id)
-        if compared is None:
-            return told | {"change_interval": None}
-        sure, _ = compared
-    return told | {"change_interval": (sure.low, sure.high)}
-
-
-def _verdicts(outcome: Outcome, compared: Sequence[Pairs]) -> list[str | None]:
-    """What may be said of each, adjusted over all; None where predictions that it takes are gone.
-
-    Three pairs or more speak of the method, once the plan is complete; fewer of the first two networks.
-    """
-    verdicts: list[str | None] = [None] * len(compared)
-    enough = [len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared]
-    methods = [place for place, each in enumerate(enough) if each and not outcome.missing]
-    p_values = [uncertainty.paired_t(*_headlines(compared[place])) for place in methods]
-    for place, p in zip(methods, uncertainty.holm(p_values), strict=True):
-        verdicts[place] = _of_a_method(_change(compared[place])["change"], p)
-    alone = {}
-    for place, pairs in enumerate(compared):
-        ours, theirs = pairs[0]
-        if not enough[place] and (found := results.difference(ours.id, theirs.id)):
-            alone[place] = found[1]
-    for place, p in zip(alone, uncertainty.holm(list(alone.values())), strict=True):
-        verdicts[place] = _of_two_networks(p, of_first_seed=len(compared[place]) > 1)
-    for place in range(len(compared)):
-        if enough[place] and outcome.missing:
-            verdicts[place] = "open until all is trained"
-    return verdicts
-
-
-def _headlines(pairs: Pairs) -> tuple[list[float], list[float]]:
-    return tuple([headline(record.result["test"]) for record in side] for side in zip(*pairs, strict=True))
-
-
-def _of_a_method(change: float, p: float) -> str:
-    if p >= 1 - uncertainty.CONFIDENCE:
-        return f"not distinguishable ({uncertainty.told(p)})"
-    return f"{'better' if change > 0 else 'worse'} ({uncertainty.told(p)})"
-
-
-def _of_two_networks(p: float, *, of_first_seed: bool) -> str:
-    differ = "these two networks differ" if p < 1 - uncertainty.CONFIDENCE else "two networks not distinguishable"
-    return f"{'seed 0: ' if of_first_seed else ''}{differ} ({uncertainty.told(p)})"
+    among = _among(outcome)
+    methods = [label for label, pairs in compared.items() if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD]
+    judged = dict(zip(methods, verdicts.of_methods([compared[label] for label in methods], among), strict=True))
+    if outcome.missing:
+        judged = {label: dataclasses.replace(verdict, text=OPEN) for label, verdict in judged.items()}
+    firsts = {label: pairs[0][0] for label, pairs in compared.items() if label not in judged}
+    # All of this machine, not of this recipe alone: the same two networks are judged on the Results page too.
+    of_networks = verdicts.of_networks(list(firsts.values()), results.finished() | among, results.predictions)
+    for label, first in firsts.items():
+        verdict, pairs = of_networks[first], compared[label]
+        if len(pairs) > 1:
+            changes = [headline(among[ours].result["test"]) - headline(among[theirs].result["test"])
+                       for ours, theirs in pairs]
+            sure = uncertainty.mean_interval(changes)
+            verdict = dataclasses.replace(verdict, change=sure.mean, interval=(sure.low, sure.high),
+                                          text=verdict.text and f"seed 0: {verdict.text}")
+        judged[label] = verdict
+    return judged

@@ -72,7 +72,7 @@ def test_markdown_holds_the_table_as_it_is(outcome):
 FACTS = [
     "python -m kdengine recipe two_ways --scale quick --seeds 1",
     "Which way is better?",
-    "these two networks differ (p = 0.033)", comparison.READING,
+    "differ (p = 0.033)", comparison.READING,
     "1 seed cannot say that a method is better: that takes 3 or more.",
     "A processor (cpu)", "2, 1 for each student, several at once", "Linux x86_64, Python 3.11.9", "c0ffee",
     *PACKAGES, *PACKAGES.values(),

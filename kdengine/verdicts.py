@@ -1,0 +1,198 @@
+"""What may be said of a network, or of a method, against its independent student: the same wherever it is said.
+
+All that is held against one and the same independent student is one family of comparisons: Holm's correction is over
+all of it, whatever part of it a table shows, and an interval has the confidence at which its comparison is judged.
+One seed says whether two networks differ on these images, three or more whether a method does. Functions of records and
+stored predictions; needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdengine import uncertainty
+from kdengine.records import STUDENT, Record, headline
+from kdengine.uncertainty import Interval
+
+Predictions = Callable[[str], "dict[str, Any] | None"]
+"""A result's stored predictions by its name, as `kdengine.results.predictions` gives them."""
+Pairs = Sequence[tuple[str, str]]
+"""Names of results, the one to judge before the one it is held against."""
+
+_METHOD_ALONE = ("method", "hyperparameters", "teacher", "initial")
+_HOW_IT_RAN = ("precision", "device", "threads", "compile")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a change of the headline, and what may be said of it.
+
+    interval: of the change, at the confidence at which Holm's procedure judges it; None where predictions are gone, or
+    all seeds gained the same. text: None where nothing can be said. compared: how many its correction is over.
+    """
+
+    change: float
+    interval: tuple[float, float] | None
+    text: str | None
+    compared: int
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    p: float
+    interval: Callable[[float], Interval | None]
+    """By confidence."""
+
+
+def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
+    """By name, the `none` run that is equal in everything but the method and the teacher it does not listen to.
+
+    Same data, to the digest, and same configuration; of several the one that ran in the same way, else the first.
+    """
+    alone: dict[str, list[str]] = {}
+    for name, record in among.items():
+        if record.configuration.method == "none" and record.configuration.initial is None:
+            alone.setdefault(_family(record), []).append(name)
+    twins = {}
+    for name, record in among.items():
+        if record.configuration.method != "none" and (others := alone.get(_family(record))):
+            twins[name] = next((each for each in others if not way_difference(record, among[each])), others[0])
+    return twins
+
+
+def way_difference(record: Record, other: Record) -> str | None:
+    """In what two runs were computed otherwise, beyond what was asked of them; None where that is nothing known.
+
+    Such runs differ in their last digits, and after some epochs visibly, for no reason of their methods.
+    """
+    ours, theirs = (_way(each) for each in (record, other))
+    told = [f"{ours[what]} against {theirs[what]}" for what in ours
+            if ours[what] is not None and theirs[what] is not None and ours[what] != theirs[what]]
+    return ", ".join(told) or None
+
+
+def of_networks(
+    names: Sequence[str], among: Mapping[str, Record], predictions: Predictions
+) -> dict[str, Verdict]:
+    """Each of these results against its independent twin, where there is one: do the two differ on these images?
+
+    McNemar's test for accuracies, randomisation for mIoU. The family is everything `among` that is held against that
+    twin's configuration; copies of one network count once.
+    """
+    twins = independent_twins(among)
+    families: dict[str, dict[str, list[str]]] = {}
+    wanted = {_family(among[name]) for name in names if name in twins}
+    for name in twins:
+        record = among[name]
+        if (key := _family(record)) in wanted:
+            families.setdefault(key, {}).setdefault(record.files.get(STUDENT, record.id), []).append(name)
+    verdicts = {}
+    for networks in families.values():
+        pairs = [(copies[0], twins[copies[0]]) for copies in networks.values()]
+        for copies, verdict in zip(networks.values(), of_pairs(pairs, among, predictions), strict=True):
+            verdicts |= dict.fromkeys(copies, verdict)
+    return {name: verdicts[name] for name in names if name in verdicts}
+
+
+def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions) -> list[Verdict]:
+    """Of each pair of results whether the two networks differ on these images; these pairs are the family."""
+    compared = [_compare(predictions(first), predictions(second)) for first, second in pairs]
+    judged = _judged(compared)
+    verdicts = []
+    for (first, second), (p, interval) in zip(pairs, judged, strict=True):
+        ours, theirs = among[first], among[second]
+        change = headline(ours.result["test"]) - headline(theirs.result["test"])
+        text = None
+        if p is not None:
+            text = f"{'differ' if p < 1 - uncertainty.CONFIDENCE else 'not distinguishable'} ({uncertainty.told(p)})"
+            if otherwise := way_difference(ours, theirs):
+                text += f"; trained otherwise: {otherwise}"
+        verdicts.append(Verdict(change, interval, text, sum(each is not None for each in compared)))
+    return verdicts
+
+
+def of_methods(families: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
+    """Of each method, given as its pairs of results of one seed each, whether it is better; these are the family.
+
+    Three pairs or more each. Paired t-test over the seeds, Holm over the methods.
+    """
+    differences = [[headline(among[name].result["test"]) for name, _ in pairs] for pairs in families]
+    alone = [[headline(among[name].result["test"]) for _, name in pairs] for pairs in families]
+    judged = _judged([_compare_seeds(ours, theirs) for ours, theirs in zip(differences, alone, strict=True)])
+    verdicts = []
+    for ours, theirs, (p, interval) in zip(differences, alone, judged, strict=True):
+        change = statistics.fmean(ours) - statistics.fmean(theirs)
+        word = "not distinguishable"
+        if p < 1 - uncertainty.CONFIDENCE:
+            word = "better" if change > 0 else "worse"
+        verdicts.append(Verdict(change, interval, f"{word} ({uncertainty.told(p)})", len(families)))
+    return verdicts
+
+
+def right(held: Mapping[str, Any]) -> Any:
+    """bool [N]: which test images stored predictions answer rightly."""
+    return held["logits"].argmax(axis=1) == held["target"]
+
+
+def _judged(
+    compared: Sequence[_Comparison | None],
+) -> list[tuple[float | None, tuple[float, float] | None]]:
+    """The adjusted p-value and the interval of each comparison, both of Holm's procedure over all of them."""
+    possible = [place for place, each in enumerate(compared) if each is not None]
+    p_values = [compared[place].p for place in possible]
+    judged: list[tuple[float | None, tuple[float, float] | None]] = [(None, None)] * len(compared)
+    adjusted, levels = uncertainty.holm(p_values), uncertainty.holm_levels(p_values)
+    for place, p, level in zip(possible, adjusted, levels, strict=True):
+        sure = compared[place].interval(level)
+        judged[place] = p, sure and (sure.low, sure.high)
+    return judged
+
+
+def _compare(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> _Comparison | None:
+    """Two networks on the same test images; None where predictions are gone, or of other images."""
+    if ours is None or theirs is None or ours.keys() != theirs.keys():
+        return None
+    if "confusion" in ours:
+        matrices = ours["confusion"], theirs["confusion"]
+        if matrices[0].shape != matrices[1].shape:
+            return None
+        return _Comparison(uncertainty.mean_iou_test(*matrices),
+                           lambda level: uncertainty.mean_iou_difference(*matrices, confidence=level))
+    if ours["target"].shape != theirs["target"].shape or (ours["target"] != theirs["target"]).any():
+        return None
+    first, second = right(ours), right(theirs)
+    alone = int((first & ~second).sum()), int((second & ~first).sum())
+    return _Comparison(uncertainty.mcnemar(*alone),
+                       lambda level: uncertainty.difference_interval(*alone, len(first), level))
+
+
+def _compare_seeds(ours: Sequence[float], theirs: Sequence[float]) -> _Comparison:
+    p = uncertainty.paired_t(ours, theirs)
+    differences = [first - second for first, second in zip(ours, theirs, strict=True)]
+    varied = not uncertainty.same(differences)
+    return _Comparison(p, lambda level: uncertainty.mean_interval(differences, level) if varied else None)
+
+
+def _family(record: Record) -> str:
+    """Equal for runs that are held against the same independent student."""
+    asked = {name: value for name, value in dataclasses.asdict(record.configuration).items()
+             if name not in _METHOD_ALONE + _HOW_IT_RAN}
+    return json.dumps(asked | {"digest": record.data["digest"]}, sort_keys=True)
+
+
+def _way(record: Record) -> dict[str, str | None]:
+    """How a student was computed, in words by what they are of; None where its record does not say."""
+    ran = record.environment
+    threads = ran.get("student_threads") or ran.get("threads")
+    return {
+        "precision": ran.get("precision", {}).get("student"),
+        "memory": ran.get("memory_formats", {}).get("student"),
+        "threads": threads and f"{threads} thread{'s' if threads > 1 else ''}",
+        "compiling": None if "compiled" not in ran else "compiled" if ran["compiled"] else "not compiled",
+        "device": ran.get("device"),
+    }

@@ -97,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     models = command("models", _models, "List architectures.")
     _add_json(models)
 
+    speeds = command("speeds", _speeds, "Say how this machine runs networks, and settle it by a measurement.")
+    speeds.add_argument("model", nargs="*", help="architectures to measure; no measurement without")
+    speeds.add_argument("--image-size", type=int, default=32, metavar="PIXELS", help="side of the images (%(default)s)")
+    speeds.add_argument("--classes", type=int, default=10, help="(%(default)s)")
+    speeds.add_argument("--batch-size", type=int, default=_DEFAULTS["batch_size"], help="(%(default)s)")
+    speeds.add_argument("--threads", type=int, help="CPU threads (torch's choice)")
+    speeds.add_argument("--device", choices=records.DEVICES, default="auto")
+    _add_json(speeds)
+
     methods = command("methods", _methods, "List distillation methods, or show one.")
     methods.add_argument("name", nargs="?", help="a method")
     _add_json(methods)
@@ -461,6 +470,40 @@ def _models(given: argparse.Namespace) -> int:
         _print_table(["name", "family", "input", "pretrained", "what it is"],
                      [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
                        each["title"]] for each in found])
+    return 0
+
+
+def _speeds(given: argparse.Namespace) -> int:
+    import torch
+
+    from kdengine import models, speeds
+    from kdengine.devices import choose_device, device_name
+
+    device = choose_device(given.device)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    for name in given.model:
+        network = models.build(name, [str(number) for number in range(given.classes)], input_size=given.image_size)
+        for training in (True, False):
+            speeds.settle(network.to(device), given.batch_size, training=training)
+    settled = speeds.settled(device)
+    usual = speeds.usual(device)
+    if given.json:
+        print(json.dumps({"device": device_name(device), "threads": torch.get_num_threads(),
+                          "torch": torch.__version__, "usual": usual._asdict(), "settled": settled}, indent=1))
+        return 0
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}. A network runs in "
+          f"{usual.precision}, {usual.memory_format}, unless another way is settled for it.")
+    if settled:
+        print()
+        _print_table(["network", "input", "batch", "of", "way", "ms a step"],
+                     [[each["network"], f"{each['input_size']} px", str(each["batch_size"]),
+                       "training" if each["training"] else "a forward", ", ".join(each["way"]),
+                       ", ".join(f"{way} {1e3 * seconds:.1f}" for way, seconds in each["seconds"].items())]
+                      for each in settled])
+    else:
+        print("Nothing is settled yet. Name networks to measure them, while the machine is quiet: "
+              "python -m kdengine speeds resnet8 resnet20")
     return 0
 
 

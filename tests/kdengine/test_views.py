@@ -377,3 +377,53 @@ def test_an_image_is_labelled_where_any_pixel_of_its_mask_is():
     masks = torch.full((3, 2, 2), IGNORE, dtype=torch.int16)
     masks[0, 1, 1], masks[2] = 0, 5
     assert Split(torch.zeros(3, 3, 2, 2, dtype=torch.uint8), masks).labelled.tolist() == [True, False, True]
+
+
+# --- few labels
+
+
+def withheld(count, known):
+    """A split of which only the first `known` images have a label."""
+    split = make_split(count)
+    split.target[known:] = IGNORE
+    return split
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(4, 200), st.data(), st.sampled_from([0.25, 0.5, 0.75, 1.0]), st.integers(2, 64))
+def test_each_batch_has_its_part_of_labels(count, data, share, size):
+    known = data.draw(st.integers(1, count))
+    split = withheld(count, known)
+    shown = views(split, POLICIES["none"], 0, 0, share)
+    assert len(shown.order) == count
+    labelled = split.labelled[shown.order]
+    if known >= share * count:  # chance brings as many
+        assert sorted(shown.order.tolist()) == list(range(count))
+        return
+    assert int(labelled.sum()) == math.floor(share * count)
+    for index, _, target in shown.batches(size):
+        assert abs(int((target != IGNORE).sum()) - share * len(index)) < 1
+    shown_labels = shown.order[labelled].bincount(minlength=count)[:known]
+    assert shown_labels.max() - shown_labels.min() <= 1  # no labelled image is preferred
+    others = shown.order[~labelled]
+    assert len(others.unique()) == len(others)  # the others are shown once at most
+
+
+def test_an_image_shown_twice_is_shown_as_two_views():
+    split = withheld(40, 2)
+    shown = views(split, POLICIES["crop"], 0, 0, 0.5)
+    first, second, *_ = (shown.order == 0).nonzero().flatten().tolist()
+    assert not torch.equal(shown.render(first, first + 1), shown.render(second, second + 1))
+
+
+def test_with_all_labels_the_order_is_as_it_always_was():
+    split = make_split()
+    generator = torch.Generator().manual_seed(seed_from("views", 3, 1))
+    assert torch.equal(views(split, POLICIES["crop"], 3, 1, 0.5).order, torch.randperm(len(split), generator=generator))
+
+
+def test_another_epoch_shows_others_of_the_unlabelled():
+    split = withheld(100, 10)
+    shown = [set(views(split, POLICIES["none"], 0, epoch, 0.5).order.tolist()) for epoch in range(8)]
+    assert shown[0] != shown[1]
+    assert set.union(*shown) == set(range(100))

@@ -477,7 +477,7 @@ def _speeds(given: argparse.Namespace) -> int:
     import torch
 
     from kdengine import models, speeds
-    from kdengine.devices import choose_device, device_name
+    from kdengine.devices import choose_device, device_name, multiplies_bfloat16
 
     device = choose_device(given.device)
     if given.threads:
@@ -487,13 +487,13 @@ def _speeds(given: argparse.Namespace) -> int:
         for training in (True, False):
             speeds.settle(network.to(device), given.batch_size, training=training)
     settled = speeds.settled(device)
-    usual = speeds.usual(device)
+    fast = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if given.json:
         print(json.dumps({"device": device_name(device), "threads": torch.get_num_threads(),
-                          "torch": torch.__version__, "usual": usual._asdict(), "settled": settled}, indent=1))
+                          "torch": torch.__version__, "precision": fast, "settled": settled}, indent=1))
         return 0
-    print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}. A network runs in "
-          f"{usual.precision}, {usual.memory_format}, unless another way is settled for it.")
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}.\n"
+          f"Networks run in {fast}, on a CPU those of depthwise convolutions in float32, or as is settled for them.")
     if settled:
         print()
         _print_table(["network", "input", "batch", "of", "way", "ms a step"],

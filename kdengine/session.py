@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
-from kdengine.devices import choose_device, device_name, lay
+from kdengine.devices import choose_device, device_name, lay, memory_formats
 from kdengine.errors import KDError
 from kdengine.models.network import Network
 from kdengine.places import PROJECT, runs_root
@@ -150,13 +150,13 @@ class Session:
     def _place_teacher(self) -> Way:
         """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
         if self.teacher is None:
-            return speeds.usual(self.device, "float32")
+            return Way("float32", memory_formats(self.device)[0])
         record = self.records[0]
         way = self._place(self.teacher, "teacher", record)
         if self.configuration.precision == "auto" and way.precision != "float32" and not record.environment:
             some = self.splits["train"].images[:_TRIED]
             if evaluation.rounding(self.teacher, some, way.precision) > _ROUNDING:
-                way = speeds.usual(self.device, "float32")
+                way = speeds.usual(self.teacher, "float32")
                 lay(self.teacher, way.memory_format)
         return way
 

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from kdengine import places, records, speeds
+from kdengine import models, places, records, speeds
 from kdengine.errors import KDError
 from kdengine.speeds import Way
 from tests.kdengine import tiny
@@ -67,6 +67,9 @@ def test_what_is_not_settled_is_what_the_hardware_is_made_for(monkeypatch):
     for multiplies, precision in ((True, HALF), (False, FLOAT)):
         monkeypatch.setattr(speeds, "multiplies_bfloat16", lambda device, multiplies=multiplies: multiplies)
         assert speeds.way(tiny.network(), 8, training=True) == (precision, LAST)
+    depthwise = models.build("efficientnet_lite0", ["0", "1"])
+    monkeypatch.setattr(speeds, "multiplies_bfloat16", lambda device: True)
+    assert speeds.way(depthwise, 8, training=True) == (FLOAT, LAST)
     assert speeds.way(tiny.network(), 8, FLOAT, training=True) == (FLOAT, LAST)
     assert speeds.way(tiny.network(), 8, HALF, training=False) == (HALF, LAST)
 
@@ -77,7 +80,7 @@ def test_rounds_that_disagree_settle_nothing(machine):
     with pytest.raises(KDError, match="Nothing was settled; try again when it is quiet"):
         speeds.settle(tiny.network(), 8, training=True)
     assert speeds.settled(CPU) == []
-    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(CPU)
+    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(tiny.network())
 
 
 @pytest.mark.parametrize("load", [10.0, [0.0, 10.0]])  # from the beginning, or since
@@ -111,7 +114,7 @@ def test_a_file_of_another_kind_settles_nothing_and_breaks_nothing(machine, cont
     path = places.runs_root() / speeds.FILE
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(CPU)
+    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(tiny.network())
     machine(table(1.0, 2.0, 0.5, 2.0))
     assert speeds.settle(tiny.network(), 8, training=True) == (HALF, LAST)
     assert records.read_json(path)["version"] == 2

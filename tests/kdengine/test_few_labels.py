@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import data, evaluation, models, runs, worker
+from kdengine import data, evaluation, models, records, runs, teacher_cache, worker
 from kdengine.records import Configuration
 
 LABELS, EPOCHS, BATCH, SEEDS = 5, 6, 64, 2
@@ -52,6 +52,29 @@ def test_the_student_alone_reaches_what_a_plain_loop_over_its_labels_reaches(mon
     # Seeds of the plain loop lie 3 to 7 points apart; batches with the labels that chance brings end 30 below.
     assert ours > plain - 0.05
     assert trained(0.0, seed=0) < plain - 0.15
+
+
+@pytest.mark.parametrize("views", ["none", "crop"])
+def test_what_the_teacher_says_of_such_batches_is_kept_and_right(monkeypatch, views):
+    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    asked = Configuration(labels_per_class=2, epochs=2, share=0.1, batch_size=16, threads=1, precision="float32",
+                          method="kd", hyperparameters={"alpha": 1.0}, teacher="digits-teacher", views=views)
+
+    def weights():
+        run, = runs.submit([asked])
+        worker.work([run])
+        return runs.read(run).files[records.STUDENT], runs.history(run)[-1]["terms"]["kl"]
+
+    cold = weights()
+
+    def silent(*_):
+        raise AssertionError("The teacher was asked again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher_cache, "_asked", silent)
+        assert weights() == cold
+    monkeypatch.setattr(teacher_cache.TeacherCache, "holds", lambda *_: False)
+    assert weights()[1] == pytest.approx(cold[1], rel=2e-3)  # live: unrounded
 
 
 def test_a_labelled_share_out_of_range_is_refused():

@@ -44,22 +44,22 @@ test-slow: $(VENV)/.installed-dev
 # training images with 5 labels a class. alpha = 1: this distilled student reads no label at all. The networks for
 # drawn shapes see all labels; those for their pixels are a recipe's.
 checkpoints: setup
-	$(PYTHON) -m kdengine train --data digits --model resnet20 --epochs 30 --keep digits-teacher
+	$(PYTHON) -m kdengine train --data digits --model resnet20 --epochs 30 --replace --keep digits-teacher
 	$(PYTHON) -m kdengine distill --data digits --labels-per-class 5 --teacher digits-teacher --student resnet8 \
-		--epochs 60 --keep digits-resnet8 --method none --method label_smoothing --method kd alpha=1 --method features_mse
-	$(PYTHON) -m kdengine train --data shapes --model resnet20 --epochs 12 --keep shapes-teacher
+		--epochs 60 --replace --keep digits-resnet8 --method none --method label_smoothing --method kd alpha=1 --method features_mse
+	$(PYTHON) -m kdengine train --data shapes --model resnet20 --epochs 12 --replace --keep shapes-teacher
 	$(PYTHON) -m kdengine distill --data shapes --teacher shapes-teacher --student resnet8 --epochs 12 \
-		--keep shapes-resnet8 --method none --method kd --method attention
-	$(PYTHON) -m kdengine recipe segmentation_kd --keep shapes-segmentation --report results/segmentation_kd-shapes
+		--replace --keep shapes-resnet8 --method none --method kd --method attention
+	$(PYTHON) -m kdengine recipe segmentation_kd --replace --keep shapes-segmentation --report results/segmentation_kd-shapes
 
 # The ones of natural pictures; CIFAR-10 and Imagenette, 270 MB, are downloaded where they are not in the data root.
 checkpoints-natural: setup
 	$(PYTHON) -m kdengine data cifar10 --download
 	$(PYTHON) -m kdengine recipe six_methods --scale lab --data cifar10 --epochs 10 --teacher resnet20 \
-		--student resnet8 --keep cifar10 --report results/six_methods-cifar10
+		--student resnet8 --replace --keep cifar10 --report results/six_methods-cifar10
 	$(PYTHON) -m kdengine data imagenette --image-size 128 --download
 	$(PYTHON) -m kdengine distill --data imagenette --image-size 128 --teacher efficientnet_lite2 \
-		--student resnet8x4_imagenet --epochs 16 --method kd --method none --keep imagenette-resnet8x4
+		--student resnet8x4_imagenet --epochs 16 --method kd --method none --replace --keep imagenette-resnet8x4
 
 clean:
 	rm -rf $(VENV)

@@ -12,10 +12,12 @@ Nothing heavy is imported before a function needs it. Errors a person can mend a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdengine import trust
 from kdengine.errors import DataMissing, KDError
 from kdengine.records import Configuration, headline
 
@@ -75,10 +77,45 @@ def list_checkpoints() -> dict[str, dict[str, Any]]:
 
 
 def list_runs() -> list[dict[str, Any]]:
-    """Runs, newest first: record as plain data, with `state` as it is now."""
+    """Runs, newest first: record as plain data, with `state` as it is now.
+
+    `ignored` names the fields of its file that this version does not know. See `list_unreadable` for the others.
+    """
     from kdengine import runs
 
-    return [dataclasses.asdict(record) | {"state": runs.state(record.id)} for record in runs.all_runs()]
+    return [dataclasses.asdict(record) | {"state": state} for record, state in runs.listed()]
+
+
+def list_unreadable() -> list[dict[str, str]]:
+    """What lies among runs, checkpoints and shipped results and cannot be read: kind, name, and the reason."""
+    return [{"kind": kind, "name": name, "reason": reason}
+            for kind, (_, wrong) in _kinds().items() for name, reason in wrong().items()]
+
+
+def move_aside(kind: str, name: str) -> Path:
+    """Move what `list_unreadable` names into `.aside` beside it, where nothing reads it; returns its new place.
+
+    Nothing is deleted. Raises KDError where it can be read, or cannot be moved.
+    """
+    root, wrong = _kinds()[kind]
+    if name not in wrong():
+        raise KDError(f"There is no {kind} {name!r} that cannot be read.")
+    aside = root / ".aside"
+    places = (aside / (name if not number else f"{name}.{number}") for number in itertools.count())
+    try:
+        aside.mkdir(exist_ok=True)
+        return (root / name).rename(next(place for place in places if not place.exists()))
+    except OSError as error:
+        raise KDError(f"{root / name} cannot be moved: {error.strerror}.") from error
+
+
+def _kinds() -> dict[str, tuple[Path, Callable[[], dict[str, str]]]]:
+    """What is read from folders that others write to: the folder, and what in it cannot be read."""
+    from kdengine import checkpoints, places, results, runs
+
+    return {"run": (places.runs_root(), runs.unreadable),
+            "checkpoint": (places.checkpoints_root(), checkpoints.unreadable),
+            "shipped result": (places.checkpoints_root() / results.SHIPPED, results.unreadable)}
 
 
 def results_table() -> list[dict[str, Any]]:
@@ -89,12 +126,20 @@ def results_table() -> list[dict[str, Any]]:
 
 
 def default_teacher(data: str) -> str | None:
-    """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy."""
+    """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy.
+
+    What a file says of its own scores counts only among equals: those with a record of theirs
+    (`checkpoints.has_record`) come before those without.
+    """
+    from kdengine import checkpoints
+
     best = {
-        name: headline(about["scores"]["validation"]) for name, about in list_checkpoints().items()
+        name: (checkpoints.has_record(name, about), headline(about["scores"]["validation"]))
+        for name, about in list_checkpoints().items()
         if about["data"]["name"] == data and about["data"]["labels_per_class"] is None
-        and about["data"].get("without_class") is None
+        and about["data"]["without_class"] is None
         and "validation" in about["scores"]  # imported weights were never measured here
+        and (":" not in about["architecture"] or trust.trusted(about["architecture"]))
     }
     return max(best, key=best.get, default=None)
 
@@ -102,20 +147,19 @@ def default_teacher(data: str) -> str | None:
 def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
     """Shipped checkpoints of a task by the data set they know: `teacher`, a reference or None, and `students`, names.
 
-    The teacher is the ImageNet network that taught one of them, where one did, else `default_teacher`.
+    The teacher is the ImageNet network that taught one of them, where one did, else `default_teacher`. Files without
+    a record of theirs name no teacher where others have one.
     """
     from kdengine import checkpoints
 
+    known = {name: about for name, about in list_checkpoints().items() if about["task"] == task}
     found: dict[str, dict[str, Any]] = {}
-    for name, about in list_checkpoints().items():
-        if about["task"] != task:
-            continue
-        family = found.setdefault(about["data"]["name"], {"teacher": None, "students": []})
-        family["students"].append(name)
-        family["teacher"] = family["teacher"] or checkpoints.imagenet_teacher(name, about)
-    for data, family in found.items():
-        family["teacher"] = family["teacher"] or default_teacher(data)
-        family["students"] = [name for name in family["students"] if name != family["teacher"]]
+    for data in dict.fromkeys(about["data"]["name"] for about in known.values()):
+        students = [name for name in known if known[name]["data"]["name"] == data]
+        heard = [name for name in students if checkpoints.has_record(name, known[name])] or students
+        taught_by = (checkpoints.imagenet_teacher(name, known[name]) for name in heard)
+        teacher = next(filter(None, taught_by), None) or default_teacher(data)
+        found[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
     return found
 
 
@@ -464,8 +508,9 @@ def mask_disagreements(data: DataSet, names: Sequence[str]) -> list[int]:
     matrices = []
     for name in names:
         held = results.predictions(name)
-        tested = records.read_record(results.folder(name) / records.RECORD).data["digest"]
-        if held is None or tested != data.digest:
+        tested = records.read_record(results.folder(name) / records.RECORD).data.get("digest")
+        if held is None or tested != data.digest or held.keys() != {"confusion"} or (
+                matrices and held["confusion"].shape != matrices[0].shape):
             raise KDError(f"{name} has no stored answers to these test pictures, so it cannot be told where it "
                           "disagrees. Finish a run of it on this data set first.")
         matrices.append(held["confusion"].astype(numpy.int64))
@@ -512,9 +557,11 @@ __all__ = [
     "list_models",
     "list_recipes",
     "list_runs",
+    "list_unreadable",
     "mask_disagreements",
     "mask_scores",
     "masked_example",
+    "move_aside",
     "open_data",
     "open_network",
     "overlay",

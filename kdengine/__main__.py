@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdengine import places, records
+from kdengine import places, records, trust
 from kdengine.errors import KDError
 
 _POLL_S = 0.3
@@ -23,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 after Ctrl-C."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    if getattr(given, "replace", False) and not given.keep:
+        parser.error("--replace says what --keep NAME may do; give both")
     _set_places(given)
     try:
         return given.command(given) or 0
     except KDError as error:
-        print(f"kdengine: {error}", file=sys.stderr)
+        print(f"kdengine: {_shown(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--remove", action="store_true", help="delete it and its files")
     action.add_argument("--log", action="store_true", help="print what its worker printed")
     action.add_argument("--keep", metavar="NAME", help="make it a checkpoint of that name, beside the shipped ones")
+    _add_replace(listed)
     _add_json(listed)
 
     data = command("data", _data, "List data sets, or look at one.")
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
     recipe.add_argument("--keep", metavar="NAME",
                         help="make its networks of the first seed checkpoints, NAME and their label")
+    _add_replace(recipe)
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     _add_json(recipe)
 
@@ -181,12 +185,18 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--compile", choices=records.COMPILE, help="the students with torch.compile (%(default)s)")
     parser.add_argument("--detach", action="store_true", help="return at once; follow with `kdengine runs`")
     parser.add_argument("--keep", metavar="NAME",
-                        help="make the result a checkpoint of that name; several students add their method's name")
+                        help="make the result a checkpoint of that name; several students add their method's name, "
+                             "and what tells two of one method apart")
+    _add_replace(parser)
     _add_json(parser)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_replace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replace", action="store_true", help="with --keep: in place of a checkpoint of that name")
 
 
 def _set_places(given: argparse.Namespace) -> None:
@@ -198,6 +208,7 @@ def _set_places(given: argparse.Namespace) -> None:
 
 
 def _train(given: argparse.Namespace) -> int:
+    trust.add(given.model)
     method = ("none", {})
     if given.label_smoothing is not None:
         method = ("label_smoothing", {"smoothing": given.label_smoothing})
@@ -208,6 +219,7 @@ def _distill(given: argparse.Namespace) -> int:
     import kdengine
     from kdengine import data
 
+    trust.add(given.student)
     asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
     data.require(given.data)
     teacher = given.teacher or kdengine.default_teacher(given.data)
@@ -241,15 +253,19 @@ def _run(given: argparse.Namespace, configurations: list[records.Configuration])
     """Start a group and, unless detached, follow it to its end; Ctrl-C stops it."""
     from kdengine import results, runs
 
+    if given.keep and given.detach:
+        raise KDError("--keep needs a finished run, and --detach waits for none. Keep it once it has finished: "
+                      "python -m kdengine runs RUN --keep NAME.")
+    names = results.names_to_keep(given.keep, configurations) if given.keep else []
+    results.check_names(names, replace=given.replace)
     ids = runs.submit(configurations)
     if given.detach:
         print(json.dumps(ids) if given.json else "\n".join(ids))
         return 0
     finished = _see_through(given, ids)
-    if given.keep:
-        for run in finished:
-            name = given.keep if len(ids) == 1 else f"{given.keep}-{runs.read(run).configuration.method}"
-            print(f"Kept as {results.keep(run, name)}")
+    for run, name in zip(ids, names, strict=False):
+        if run in finished:
+            print(f"Kept as {results.keep(run, name, replace=given.replace)}")
     return 0 if len(finished) == len(ids) else 1
 
 
@@ -336,7 +352,12 @@ def _print_results(table: list[dict[str, Any]]) -> None:
 def _print_table(titles: list[str], cells: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     for line in (titles, ["-" * width for width in widths], *cells):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(_shown(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _shown(text: str) -> str:
+    """A text from anywhere as a terminal may show it: what would steer the terminal becomes a question mark."""
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
 
 def _evaluate(given: argparse.Namespace) -> int:
@@ -398,14 +419,16 @@ def _runs(given: argparse.Namespace) -> int:
     from kdengine import results, runs
 
     if not given.run:
-        found = runs.all_runs()
+        found = runs.listed()
         if given.json:
-            print(json.dumps([dataclasses.asdict(each) | {"state": runs.state(each.id)} for each in found], indent=1))
+            print(json.dumps([dataclasses.asdict(each) | {"state": state} for each, state in found], indent=1))
         elif found:
             _print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
-                         [_run_cells(each, runs.state(each.id)) for each in found])
+                         [_run_cells(each, state) for each, state in found])
         else:
             print(f"No runs in {places.runs_root()} yet. Start one: python -m kdengine distill --method kd")
+        for name, reason in runs.unreadable().items():
+            print(_shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
     elif given.resume:
         runs.resume(given.run)
         return 0 if len(_see_through(given, given.run)) == len(given.run) else 1
@@ -417,9 +440,12 @@ def _runs(given: argparse.Namespace) -> int:
     elif given.log:
         print(runs.log(given.run[0]), end="")
     elif given.keep:
-        print(f"Kept as {results.keep(given.run[0], given.keep)}")
+        print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
     else:
-        print(json.dumps(dataclasses.asdict(runs.read(given.run[0])) | {"state": runs.state(given.run[0])}, indent=1))
+        record = runs.read(given.run[0])
+        print(json.dumps(dataclasses.asdict(record) | {"state": runs.state(record.id)}, indent=1))
+        if record.ignored:
+            print(_shown(f"Ignored, as this version does not know them: {', '.join(record.ignored)}"), file=sys.stderr)
     return 0
 
 
@@ -558,6 +584,10 @@ def _recipe(given: argparse.Namespace) -> int:
         return 0
     asked = recipes.plan(given.name, given.scale, given.seeds, data=given.data, share=given.share, epochs=given.epochs,
                          image_size=given.image_size, teacher=given.teacher, student=given.student, skip=given.skip)
+    trust.add(given.teacher or "")
+    trust.add(given.student or "")
+    names = {part.label: _slug(given.keep, part.label) for part in asked.parts} if given.keep else {}
+    results.check_names(list(names.values()), replace=given.replace)
 
     told: set[str] = set()
 
@@ -582,19 +612,23 @@ def _recipe(given: argparse.Namespace) -> int:
     if given.report and outcome.records:
         page = report.write(outcome, given.report)
         print(f"Report: {page}", file=sys.stderr)
-    if given.keep:
-        for (label, seed), record in outcome.records.items():
-            if seed == 0:
-                name = re.sub(r"[^a-z0-9]+", "-", f"{given.keep} {label}".lower()).strip("-")
-                print(f"Kept as {results.keep(record.id, name)}", file=sys.stderr)
+    for (label, seed), record in outcome.records.items():
+        if names and seed == 0:
+            print(f"Kept as {results.keep(record.id, names[label], replace=given.replace)}", file=sys.stderr)
     for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
+def _slug(name: str, label: str) -> str:
+    """What a recipe's network is kept as: the name, then the label with dashes, all in small letters."""
+    return f"{name.lower()}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}"
+
+
 def _import(given: argparse.Namespace) -> int:
     from kdengine import checkpoints, data
 
+    trust.add(given.model)
     held = data.load(given.data)
     network = checkpoints.import_foreign(given.file, given.model, held.classes, input_size=held.size,
                                          mean=given.mean, std=given.std)

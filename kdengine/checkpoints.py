@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdengine import schema, trust
 from kdengine.errors import KDError, unknown_name
-from kdengine.places import checkpoints_root, runs_root
-from kdengine.records import STUDENT
+from kdengine.places import BAD_NAME, checkpoints_root, child, runs_root
+from kdengine.records import RECORD, STUDENT, has_headline, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +29,11 @@ _IDENTITY = "kdengine"
 TEACHER_OF = "teacher-of:"
 """Before a student's name or run id: the ImageNet network that taught it, on that student's classes and image size."""
 
-_NEEDED = ("architecture", "classes", "input_size", "mean", "std", "digest")
-"""What an identity must hold for its network to be built and checked."""
+SHIPPED = "records"
+"""Where, in the checkpoints folder, each shipped checkpoint's record, history and predictions lie."""
+
+_MOST_HEADER_BYTES = 16 * 2**20
+"""Names and places of a million tensors."""
 
 
 def save(network: Network, path: Path, **about: Any) -> str:
@@ -62,29 +67,46 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """A checkpoint's identity, from its header alone and without torch. Raises KDError where there is none."""
+    """A checkpoint's identity, as `schema.Identity`, from its header alone and without torch.
+
+    task, method, scores and what labels it read are always there. Raises KDError where there is none.
+    """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(file.read(length))
-        identity = json.loads(header["__metadata__"][_IDENTITY])
-        missing = [key for key in _NEEDED if key not in identity]
-        if missing:
-            raise ValueError(f"its header lacks {', '.join(missing)}")
+        about = schema.decode(_stated(path), schema.Identity)
+        if odd := [split for split, scores in about.get("scores", {}).items() if not has_headline(scores)]:
+            raise KDError(f"its {odd[0]} scores hold neither top1 nor miou")
     except OSError as error:
-        raise KDError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+        raise KDError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except KDError as error:
         raise KDError(f"{path.name} is not one of this project's checkpoints, or is damaged ({error}). "
                       "Other programs' weights come in with `python -m kdengine import`.") from error
-    return identity
+    about = {"task": "classification", "method": None, "scores": {}} | about
+    if "data" in about:
+        about["data"] = {"labels_per_class": None, "without_class": None} | about["data"]
+    return about
+
+
+def _stated(path: Path) -> str:
+    """What a checkpoint's header says of it, as JSON text. Raises KDError where it says nothing, and OSError."""
+    from safetensors import SafetensorError, safe_open
+
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+        raise KDError("it is not a file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _MOST_HEADER_BYTES:
+        raise KDError(f"its header is of {length:,} bytes; {_MOST_HEADER_BYTES:,} are allowed")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata()[_IDENTITY]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise KDError(f"{type(error).__name__}: {error}") from error
 
 
 def load(path: Path) -> Network:
     """The network in a checkpoint, in evaluation mode on the CPU. Raises KDError where it is damaged.
 
-    The weights must be all there, finite and of the recorded digest.
+    The weights must be all there, finite and of the recorded digest; a network that is code must be trusted.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -92,6 +114,7 @@ def load(path: Path) -> Network:
     from kdengine import models
 
     identity = describe(path)
+    _require_trust(identity)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -145,36 +168,59 @@ def network_digest(network: Network) -> str:
 
 
 def shipped() -> dict[str, dict[str, Any]]:
-    """Name and identity of every readable checkpoint in the folder that says what it was trained on, by name."""
-    found = {}
-    for path in sorted(checkpoints_root().glob("*.safetensors")):
-        try:
-            about = describe(path)
-        except KDError:
-            continue  # a stranger's file; `load` says what is wrong with it when it is asked for by name
-        if "data" in about:
-            found[path.stem] = about
-    return found
+    """Name and identity of every readable checkpoint in the folder that says what it was trained on, by name.
+
+    What somebody else has put there is among them; `has_record` tells them apart.
+    """
+    return {name: about for name, about in _folder()[0].items() if "data" in about}
+
+
+def unreadable() -> dict[str, str]:
+    """The files in the folder that should be checkpoints and are not, by their whole name, and why."""
+    return _folder()[1]
+
+
+def has_record(name: str, about: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint in the folder was made here or came with the project.
+
+    about: its identity. It was where a readable record of that name lies in `records/` beside it, and the record
+    names the digest of its weights. A file that somebody put there has no such record, however it calls itself.
+    """
+    place = child(checkpoints_root() / SHIPPED, name)
+    try:
+        return place is not None and read_record(place / RECORD).files.get(STUDENT) == about["digest"]
+    except KDError:
+        return False
 
 
 def locate(reference: str) -> Path | None:
     """The file a reference means: a shipped checkpoint's name, a run's id, or a path; None where there is none."""
-    shipped_file = checkpoints_root() / f"{reference}.safetensors"
-    run_file = runs_root() / reference / STUDENT
-    for path in (shipped_file, run_file, Path(reference).expanduser()):
-        if path.is_file():
-            return path
+    run_folder = child(runs_root(), reference)
+    named = child(checkpoints_root(), f"{reference}.safetensors"), run_folder and run_folder / STUDENT
+    for path in (*filter(None, named), Path(reference)):
+        try:
+            path = path.expanduser()
+            if path.is_file():
+                return path
+        except (OSError, RuntimeError):  # a name too long, a folder closed to us, the home of nobody
+            continue
     return None
 
 
 def require(reference: str) -> Path | None:
-    """As `locate`, None for an ImageNet network's name. Raises KDError for a reference that means nothing."""
+    """As `locate`, None for an ImageNet network's name.
+
+    Raises KDError for a reference that means nothing, a file that is no checkpoint, and one whose network is code
+    that is not trusted.
+    """
     from kdengine import models
 
     path = locate(reference)
     pretrained = [name for name, architecture in models.MODELS.items() if architecture.pretrained]
     if path is None and reference not in pretrained:
         raise unknown_name("checkpoint", reference, [*shipped(), *pretrained])
+    if path is not None:
+        _require_trust(describe(path))
     return path
 
 
@@ -306,6 +352,26 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         network, (example,), path, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
     )
+
+
+def _require_trust(about: Mapping[str, Any]) -> None:
+    if ":" in about["architecture"]:
+        trust.require(about["architecture"])
+
+
+def _folder() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The identities of the checkpoints in the folder by name, and of what cannot be read, by file, the reason."""
+    found, wrong = {}, {}
+    for path in sorted(checkpoints_root().glob("*.safetensors")):
+        if path.name.startswith("."):
+            continue
+        try:
+            if child(path.parent, path.stem) is None:
+                raise KDError(BAD_NAME)
+            found[path.stem] = describe(path)
+        except KDError as error:
+            wrong[path.name] = str(error)
+    return found, wrong
 
 
 def _teacher_of(student: str) -> Network:

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+_LONGEST_NAME = 200
+"""Bytes; file systems take 255, and endings are added."""
+
+BAD_NAME = "its name is too long, or holds what cannot be shown or typed; give it another"
+"""Why something on disk with a name that `child` refuses cannot be used."""
 
 
 def runs_root() -> Path:
@@ -21,6 +26,15 @@ def data_root() -> Path:
 def checkpoints_root() -> Path:
     """Where shipped checkpoints lie: KDENGINE_CHECKPOINTS, or `checkpoints/` in the project."""
     return _place("KDENGINE_CHECKPOINTS", "checkpoints")
+
+
+def child(root: Path, name: str) -> Path | None:
+    """What is called `name` in a folder; None where that is no plain name.
+
+    A plain name is not empty, not hidden, can be shown, and leads nowhere else: neither `..` nor a path.
+    """
+    plain = name.isprintable() and 0 < len(name.encode()) <= _LONGEST_NAME
+    return root / name if plain and name[0] != "." and "\\" not in name and Path(name).name == name else None
 
 
 def _place(variable: str, folder: str) -> Path:

@@ -12,13 +12,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from kdengine.errors import KDError
 from kdengine.places import PROJECT, checkpoints_root, data_root, runs_root
 
 _probing = threading.Lock()
 
 
 def launch(arguments: Sequence[str], log: Path) -> None:
-    """Start `python -m kdengine ARGUMENTS` in a session of its own, with this process's places; it writes to `log`."""
+    """Start `python -m kdengine ARGUMENTS` in a session of its own; it writes to `log`.
+
+    It has this process's places, and trusts what this process trusts.
+    """
     paths = [str(PROJECT), os.environ.get("PYTHONPATH")]
     environment = os.environ | {
         "KDENGINE_RUNS": str(runs_root()),
@@ -42,13 +46,18 @@ def launch(arguments: Sequence[str], log: Path) -> None:
 def held(lock: Path) -> bool:
     """Whether some process holds a lock file.
 
-    Probes are serialised inside this process: two of one file would otherwise see each other.
+    Probes are serialised inside this process: two of one file would otherwise see each other. Raises KDError where
+    that cannot be told, as of a file that belongs to somebody else.
     """
+    if not lock.exists():
+        return False  # and none is made: its folder may have been removed meanwhile
     with _probing:
         probe = FileLock(lock)
         try:
             probe.acquire(timeout=0)
         except Timeout:
             return True
+        except OSError as error:
+            raise KDError(f"Whether anybody holds {lock} cannot be told: {error.strerror}.") from error
         probe.release()
         return False

@@ -8,15 +8,20 @@ short is passed over.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
-from collections.abc import Iterable
+import reprlib
+import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdengine import schema
 from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.schema import Data, Environment, Result, Row, Status, Teacher, Text, Time, Values, Whole
 
 RECORD, HISTORY, PROGRESS = "record.json", "history.jsonl", "progress.json"
 STUDENT, BEST_STUDENT, ADAPTER = "student.safetensors", "student-best.safetensors", "adapter.safetensors"
@@ -38,6 +43,26 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 COMPILE = ("never", "always")
 
+
+def _from_no_format(held: dict[str, Any]) -> dict[str, Any]:
+    """Records without a number. Where labels were withheld, batches held those that chance brought; and whether
+    students were compiled could be left to a measurement, whose outcome stands in the environment."""
+    asked, ran = held.get("configuration", {}), held.get("environment") or {}
+    if asked.get("labels_per_class") is not None:
+        asked = {"labelled_share": 0.0} | asked
+    if asked.get("compile") == "auto":
+        asked = asked | {"compile": "always" if ran.get("compiled") else "never"}
+    return held | {"configuration": asked} if asked else held
+
+
+_UPGRADES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_no_format,)
+"""What brings a record, as its file holds it, from the format of that number to the next."""
+FORMAT = len(_UPGRADES)
+"""The format that records are written in."""
+_MEANT = {bool: "true or false", int: "a whole number", float: "a number", str: "a text",
+          dict: "numbers, texts, true and false by their names"}
+_HISTORY_MOST = 256 * 2**20
+
 _RANGES: dict[str, tuple[float | None, float | None]] = {
     "epochs": (1, None),
     "batch_size": (2, None),
@@ -51,6 +76,13 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "image_size": (8, 1024),
     "threads": (1, None),
 }
+_FINISHED_NEEDS = {
+    "data": ("digest", "labelled", "train", "validation", "test", "size", "classes", "views"),
+    "environment": ("python", "system", "packages", "device", "device_name", "threads", "commit"),
+    "result": ("test", "validation", "parameters", "megabytes", "flops", "latency", "training_seconds",
+               "images_per_second", "side_by_side"),
+}
+"""What has no usual value and is read of whatever has finished."""
 _CHOICES = {"class_weights": CLASS_WEIGHTS, "optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES,
             "device": DEVICES, "precision": PRECISIONS, "compile": COMPILE}
 _SHARED = ("data", "labels_per_class", "labelled_share", "share", "without_class", "image_size", "views",
@@ -75,35 +107,40 @@ class Configuration:
     students, which then take turns; `always`, or the run fails.
     """
 
-    data: str = "digits"
-    student: str = "resnet8"
-    method: str = "none"
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    teacher: str | None = None
-    initial: str | None = None
+    data: Text = "digits"
+    student: Text = "resnet8"
+    method: Text = "none"
+    hyperparameters: Values = field(default_factory=dict)
+    teacher: Text | None = None
+    initial: Text | None = None
     pretrained: bool = False
-    labels_per_class: int | None = None
+    labels_per_class: Whole | None = None
     labelled_share: float = 0.5
     share: float = 1.0
-    without_class: int | None = None
-    image_size: int | None = None
-    views: str | None = None
-    class_weights: str = "equal"
-    epochs: int = 30
-    batch_size: int = 64
-    optimizer: str = "sgd"
+    without_class: Whole | None = None
+    image_size: Whole | None = None
+    views: Text | None = None
+    class_weights: Text = "equal"
+    epochs: Whole = 30
+    batch_size: Whole = 64
+    optimizer: Text = "sgd"
     learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: str = "cosine"
+    schedule: Text = "cosine"
     warmup_epochs: float = 0.0
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    compile: str = "never"
+    seed: Whole = 0
+    device: Text = "auto"
+    precision: Text = "auto"
+    threads: Whole | None = None
+    compile: Text = "never"
 
     def __post_init__(self) -> None:
+        for name, (shape, meant) in _fields().items():
+            try:
+                schema.convert(_plain(getattr(self, name)), shape)
+            except KDError:
+                raise KDError(f"{name} is {reprlib.repr(getattr(self, name))}; allowed is {meant}.") from None
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise unknown_name(name, str(getattr(self, name)), allowed)
@@ -111,13 +148,13 @@ class Configuration:
             value = getattr(self, name)
             if value is None:
                 continue
-            if not _is_number(value) or value < low or (high is not None and value > high):
+            if not math.isfinite(value) or value < low or (high is not None and value > high):
                 raise out_of_range(name, value, low, high)
-        if not _is_number(self.share) or not 0 < self.share <= 1:
+        if not 0 < self.share <= 1:
             raise KDError(f"share is {self.share!r}; allowed is a number above 0 and at most 1.")
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimizer])
-        if not _is_number(self.learning_rate) or self.learning_rate <= 0:
+        if not 0 < self.learning_rate < math.inf:
             raise KDError(f"learning_rate is {self.learning_rate!r}; allowed is a number above 0.")
 
     def shared(self) -> dict[str, Any]:
@@ -129,20 +166,23 @@ class Configuration:
 class Record:
     """One student's run, from what was asked to what came out.
 
-    teacher, data, environment and result are filled in as they become known. `status` holds state, reason, epoch
-    (completed epochs) and times in seconds since 1970.
+    teacher, data, environment and result are filled in as they become known; the types say what each holds, and a
+    record that is read holds nothing else in their place. ignored: the fields of its file that nobody here knows, as
+    `status.color`; those inside the parts stay where they are, and are written again.
     """
 
-    id: str
-    group: str
-    created: float
+    id: Text
+    group: Text
+    created: Time
     configuration: Configuration
-    status: dict[str, Any]
-    teacher: dict[str, Any] | None = None
-    data: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    status: Status
+    teacher: Teacher | None = None
+    data: Data = field(default_factory=dict)
+    environment: Environment = field(default_factory=dict)
+    result: Result = field(default_factory=dict)
+    files: dict[Text, Text] = field(default_factory=dict)
+    format: int = FORMAT
+    ignored: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -151,7 +191,9 @@ class Record:
 
     def save(self, directory: Path) -> None:
         """Write the record, whole or not at all."""
-        write_json(directory / RECORD, dataclasses.asdict(self))
+        written = dataclasses.asdict(self)
+        del written["ignored"]
+        write_json(directory / RECORD, written)
 
 
 def headline(scores: dict[str, Any]) -> float:
@@ -165,6 +207,11 @@ def headline_name(scores: dict[str, Any]) -> str:
     return "mIoU" if "miou" in scores else "accuracy"
 
 
+def has_headline(scores: dict[str, Any]) -> bool:
+    """Whether scores say one of the two numbers that `headline` may be."""
+    return "miou" in scores or "top1" in scores
+
+
 def told(scores: dict[str, Any]) -> str:
     """The headline of test scores as part of a sentence, with how many images it was measured on."""
     if "miou" in scores:
@@ -173,14 +220,70 @@ def told(scores: dict[str, Any]) -> str:
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file. Raises KDError where it is missing or is not a record."""
+    """The record in a file, as the types of `Record` say. Raises KDError, with the reason, for anything else.
+
+    Missing fields that have a usual value get it. A finished record holds all that tables, reports and pages read.
+    """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**{**held, "configuration": Configuration(**held["configuration"])})
-    except FileNotFoundError:
-        raise KDError(f"There is no record at {path}.") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise KDError(f"{path} is not a readable record: {error}") from error
+        text = schema.content(path)
+        if text is not None:
+            return _record(text, path.parent.name)
+    except KDError as error:
+        raise KDError(f"{path} is not a readable record: {str(error).rstrip('.')}.") from error
+    raise KDError(f"There is no record at {path}.")
+
+
+def _record(text: bytes, folder: str) -> Record:
+    """The record in a file's text. folder: the name of the folder it lies in."""
+    held = _completed(_upgraded(schema.decode(text, dict[str, Any])), folder)
+    record = schema.convert(held, Record)
+    record.ignored = list(schema.unnamed(held, dataclasses.asdict(record)))
+    for part in ("status", "teacher", "data", "environment", "result"):
+        setattr(record, part, held.get(part, getattr(record, part)))
+    _require_scores(record)
+    return record
+
+
+def _upgraded(held: dict[str, Any]) -> dict[str, Any]:
+    """A record as a file holds it, brought to today's format one step after the other."""
+    number = schema.convert(held.get("format", 0), schema.Count)
+    if number > FORMAT:
+        raise KDError(f"its format is {number}, and this version reads formats up to {FORMAT}; update the project")
+    try:
+        for step in _UPGRADES[number:]:
+            held = step(held)
+    except (LookupError, TypeError, AttributeError) as error:  # a step trusts the shape its format had
+        raise KDError(f"it is no record of format {number}") from error
+    return {name: value for name, value in held.items() if name != "ignored"} | {"format": FORMAT}
+
+
+def _completed(held: dict[str, Any], folder: str) -> dict[str, Any]:
+    """With the usual values of what is missing. What has another shape than meant is left for the types to refuse."""
+    asked, data = held.get("configuration"), held.get("data")
+    held = {"id": folder, "group": held.get("id", folder), "created": 0.0} | held
+    if isinstance(held.get("status"), dict):
+        held["status"] = {"reason": None, "epoch": 0, "launched": held["created"]} | held["status"]
+    if data and isinstance(data, dict) and isinstance(asked, dict):
+        name = data.get("name", asked.get("data", Configuration.data))
+        held["data"] = {"name": name, "title": name, "task": "classification"} | data
+    return held
+
+
+def _require_scores(record: Record) -> None:
+    """Raise KDError where a record lacks what its state promises, or scores say neither top-1 accuracy nor mIoU."""
+    measured = {"teacher's validation": record.teacher and record.teacher["validation"],
+                "teacher's test": record.teacher and record.teacher["test"],
+                "validation": record.result.get("validation"), "test": record.result.get("test")}
+    for name, scores in measured.items():
+        if scores is not None and not has_headline(scores):
+            raise KDError(f"its {name} scores hold neither top1 nor miou")
+    if record.state == FINISHED:
+        for part, needed in _FINISHED_NEEDS.items():
+            if missing := [name for name in needed if name not in getattr(record, part)]:
+                raise KDError(f"it is finished, and its {part} lacks {', '.join(missing)}")
+        iou = record.result["test"].get("iou")
+        if "miou" in record.result["test"] and (iou is None or len(iou) != len(record.data["classes"])):
+            raise KDError("its test scores do not hold one iou a class")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -193,11 +296,12 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where the file is missing or is not JSON."""
+def read_json(path: Path, shape: Any = dict[str, Any]) -> dict[str, Any]:
+    """The object in a file; empty where there is none that can be read and has the shape."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        text = schema.content(path)
+        return {} if text is None else schema.decode(text, shape)
+    except KDError:
         return {}
 
 
@@ -212,32 +316,53 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """A history's rows by epoch, the last row of an epoch where a resumed run wrote it twice; [] without a file."""
+    """A history's rows by epoch, the last row of an epoch where a resumed run wrote it twice; [] without a file.
+
+    A line that is no row, as a crash or a stranger left it, is passed over.
+    """
     try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+        lines = (schema.content(path, _HISTORY_MOST) or b"").splitlines()
+    except KDError:
         return []
     rows: dict[int, dict[str, Any]] = {}
     for line in lines:
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = schema.decode(line, Row)
+        except KDError:
             continue
-        rows[row["epoch"]] = row
+        if has_headline(row["validation"]):
+            rows[row["epoch"]] = row
     return [rows[epoch] for epoch in sorted(rows)]
 
 
 def one_group(configurations: Iterable[Configuration]) -> None:
-    """Raise KDError unless the configurations can be trained side by side."""
-    first, *others = (each.shared() for each in configurations)
+    """Raise KDError unless the configurations, one at least, can be trained side by side."""
+    shared = [each.shared() for each in configurations]
+    if not shared:
+        raise KDError("No configuration is given, so there is nothing to train; name one student at least.")
+    first, *others = shared
     for other in others:
         for name, value in first.items():
             if other[name] != value:
                 raise KDError(f"Students side by side share {name}; given were {value!r} and {other[name]!r}.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+@functools.cache
+def _fields() -> dict[str, tuple[Any, str]]:
+    """What each field of a configuration may be: the type, and the words for it."""
+    shapes, told = typing.get_type_hints(Configuration, include_extras=True), {}
+    for name, plain in typing.get_type_hints(Configuration).items():
+        args = typing.get_args(plain)
+        kind = args[0] if type(None) in args else typing.get_origin(plain) or plain
+        told[name] = shapes[name], _MEANT[kind]
+    return told
+
+
+def _plain(value: Any) -> Any:
+    """A value with numpy's floats, which are Python's too, as plain ones."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return float(value) if isinstance(value, float) else value
 
 
 def _finite(value: Any) -> Any:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import re
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kdengine import runs, uncertainty, verdicts
+from kdengine.checkpoints import SHIPPED, describe
 from kdengine.errors import KDError
-from kdengine.places import checkpoints_root, runs_root
+from kdengine.places import checkpoints_root, child, runs_root
 from kdengine.records import (
     FINISHED,
     FIRST_STAGE,
@@ -18,14 +23,15 @@ from kdengine.records import (
     PREDICTIONS,
     RECORD,
     STUDENT,
+    Configuration,
     Record,
     read_record,
     read_rows,
 )
 from kdengine.verdicts import Verdict
 
-SHIPPED = "records"
-"""Where, in the checkpoints folder, each shipped checkpoint's record, history and predictions lie."""
+_KEPT = (RECORD, HISTORY, PREDICTIONS, STUDENT)
+"""The files of a run that are kept."""
 
 COLUMNS: dict[str, str] = {
     "name": "Run",
@@ -55,22 +61,22 @@ _POINTS = {"change", "change_low", "change_high"}
 
 def finished() -> dict[str, Record]:
     """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first."""
-    shipped = {}
-    for path in checkpoints_root().glob(f"{SHIPPED}/*/{RECORD}"):
-        try:
-            shipped[path.parent.name] = read_record(path)
-        except KDError:
-            continue  # a damaged record must not hide the others
-    shipped = dict(sorted(shipped.items(), key=lambda item: (item[1].created, item[1].id)))
+    shipped = dict(sorted(_shipped()[0].items(), key=lambda item: (item[1].created, item[1].id)))
     own = {record.id: record for record in runs.all_runs()
            if record.state == FINISHED and not record.configuration.method.endswith(FIRST_STAGE)}
-    return shipped | own
+    return shipped | {name: record for name, record in own.items() if name not in shipped}
+
+
+def unreadable() -> dict[str, str]:
+    """The folders of shipped results whose records cannot be read, by name, and why."""
+    return _shipped()[1]
 
 
 def folder(name: str) -> Path:
     """Where a result's files lie. Raises KDError where there is no such result."""
-    for path in (checkpoints_root() / SHIPPED / name, runs_root() / name):
-        if Path(name).name == name and (path / RECORD).is_file():
+    for root in (checkpoints_root() / SHIPPED, runs_root()):
+        path = child(root, name)
+        if path and (path / RECORD).is_file():
             return path
     raise KDError(f"There is no result {name!r}.")
 
@@ -159,31 +165,111 @@ def interval(name: str, record: Record) -> uncertainty.Interval | None:
 
 
 def predictions(name: str) -> dict[str, Any] | None:
-    """What a result predicts on its test split, as numpy arrays; None where nothing is stored.
+    """What a result predicts on its test split, as numpy arrays; None where nothing that fits its record is stored.
 
-    logits [N, C] and target [N]; of segmentation confusion [N, C, C], one matrix an image.
+    Floats logits [N, C] and whole numbers target [N]; of segmentation whole numbers confusion [N, C, C], one matrix
+    an image.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    path = folder(name)
+    record = read_record(path / RECORD)
+    test, classes = record.result.get("test"), len(record.data.get("classes", ()))
     try:
-        return load_file(folder(name) / PREDICTIONS)
-    except (FileNotFoundError, SafetensorError):
+        held = load_file(path / PREDICTIONS)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # gone, damaged, or of a type numpy lacks
         return None
+    if test is None:
+        return None
+    fitting = ({"confusion": ("iu", (test["n"], classes, classes))} if "miou" in test
+               else {"logits": ("f", (test["n"], classes)), "target": ("iu", (test["n"],))})
+    for part, (kinds, shape) in fitting.items():
+        if part not in held or held[part].dtype.kind not in kinds or held[part].shape != shape:
+            return None
+    if "miou" in test and (held["confusion"] < 0).any():
+        return None
+    return {part: held[part] for part in fitting}
 
 
-def keep(run: str, name: str) -> Path:
+def check_names(names: Sequence[str], *, replace: bool = False) -> None:
+    """Raise KDError unless checkpoints can be kept under these names: told apart, plain, and new or to be replaced."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+            raise KDError(f"{name!r} is no name for a checkpoint. Allowed are letters, digits, dots, dashes and "
+                          "underscores, 100 at most, with no dot in front.")
+        if names.count(name) > 1:
+            raise KDError(f"Two networks would both be kept as {name}. Keep them one by one, under names of their own: "
+                          "python -m kdengine runs RUN --keep NAME.")
+        there = [path for path in (_checkpoint(name), checkpoints_root() / SHIPPED / name) if path.exists()]
+        if there and not replace:
+            raise KDError(f"There is a checkpoint {name} already ({there[0]}), and it is not overwritten. Choose "
+                          "another name, or say --replace.")
+
+
+def names_to_keep(name: str, configurations: Sequence[Configuration]) -> list[str]:
+    """What the students of one group are kept as: one alone by the name, several with their method's behind it.
+
+    Where a method stands twice, what tells its configurations apart comes behind that.
+    """
+    if len(configurations) == 1:
+        return [name]
+    names = []
+    for each in configurations:
+        twins = [_told(other) for other in configurations if other.method == each.method]
+        apart = [f"{field}-{value}" for field, value in _told(each).items()
+                 if any(other.get(field) != value for other in twins)]
+        names.append("-".join([name, each.method, *(re.sub(r"[^A-Za-z0-9._-]", "-", part) for part in apart)]))
+    return names
+
+
+def _told(configuration: Configuration) -> dict[str, str]:
+    """A configuration's values as they may stand in a name, its hyperparameters among them."""
+    values = dataclasses.asdict(configuration)
+    values |= values.pop("hyperparameters")
+    return {field: f"{value:g}" if isinstance(value, float) else str(value) for field, value in values.items()}
+
+
+def keep(run: str, name: str, *, replace: bool = False) -> Path:
     """Make a finished run a shipped checkpoint of that name, with its record, history and predictions.
 
-    Returns the checkpoint's path. Raises KDError where the run has not finished.
+    Returns the checkpoint's path. All of it appears, or nothing: the checkpoint itself comes last. Raises KDError
+    where the run has not finished or has lost a file, and as `check_names`.
     """
+    check_names([name], replace=replace)
     record = runs.read(run)
     if record.state != FINISHED:
         raise KDError(f"Run {run} is {runs.state(run)}; only a finished run can be kept.")
-    source, target = runs.directory(run), checkpoints_root() / SHIPPED / name
-    target.mkdir(parents=True, exist_ok=True)
-    for file in (RECORD, HISTORY, PREDICTIONS):
-        shutil.copyfile(source / file, target / file)
-    checkpoint = checkpoints_root() / f"{name}.safetensors"
-    shutil.copyfile(source / STUDENT, checkpoint)
+    source, target, checkpoint = runs.directory(run), checkpoints_root() / SHIPPED / name, _checkpoint(name)
+    if missing := [file for file in _KEPT if not (source / file).is_file()]:
+        raise KDError(f"Run {run} has lost {', '.join(missing)}, so it cannot be kept. Train it again.")
+    if describe(source / STUDENT)["digest"] != record.files.get(STUDENT):
+        raise KDError(f"The weights of run {run} are not those its record names, so it cannot be kept. Train it again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=checkpoints_root(), prefix=".keeping-") as place:
+        new, old = Path(place, "new"), Path(place, "old")
+        new.mkdir()
+        for file in _KEPT:
+            shutil.copyfile(source / file, new / file)
+        student = (new / STUDENT).rename(Path(place, STUDENT))
+        if replace and target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)  # fails where somebody was quicker: a folder with files in it is never replaced
+            student.replace(checkpoint)
+        except OSError:
+            if not new.exists():
+                target.rename(new)
+            if old.exists():
+                old.rename(target)
+            raise
     return checkpoint
+
+
+def _checkpoint(name: str) -> Path:
+    return checkpoints_root() / f"{name}.safetensors"
+
+
+def _shipped() -> tuple[dict[str, Record], dict[str, str]]:
+    """The records of shipped results by name, and of what cannot be read the reason."""
+    return runs.read_folders(checkpoints_root() / SHIPPED)

@@ -13,12 +13,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kdengine import processes
+from kdengine import processes, trust
 from kdengine.errors import KDError, unknown_name
-from kdengine.places import runs_root
+from kdengine.places import BAD_NAME, child, runs_root
 from kdengine.records import (
     ACTIVE,
     HISTORY,
@@ -34,12 +35,15 @@ from kdengine.records import (
     read_record,
     read_rows,
 )
+from kdengine.schema import Progress
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
 GRACE_S = 30.0
 """How long a queued run may be without a worker before it counts as interrupted: the start of a Python process."""
 FIRST_STAGE_SHARE = 1 / 8
 """Epochs of a first stage, as a share of the whole: 30 of 240 in the published comparisons (Tian et al. 2020)."""
+TRAINING = "Training"
+"""The phase of a worker's progress in which images are counted."""
 START_S = 5.0
 """A worker's start, mostly torch's import."""
 
@@ -141,7 +145,8 @@ def resume(runs: Sequence[str]) -> None:
     """Continue stopped, failed or interrupted runs from their last complete epoch.
 
     Runs of one group that stand at the same epoch go on side by side; each ends with the weights it would have had
-    without the pause (bit-equal on the CPU). Raises KDError where a run cannot be resumed.
+    without the pause (bit-equal on the CPU). Raises KDError where a run cannot be resumed, and before any of them is
+    where its network is code that is not trusted, or its first stage is gone.
     """
     together: dict[tuple[str, int], list[str]] = {}
     for run in runs:
@@ -149,12 +154,25 @@ def resume(runs: Sequence[str]) -> None:
         if now not in RESUMABLE:
             raise KDError(f"Run {run} is {now}; only {', '.join(RESUMABLE)} runs can be resumed.")
         record = read(run)
+        _require_all_there(record)
         together.setdefault((record.group, record.status["epoch"]), []).append(run)
     for group in together.values():
         for run in group:
             (directory(run) / STOP).unlink(missing_ok=True)
             set_state(read(run), QUEUED, reason=None, launched=time.time())
         _launch(group)
+
+
+def _require_all_there(record: Record) -> None:
+    asked = record.configuration
+    if ":" in asked.student:
+        trust.require(asked.student)
+    if asked.initial is not None:
+        try:
+            directory(asked.initial)
+        except KDError:
+            raise KDError(f"Run {record.id} starts from the run {asked.initial}, and there is no run of that name any "
+                          "more. Give its folder that name back, or start a new run.") from None
 
 
 def stop_requested(run: str) -> bool:
@@ -176,16 +194,17 @@ def remove(run: str) -> None:
 
 
 def directory(run: str) -> Path:
-    """The folder of a run. Raises KDError where there is no such run."""
-    path = runs_root() / run
-    if Path(run).name != run or not (path / RECORD).is_file():
+    """The folder of a run: its name is the run's, whatever its record says. Raises KDError where there is no such run.
+    """
+    path = child(runs_root(), run)
+    if path is None or not (path / RECORD).is_file():
         raise KDError(f"There is no run {run!r} in {runs_root()}. `python -m kdengine runs` lists them.")
     return path
 
 
 def read(run: str) -> Record:
-    """A run's record."""
-    return read_record(directory(run) / RECORD)
+    """A run's record. It goes by the name of its folder, also where that was renamed."""
+    return dataclasses.replace(read_record(directory(run) / RECORD), id=run)
 
 
 def history(run: str) -> list[dict[str, Any]]:
@@ -195,7 +214,10 @@ def history(run: str) -> list[dict[str, Any]]:
 
 def progress(run: str) -> dict[str, Any]:
     """How far the run's worker is: phase, epoch, epochs, images, of, images_per_second, seconds_left; or empty."""
-    return read_json(directory(run) / PROGRESS)
+    held = read_json(directory(run) / PROGRESS, Progress)
+    if held and (held["images_per_second"] is None) != (held["seconds_left"] is None):
+        return {}
+    return {} if held and held["phase"] == TRAINING and not held["of"] * held["epochs"] else held
 
 
 def log(run: str) -> str:
@@ -205,14 +227,60 @@ def log(run: str) -> str:
 
 
 def all_runs() -> list[Record]:
-    """Every readable record, newest first."""
+    """Every readable record, newest first; what cannot be read hides no other, see `unreadable`."""
+    return sorted(_all()[0].values(), key=lambda record: (record.created, record.id), reverse=True)
+
+
+def listed() -> list[tuple[Record, str]]:
+    """Every readable record, newest first, and the run's state as it is now."""
     found = []
-    for path in runs_root().glob(f"*/{RECORD}"):
+    for record in all_runs():
+        with suppress(KDError):  # removed meanwhile, or listed by `unreadable`
+            found.append((record, state(record.id)))
+    return found
+
+
+def unreadable() -> dict[str, str]:
+    """The folders of runs that cannot be read, by name, and why."""
+    found, wrong = _all()
+    for name in (name for name, record in found.items() if record.state in ACTIVE):
         try:
-            found.append(read_record(path))
-        except KDError:
-            continue  # a foreign or damaged file must not hide the others; `read` says what is wrong with it
-    return sorted(found, key=lambda record: (record.created, record.id), reverse=True)
+            processes.held(runs_root() / name / LOCK)
+        except KDError as error:
+            wrong[name] = str(error)
+    return wrong
+
+
+def _all() -> tuple[dict[str, Record], dict[str, str]]:
+    found, wrong = read_folders(runs_root())
+    return {name: dataclasses.replace(record, id=name) for name, record in found.items()}, wrong
+
+
+def read_folders(root: Path) -> tuple[dict[str, Record], dict[str, str]]:
+    """The records in the folders of a folder, by name, and of those that cannot be read the reason.
+
+    Hidden folders, and those that hold nothing, are none.
+    """
+    found, wrong = {}, {}
+    for path in sorted(root.glob("[!.]*/")):
+        try:
+            if child(root, path.name) is None:
+                raise KDError(BAD_NAME)
+            found[path.name] = read_record(path / RECORD)
+        except KDError as error:
+            if not _empty(path):
+                wrong[path.name] = str(error)
+    return found, wrong
+
+
+def _empty(path: Path) -> bool:
+    """Whether a folder holds nothing, or has been removed."""
+    try:
+        return not any(path.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def state(run: str) -> str:

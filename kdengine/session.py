@@ -25,7 +25,7 @@ from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner
 from kdengine.views import policy
 
-TRAINING = "Training"
+TRAINING = runs.TRAINING
 _ROUNDING = 0.002
 """Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
 _TRIED = 64
@@ -207,11 +207,12 @@ class Session:
         """Raise KDError where a resumed run would go on with other pictures or another teacher than it began with."""
         teacher = checkpoints.network_digest(self.teacher) if self.teacher else None
         for record in self.records if self.first_epoch else []:
-            if record.data["digest"] != self.data.digest:
+            if record.data.get("digest") != self.data.digest:
                 raise KDError(f"The pictures of {self.data.name} are not those this run began with. Start a new run.")
-            if teacher and record.teacher["digest"] != teacher:
+            began = record.teacher["digest"] if record.teacher else "none"
+            if teacher and began != teacher:
                 raise KDError(f"The teacher {self.configuration.teacher} is not the one this run began with: its "
-                              f"weights have the digest {teacher}, not {record.teacher['digest']}. Start a new run.")
+                              f"weights have the digest {teacher}, not {began}. Start a new run.")
 
     def _data_facts(self) -> dict[str, Any]:
         train = self.data.train

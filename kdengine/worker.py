@@ -109,10 +109,17 @@ def _older_in_queue(mine: list[str]) -> bool:
 
     own = min(turn(runs.read(run)) for run in mine)
     return any(
-        record.state == QUEUED and record.id not in mine and turn(record) < own and _ready(record)
-        and runs.alive(record.id)
+        record.state == QUEUED and record.id not in mine and turn(record) < own and _waits(record)
         for record in runs.all_runs()
     )
+
+
+def _waits(record: Record) -> bool:
+    """Whether a queued run of anybody waits for nothing but its turn. One that cannot be looked at takes no turn."""
+    try:
+        return _ready(record) and runs.alive(record.id)
+    except KDError:
+        return False
 
 
 def _fail(held: list[Record], reason: str) -> None:

@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 import kdengine
-from explorer import forms
+from explorer import forms, unreadable
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
 from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
@@ -273,3 +273,4 @@ first, second = (runs_section, form) if st.session_state.get("started") else (fo
 first()
 st.divider()
 second()
+unreadable.show()

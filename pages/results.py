@@ -3,6 +3,7 @@
 import streamlit as st
 
 import kdengine
+from explorer import unreadable
 from kdengine import results
 from kdengine.charts import accuracy_curves, term_curves
 
@@ -11,6 +12,7 @@ st.title("Results")
 table = kdengine.results_table()
 if not table:
     st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")
+    unreadable.show()
     st.stop()
 
 sets = sorted({row["data"] for row in table})
@@ -83,3 +85,5 @@ else:
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(accuracy_curves(histories), width="stretch")
     terms.altair_chart(term_curves(histories), width="stretch")
+
+unreadable.show()

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
-     "verdicts", "bias"),
+    ("errors", "places", "colours", "losses", "metrics", "records", "schema", "signals", "trust", "views", "devices",
+     "uncertainty", "verdicts", "bias"),
     ("data", "models", "methods"),
     ("checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
@@ -20,7 +20,8 @@ FLOORS = (
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
+    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors", "schema"},
+    "schema": {"errors"}, "trust": {"errors"},
     "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},

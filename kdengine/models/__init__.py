@@ -36,10 +36,10 @@ def build(
 ) -> Network:
     """A new network, its weights drawn from `seed` alone; torch's global generators are left as they were.
 
-    name: one of MODELS, or a model of the user's own as `package.module:function`. input_size, mean, std: None takes
-    the architecture's own. start: whether published weights take the place of those drawn wherever they fit; they
-    expect the architecture's own mean and std. Raises KDError for an unknown name, a model that is not what it must be,
-    and, with `start`, for one without published weights, and where they cannot be downloaded.
+    name: one of MODELS, or a model of the user's own as `package.module:function`, where that is trusted. input_size,
+    mean, std: None takes the architecture's own. start: whether published weights take the place of those drawn
+    wherever they fit; they expect the architecture's own mean and std. Raises KDError for an unknown name, a model that
+    is not what it must be, and, with `start`, for one without published weights, and where they cannot be downloaded.
     """
     if input_size is not None and input_size < 1:
         raise out_of_range("input_size", input_size, 1, None)
@@ -95,7 +95,7 @@ def can_start(name: str) -> bool:
 
 
 def require(name: str, *, start: bool = False) -> None:
-    """Raise KDError unless `build` knows the name: one of MODELS, or a function that can be imported.
+    """Raise KDError unless `build` knows the name: one of MODELS, or a trusted function that can be imported.
 
     start: whether it must have published weights to start from.
     """

@@ -1,4 +1,4 @@
-"""A model of the user's own, named as `package.module:function`.
+"""A model of the user's own, named as `package.module:function`. Only a trusted module is imported, see `trust`.
 
 The function takes the number of classes and returns a module from images [B, 3, H, W] to logits [B, classes]. The
 module may say more of itself in plain attributes, all optional:
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdengine import trust
 from kdengine.errors import KDError, out_of_range
 from kdengine.models.architecture import numbered
 from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check
@@ -33,10 +34,14 @@ INPUT_SIZE = 32
 
 
 def function(reference: str) -> Callable[[int], Any]:
-    """What `package.module:function` refers to; the current folder is searched too. Raises KDError."""
+    """What `package.module:function` refers to; the current folder is searched too.
+
+    Raises KDError where its module is not trusted, and nothing is imported; and where there is no such function.
+    """
     module_name, _, name = reference.partition(":")
     if not module_name or not name.isidentifier():
         raise KDError(f"{reference!r} names no model. Write package.module:function, as in my_networks:small.")
+    trust.require(reference)
     here = os.getcwd()  # noqa: PTH109  sys.path holds text
     if here not in sys.path:
         sys.path.append(here)  # at the end, so that no file there can stand in for an installed module

@@ -25,7 +25,7 @@ def network():
 def saved(network, tmp_path):
     path = tmp_path / "small.safetensors"
     about = {"name": "pets", "labels_per_class": None}
-    checkpoints.save(network, path, method="kd", data=about, scores={"test": {"top1": 0.5}})
+    checkpoints.save(network, path, method="kd", data=about, scores={"test": {"n": 20, "top1": 0.5}})
     return path
 
 
@@ -36,7 +36,7 @@ def test_a_network_comes_back_bit_equal_with_its_identity(network, saved):
     assert not loaded.training
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(loaded(images), network.eval()(images))
-    assert checkpoints.describe(saved)["scores"] == {"test": {"top1": 0.5}}
+    assert checkpoints.describe(saved)["scores"] == {"test": {"n": 20, "top1": 0.5}}
 
 
 def test_the_header_is_one_json_string_readable_by_any_safetensors_reader(saved):

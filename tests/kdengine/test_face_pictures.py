@@ -12,9 +12,10 @@ import kdengine
 from kdengine import checkpoints, data, explain, models
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
-from kdengine.records import PREDICTIONS, Configuration, Record
+from kdengine.records import PREDICTIONS
 from kdengine.signals import IGNORE
 from kdengine.views import Split
+from tests.kdengine import made
 from tests.kdengine.tiny import SIZE, segmenter
 
 
@@ -180,7 +181,7 @@ def stored(tmp_path, monkeypatch):
     def store(name, second_class, digest="0" * 16):
         place = tmp_path / "records" / name
         place.mkdir(parents=True)
-        Record(name, name, 1.0, Configuration(), {"state": "finished"}, data={"digest": digest}).save(place)
+        made.finished(name, test=made.scores(30, miou=0.5, iou=[0.5, 0.5]), data={"digest": digest}).save(place)
         counts = torch.zeros(30, 2, 2, dtype=torch.int16)
         counts[:, 0, 1] = torch.tensor(second_class)
         counts[:, 0, 0] = 100 - counts[:, 0, 1]

@@ -21,18 +21,21 @@ from kdengine.records import (
     told,
     write_json,
 )
+from tests.kdengine import made
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     configuration = Configuration(method="kd", hyperparameters={"temperature": 4.0}, teacher="t", labels_per_class=5)
-    record = Record("r1", "g", 12.5, configuration, {"state": "queued", "epoch": 0}, data={"digest": "ab"})
+    status = {"state": "queued", "reason": None, "epoch": 0, "launched": 12.5}
+    data = {"name": "d", "title": "D", "task": "classification", "digest": "ab"}
+    record = Record("r1", "g", 12.5, configuration, status, data=data)
     record.save(tmp_path)
     assert read_record(tmp_path / RECORD) == record
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
 def test_a_record_from_before_a_class_could_be_left_out_still_reads(tmp_path):
-    Record("r1", "g", 12.5, Configuration(), {"state": "finished", "epoch": 1}).save(tmp_path)
+    made.finished("r1").save(tmp_path)
     held = read_json(tmp_path / RECORD)
     assert held["configuration"].pop("without_class", "absent") is None
     write_json(tmp_path / RECORD, held)
@@ -40,7 +43,7 @@ def test_a_record_from_before_a_class_could_be_left_out_still_reads(tmp_path):
 
 
 def test_a_record_from_before_class_weights_and_published_starts_still_reads(tmp_path):
-    Record("r1", "g", 12.5, Configuration(), {"state": "finished", "epoch": 1}).save(tmp_path)
+    made.finished("r1").save(tmp_path)
     held = read_json(tmp_path / RECORD)
     assert held["configuration"].pop("class_weights") == "equal"
     assert held["configuration"].pop("pretrained") is False
@@ -77,18 +80,18 @@ def test_a_missing_record_and_missing_history(tmp_path):
 
 def test_a_line_cut_short_is_passed_over_and_does_not_spoil_the_next(tmp_path):
     path = tmp_path / HISTORY
-    append_row(path, {"epoch": 1, "loss": 0.5})
+    append_row(path, made.row(1))
     with path.open("a") as file:
         file.write('{"epoch": 2, "lo')
-    append_row(path, {"epoch": 2, "loss": 0.25})
-    assert read_rows(path) == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+    append_row(path, made.row(2))
+    assert read_rows(path) == [made.row(1), made.row(2)]
 
 
 def test_the_last_row_of_an_epoch_counts(tmp_path):
     path = tmp_path / HISTORY
     for loss in (0.5, 0.4):
-        append_row(path, {"epoch": 1, "loss": loss})
-    assert read_rows(path) == [{"epoch": 1, "loss": 0.4}]
+        append_row(path, made.row(1, loss=loss))
+    assert read_rows(path) == [made.row(1, loss=0.4)]
     assert len(path.read_text().splitlines()) == 2  # append-only
 
 

@@ -9,7 +9,8 @@ from safetensors.numpy import save_file
 
 from kdengine import results, uncertainty
 from kdengine.errors import KDError
-from kdengine.records import PREDICTIONS, Configuration, Record, read_record
+from kdengine.records import PREDICTIONS, Configuration, read_record
+from tests.kdengine import made
 
 TARGET = np.zeros(100, dtype=np.int64)
 
@@ -32,10 +33,7 @@ def finished(folder, name, right, configuration, digest="d", predictions=True):
 def written(folder, name, configuration, test, predictions, digest="d"):
     folder = folder / "runs" / name
     folder.mkdir(parents=True)
-    record = Record(name, name, 1.0, configuration, {"state": "finished", "epoch": 1},
-                    data={"digest": digest, "labelled": 50},
-                    result={"test": test, "parameters": 78042, "latency": {"median_ms": 1.25}})
-    record.save(folder)
+    made.finished(name, configuration, test, data={"digest": digest}).save(folder)
     if predictions:
         save_file(predictions, folder / PREDICTIONS)
 

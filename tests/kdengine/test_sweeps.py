@@ -18,8 +18,9 @@ from kdengine import processes, recipes, records, runs, sweeps, worker
 from kdengine.errors import KDError
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Plan, Recipe, students, teacher
-from kdengine.records import Configuration, Record
+from kdengine.records import Configuration
 from kdengine.sweeps import Part
+from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = {"share": 0.05, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1, "device": "cpu"}
@@ -81,7 +82,9 @@ def pretend(ids):
         elif record.configuration.learning_rate == DIVERGES:
             runs.set_state(record, records.FAILED, reason="Epoch 1, step 2 of 3: the loss is nan.")
         else:
-            (runs.directory(run) / records.STUDENT).touch()
+            made.checkpoint(runs.directory(run) / records.STUDENT)
+            done = made.finished(run, record.configuration)
+            record.data, record.environment, record.result = done.data, done.environment, done.result
             runs.set_state(record, records.FINISHED, epoch=record.configuration.epochs)
 
 
@@ -236,7 +239,7 @@ def test_runs_of_methods_and_fields_that_are_no_more_are_passed_over(workers):
     for place, asked in enumerate((Configuration(method="forgotten", hyperparameters={"lost": [1]}, **SMALL),
                                    Configuration(method="kd", hyperparameters={"lost": 1}, **SMALL))):
         (runs.runs_root() / f"old-{place}").mkdir(parents=True)
-        Record(f"old-{place}", "old", 1.0, asked, {"state": "finished"}).save(runs.runs_root() / f"old-{place}")
+        made.finished(f"old-{place}", asked).save(runs.runs_root() / f"old-{place}")
     assert len(sweeps.run(family())) == 2
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdengine import models
+from kdengine import models, trust
 from kdengine.errors import KDError
 from kdengine.models.custom import find_stages
 from kdengine.signals import Stage
@@ -30,10 +30,12 @@ def module(tmp_path, monkeypatch):
     """Writes a module into the current folder, under a name no other test has used, and returns that name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("KDENGINE_TRUST", "package_of_test")
 
     def write(code):
         name = f"networks_of_test_{next(numbers)}"
         (tmp_path / f"{name}.py").write_text(PREAMBLE + code)
+        trust.add(f"{name}:")
         return name
 
     return write
@@ -215,6 +217,7 @@ def test_a_name_without_colon_is_an_unknown_network():
 
 
 def test_a_module_that_cannot_be_imported_says_why(module, tmp_path):
+    trust.add("not_there:small")
     with pytest.raises(KDError, match=f"ModuleNotFoundError: No module named 'not_there'.*{tmp_path}"):
         models.build("not_there:small", CLASSES)
     with pytest.raises(KDError, match="ZeroDivisionError"):

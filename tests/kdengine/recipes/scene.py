@@ -9,6 +9,8 @@ from safetensors.numpy import save_file
 from kdengine import runs
 from kdengine.recipes.recipe import Outcome, Plan, Recipe, students, teacher
 from kdengine.records import HISTORY, PREDICTIONS, Record
+from tests.kdengine.made import row
+from tests.kdengine.made import teacher as taught_by
 
 COUNT = 100
 """Test images."""
@@ -46,12 +48,12 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
     if taught:
         test |= {"kl_to_teacher": KL[asked.method], "agreement": 0.75}
     validation = {"n": 50, "top1": 0.5}
-    rows = [{"epoch": epoch, "loss": 1 / epoch, "terms": {"cross_entropy": 1 / epoch},
-             "validation": {"top1": epoch / 4}} for epoch in (1, 2)]
-    (folder / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / HISTORY).write_text("".join(json.dumps(row(epoch)) + "\n" for epoch in (1, 2)))
     record = Record(
-        name, name, 1.0, asked, {"state": "finished", "reason": None, "epoch": 2}, teacher=taught,
-        data={"name": asked.data, "title": "Handwritten digits", "classes": ["one", "two"], "size": 32,
+        name, name, 1.0, asked, {"state": "finished", "reason": None, "epoch": 2, "launched": 1.0},
+        teacher=taught and taught_by(**taught),
+        data={"name": asked.data, "title": "Handwritten digits", "size": 32,
+              "classes": [f"class {each}" for each in range(logits.shape[1])],
               "digest": digest, "views": "crop", "train": 1258, "labelled": 1258, "validation": 180,
               "test": len(logits)},
         environment={"python": "3.11.9", "system": "Linux x86_64", "packages": PACKAGES, "device": "cpu",

@@ -1,0 +1,330 @@
+"""Whatever lies in a run's folder, readers give a record or say why not; the others stay, and nothing is run."""
+
+import json
+import random
+import shutil
+
+import pytest
+
+import kdengine
+from kdengine import charts, places, results, runs
+from kdengine.errors import KDError
+from kdengine.records import HISTORY, PREDICTIONS, PROGRESS, RECORD, STUDENT, Record, read_record, read_rows
+from tests.faults import hostile
+from tests.kdengine import made
+
+FROM = places.PROJECT / "checkpoints"
+REAL = ("digits-resnet8-kd", "shapes-segmentation-combined")
+"""Records of the two tasks, as real runs wrote them."""
+
+
+@pytest.fixture(autouse=True)
+def some_checkpoints(tmp_path, monkeypatch):
+    """Two shipped checkpoints with their records."""
+    place = tmp_path / "checkpoints"
+    for name in REAL:
+        shutil.copytree(FROM / "records" / name, place / "records" / name)
+        shutil.copy(FROM / f"{name}.safetensors", place)
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(place))
+
+
+def lay(name, text, **files):
+    """A run's folder with this record; files: what else is in it, by name without its ending."""
+    folder = places.runs_root() / name
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_bytes(text)
+    for file, content in files.items():
+        (folder / {"history": HISTORY, "progress": PROGRESS, "predictions": PREDICTIONS}[file]).write_bytes(content)
+    return folder
+
+
+def real(name):
+    return json.loads((FROM / "records" / name / RECORD).read_text())
+
+
+def texts(name, count, seed):
+    """Mutations of a real record: of one value each, and of bytes, half and half."""
+    generator, record = random.Random(seed), real(name)
+    record["result"]["test"].pop("iou", None) if seed % 2 else None
+    return [*hostile.some(hostile.swapped(record), generator, count // 2),
+            *hostile.damaged(json.dumps(record).encode(), generator, count - count // 2)]
+
+
+def require_all_readers_live(names):
+    """What pages and commands call, over the whole folder: none raises, and every run is listed or said to be wrong."""
+    listed, wrong = kdengine.list_runs(), {each["name"]: each["reason"] for each in kdengine.list_unreadable()}
+    assert {run["id"] for run in listed} | set(wrong) == set(names)
+    assert not {run["id"] for run in listed} & set(wrong)
+    assert all(reason.isprintable() or "\n" in reason for reason in wrong.values())
+    json.dumps(listed, allow_nan=False)
+    table = kdengine.results_table()
+    assert set(REAL) <= {row["name"] for row in table}
+    results.markdown(table), results.comma_separated(table)
+    for run in listed:
+        watched = kdengine.watch(run["id"])
+        histories = {run["id"]: watched["history"]}
+        for chart in (charts.accuracy_curves, charts.term_curves, charts.learning_rates, charts.total_losses):
+            chart(histories).to_dict()
+        kdengine.teacher_of(run["id"], run)
+    return {run["id"] for run in listed}
+
+
+@pytest.mark.parametrize(("count", "seed"), [
+    (50, 0), (50, 1), *[pytest.param(500, seed, marks=pytest.mark.slow) for seed in range(2, 12)]])
+@pytest.mark.parametrize("name", REAL)
+def test_a_mutated_record_is_read_or_refused_and_harms_no_other(name, count, seed, mark):
+    beside = {"history": (FROM / "records" / name / HISTORY).read_bytes(),
+              "predictions": (FROM / "records" / name / PREDICTIONS).read_bytes() if seed == 0 else b""}
+    sound = json.dumps(real(name)).encode()
+    for number, text in enumerate([sound, *texts(name, count, seed)]):
+        folder = lay(f"run-{number}", text, **beside)
+        try:
+            record = read_record(folder / RECORD)
+            assert isinstance(record, Record)
+        except KDError as error:
+            assert str(error).startswith(f"{folder / RECORD} is not a readable record: ")
+    read = require_all_readers_live({f"run-{number}" for number in range(count + 1)})
+    assert "run-0" in read
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(("count", "seed"), [(40, 0), pytest.param(1000, 1, marks=pytest.mark.slow)])
+def test_a_mutated_history_or_progress_leaves_the_run_readable(count, seed, mark):
+    generator = random.Random(seed)
+    sound = json.dumps(real(REAL[0])).encode()
+    rows = (FROM / "records" / REAL[0] / HISTORY).read_bytes()
+    row = json.loads(rows.splitlines()[3])
+    progress = {"phase": "Training", "epoch": 1, "epochs": 4, "images": 10, "of": 100, "images_per_second": 5.0,
+                "seconds_left": 60.0}
+    lines = hostile.some(hostile.swapped(row), generator, count)
+    odd = [*hostile.some(hostile.swapped(progress), generator, count // 2),
+           *hostile.damaged(json.dumps(progress).encode(), generator, count // 2)]
+    for number, text in enumerate(odd):
+        lay(f"run-{number}", sound, progress=text, history=rows + lines[number] + b"\n")
+    assert require_all_readers_live({f"run-{number}" for number in range(count)}) == {
+        f"run-{number}" for number in range(count)}
+    for number in range(count):
+        assert {row["epoch"] for row in runs.history(f"run-{number}")} >= set(range(1, 61))
+        seen = runs.progress(f"run-{number}")
+        assert not seen or seen["phase"] != "Training" or seen["of"] * seen["epochs"] > 0
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    (b"", "Input data was truncated"),
+    (b"[]", "Expected `object`, got `array`"),
+    (b"\xff\xfe{}", "JSON is malformed"),
+    (b"[" * 1_000_000, "maximum recursion depth exceeded"),
+    (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "it is nested more than 24 deep"),
+    (b" " * (16 * 2**20 + 1), "record.json holds more than 16,777,216 bytes"),
+    (b'{"status": {}}', "Object missing required field `configuration`"),
+    (b'{"configuration": {}, "status": {}}', "Object missing required field `state` - at `status`"),
+    (b'{"configuration": {}, "status": {"state": "asleep"}}', "Invalid enum value 'asleep' - at `status.state`"),
+    (b'{"configuration": {}, "status": {"state": "failed"}, "created": null}', "Expected `float`, got `null`"),
+    (b'{"configuration": {}, "status": {"state": "failed"}, "created": NaN}', "JSON is malformed"),
+    (b'{"configuration": {}, "status": {"state": "failed"}, "created": 1e999}', "Number out of range"),
+    (b'{"configuration": {"epochs": 2.5}, "status": {"state": "failed"}}', "Expected `int`, got `float`"),
+    (b'{"configuration": {"epochs": 0}, "status": {"state": "failed"}}', "epochs is 0; allowed is a number"),
+    (b'{"configuration": {}, "status": {"state": "finished"}}', "it is finished, and its data lacks digest, labelled"),
+    (b'{"format": 99, "configuration": {}, "status": {"state": "failed"}}', "its format is 99, and this version reads"),
+    (b'{"format": true, "configuration": {}, "status": {"state": "failed"}}', "Expected `int`, got `bool`"),
+])
+def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_works(text, reason):
+    lay("odd", text)
+    lay("sound", json.dumps(real(REAL[0])).encode())
+    assert require_all_readers_live({"odd", "sound"}) == {"sound"}
+    wrong, = kdengine.list_unreadable()
+    assert (wrong["kind"], wrong["name"]) == ("run", "odd")
+    assert f"is not a readable record: {reason}" in wrong["reason"]
+
+
+def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
+    import os
+
+    root = places.runs_root()
+    (root / "folder" / RECORD).mkdir(parents=True)
+    (root / "pipe").mkdir()
+    os.mkfifo(root / "pipe" / RECORD)
+    (root / "lost").mkdir()
+    (root / "lost" / HISTORY).touch()
+    (root / "empty").mkdir()
+    (root / "file").touch()
+    (root / "bad\nname").mkdir()
+    (root / "bad\nname" / RECORD).write_text(json.dumps(real(REAL[0])))
+    assert require_all_readers_live({"folder", "pipe", "lost", "bad\nname"}) == set()
+    reasons = {each["name"]: each["reason"] for each in kdengine.list_unreadable()}
+    assert "record.json is not a file" in reasons["folder"] and "record.json is not a file" in reasons["pipe"]
+    assert reasons["lost"] == f"There is no record at {root / 'lost' / RECORD}."
+    assert reasons["bad\nname"] == places.BAD_NAME
+
+
+def test_what_cannot_be_read_is_moved_aside_and_not_lost():
+    for _ in range(2):
+        folder = lay("odd", b"{")
+        assert [each["name"] for each in kdengine.list_unreadable()] == ["odd"]
+        there = kdengine.move_aside("run", "odd")
+        assert (there / RECORD).read_bytes() == b"{"
+        assert not folder.exists() and kdengine.list_unreadable() == [] == kdengine.list_runs()
+    assert {path.name for path in (places.runs_root() / ".aside").iterdir()} == {"odd", "odd.1"}
+    lay("sound", json.dumps(real(REAL[0])).encode())
+    for name in ("sound", "nothing", "../runs/sound", ""):
+        with pytest.raises(KDError, match=r"There is no run .* that cannot be read"):
+            kdengine.move_aside("run", name)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "shipped result"])
+def test_shipped_files_that_cannot_be_read_are_moved_aside_too(kind):
+    root = places.checkpoints_root()
+    file, name = ((root / "odd.safetensors", "odd.safetensors") if kind == "checkpoint"
+                  else (root / "records" / "odd" / RECORD, "odd"))
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"{")
+    assert [(each["kind"], each["name"]) for each in kdengine.list_unreadable()] == [(kind, name)]
+    kdengine.move_aside(kind, name)
+    assert kdengine.list_unreadable() == []
+    assert set(kdengine.list_checkpoints()) == set(REAL)
+
+
+def test_a_renamed_run_goes_by_its_folder_s_name(tmp_path):
+    record = made.finished("first-name")
+    lay("second name", json.dumps(record.__dict__ | {"configuration": record.configuration.__dict__}).encode())
+    run, = kdengine.list_runs()
+    assert run["id"] == "second name"
+    assert kdengine.watch("second name")["id"] == "second name"
+    assert "second name" in {row["name"] for row in kdengine.results_table()}
+    with pytest.raises(KDError, match="There is no run 'first-name'"):
+        runs.read("first-name")
+    runs.set_state(runs.read("second name"), "failed", reason="by hand")
+    assert read_record(places.runs_root() / "second name" / RECORD).id == "second name"
+    kdengine.remove("second name")
+    assert list(places.runs_root().iterdir()) == []
+
+
+def test_a_run_whose_first_stage_was_renamed_says_so_when_resumed():
+    record = made.finished("second")
+    record.status["state"] = "stopped"
+    record.configuration = kdengine.Configuration(method="fsp", teacher="digits-teacher", initial="first")
+    (places.runs_root() / "second").mkdir(parents=True)
+    record.save(places.runs_root() / "second")
+    with pytest.raises(KDError, match="Run second starts from the run first, and there is no run of that name"):
+        kdengine.resume(["second"])
+    assert runs.read("second").state == "stopped"
+
+
+def lay_active(name):
+    record = made.finished(name)
+    record.status["state"] = "running"
+    (places.runs_root() / name).mkdir(parents=True)
+    record.save(places.runs_root() / name)
+
+
+def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatch):
+    """As the lock of somebody else's run: permissions say nothing to a test that root runs."""
+    from filelock import FileLock
+
+    lay_active("theirs")
+    lay_active("ours")
+    for name in ("theirs", "ours"):
+        (places.runs_root() / name / runs.LOCK).touch()
+    acquire = FileLock.acquire
+
+    def refused(lock, *given, **named):
+        if "theirs" in str(lock.lock_file):
+            raise PermissionError(13, "Permission denied", lock.lock_file)
+        return acquire(lock, *given, **named)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    assert {run["id"]: run["state"] for run in kdengine.list_runs()} == {"ours": "interrupted"}
+    wrong, = kdengine.list_unreadable()
+    assert wrong["name"] == "theirs"
+    assert wrong["reason"].endswith("theirs/lock cannot be told: Permission denied.")
+    assert require_all_readers_live({"theirs", "ours"}) == {"ours"}
+
+
+def test_a_run_that_is_removed_while_the_list_is_read_is_left_out_and_not_made_again(monkeypatch):
+    lay_active("gone")
+    lay_active("here")
+    state = runs.state
+
+    def removed_before(run):
+        shutil.rmtree(places.runs_root() / "gone", ignore_errors=True)
+        return state(run)
+
+    monkeypatch.setattr(runs, "state", removed_before)
+    assert [run["id"] for run in kdengine.list_runs()] == ["here"]
+    assert not (places.runs_root() / "gone").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/etc", "a/b", "../x", "a\\b", ".hidden", "a\nb", "\udcff", "x" * 300])
+def test_a_name_that_is_none_is_refused_before_anything_is_touched(name):
+    (places.runs_root()).mkdir(parents=True)
+    for place in (places.runs_root(), places.runs_root().parent):
+        (place / RECORD).write_text(json.dumps(real(REAL[0])))
+    for act in (kdengine.remove, kdengine.watch, kdengine.stop, runs.log, results.folder):
+        with pytest.raises(KDError, match=r"There is no (run|result)"):
+            act(name)
+    assert (places.runs_root() / RECORD).exists()
+
+
+def test_unknown_fields_are_named_and_missing_ones_have_their_usual_value():
+    held = real(REAL[0])
+    held |= {"mood": "good"}
+    held["status"] |= {"color": "red"}
+    held["configuration"] |= {"spin": 3}
+    for missing in ("format", "id", "group", "created", "teacher", "files"):
+        held.pop(missing, None)
+    held["status"].pop("reason"), held["data"].pop("title"), held["configuration"].pop("momentum")
+    folder = lay("odd", json.dumps(held).encode())
+    record = runs.read("odd")
+    assert set(record.ignored) == {"mood", "status.color", "configuration.spin"}
+    assert (record.id, record.group, record.created, record.teacher, record.files) == ("odd", "odd", 0.0, None, {})
+    assert (record.status["reason"], record.data["title"], record.configuration.momentum) == (None, "digits", 0.9)
+    record.save(folder)  # what lies inside a part is not lost
+    written = json.loads((folder / RECORD).read_text())
+    assert written["status"]["color"] == "red"
+    assert "ignored" not in written and written["format"] == 1
+
+
+def test_rows_and_predictions_that_do_not_fit_are_passed_over():
+    import numpy as np
+    from safetensors.numpy import save
+
+    folder = lay("run", json.dumps(real(REAL[0])).encode())
+    good = json.dumps(made.row(3))
+    odd = ["5", "null", "[]", "{}", '{"epoch": 4}', json.dumps(made.row(1) | {"epoch": 0}),
+           json.dumps(made.row(2) | {"validation": {}}), json.dumps(made.row(2) | {"terms": None})]
+    (folder / HISTORY).write_text("\n".join([*odd, good, ""]))
+    assert read_rows(folder / HISTORY) == [made.row(3)]
+    right = {"logits": np.zeros((359, 10), np.float32), "target": np.zeros(359, np.int64)}
+    for held, fits in ((right, True), (right | {"more": right["target"]}, True), ({"logits": right["logits"]}, False),
+                       (right | {"logits": right["logits"][:5]}, False), (right | {"target": right["logits"]}, False),
+                       (right | {"logits": right["logits"][:, :5]}, False), ({"confusion": right["target"]}, False),
+                       (right | {"logits": right["target"]}, False)):
+        (folder / PREDICTIONS).write_bytes(save(held))
+        assert (results.predictions("run") is not None) == fits
+        kdengine.results_table()
+
+
+def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):
+    """Neither by looking nor by resuming it; what its worker would be told is the sentence."""
+    from kdengine import worker
+
+    record = made.finished("stranger", kdengine.Configuration(student="leaves_a_mark:f", method="leaves_a_mark:f"))
+    record.status["state"] = "stopped"
+    folder = places.runs_root() / "stranger"
+    folder.mkdir(parents=True)
+    record.save(folder)
+    require_all_readers_live({"stranger"})
+    with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
+        kdengine.resume(["stranger"])
+    assert runs.read("stranger").state == "stopped"
+    worker.work(["stranger"])
+    assert runs.read("stranger").state == "failed"
+    with pytest.raises(KDError, match="Unknown checkpoint"):
+        kdengine.open_network("stranger")
+    with pytest.raises(KDError, match="Unknown method 'leaves_a_mark:f'"):
+        kdengine.start([record.configuration])
+    with pytest.raises(KDError, match="KDENGINE_TRUST"):
+        kdengine.start([kdengine.Configuration(student="leaves_a_mark:f")])
+    assert not mark.exists()
+    assert not (folder / STUDENT).exists()

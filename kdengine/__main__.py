@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 after Ctrl-C."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if getattr(given, "replace", False) and not given.keep:
+    if getattr(given, "replace", False) and given.keep is None:
         parser.error("--replace says what --keep NAME may do; give both")
     _set_places(given)
     try:
@@ -253,10 +253,10 @@ def _run(given: argparse.Namespace, configurations: list[records.Configuration])
     """Start a group and, unless detached, follow it to its end; Ctrl-C stops it."""
     from kdengine import results, runs
 
-    if given.keep and given.detach:
+    if given.keep is not None and given.detach:
         raise KDError("--keep needs a finished run, and --detach waits for none. Keep it once it has finished: "
                       "python -m kdengine runs RUN --keep NAME.")
-    names = results.names_to_keep(given.keep, configurations) if given.keep else []
+    names = [] if given.keep is None else results.names_to_keep(given.keep, configurations)
     results.check_names(names, replace=given.replace)
     ids = runs.submit(configurations)
     if given.detach:
@@ -439,7 +439,7 @@ def _runs(given: argparse.Namespace) -> int:
         raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
     elif given.log:
         print(runs.log(given.run[0]), end="")
-    elif given.keep:
+    elif given.keep is not None:
         print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
     else:
         record = runs.read(given.run[0])
@@ -586,7 +586,7 @@ def _recipe(given: argparse.Namespace) -> int:
                          image_size=given.image_size, teacher=given.teacher, student=given.student, skip=given.skip)
     trust.add(given.teacher or "")
     trust.add(given.student or "")
-    names = {part.label: _slug(given.keep, part.label) for part in asked.parts} if given.keep else {}
+    names = {} if given.keep is None else {part.label: _slug(given.keep, part.label) for part in asked.parts}
     results.check_names(list(names.values()), replace=given.replace)
 
     told: set[str] = set()

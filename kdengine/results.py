@@ -195,9 +195,9 @@ def predictions(name: str) -> dict[str, Any] | None:
 def check_names(names: Sequence[str], *, replace: bool = False) -> None:
     """Raise KDError unless checkpoints can be kept under these names: told apart, plain, and new or to be replaced."""
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
             raise KDError(f"{name!r} is no name for a checkpoint. Allowed are letters, digits, dots, dashes and "
-                          "underscores, 100 at most, with no dot in front.")
+                          "underscores, 100 at most, with no dot and no dash in front.")
         if names.count(name) > 1:
             raise KDError(f"Two networks would both be kept as {name}. Keep them one by one, under names of their own: "
                           "python -m kdengine runs RUN --keep NAME.")

@@ -15,13 +15,15 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
-    """Runs and data sets of a test lie in its temporary folder; the shipped checkpoints are the project's.
+    """Runs and data sets of a test lie in its temporary folder; the shipped checkpoints are the project's. No code is
+    trusted.
 
     Whatever a test did to torch's seed or its threads ends with it.
     """
     monkeypatch.setenv("KDENGINE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KDENGINE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("KDENGINE_CHECKPOINTS", raising=False)
+    monkeypatch.setenv("KDENGINE_TRUST", "")
     torch.manual_seed(0)
     torch.set_num_threads(1)
 

@@ -12,10 +12,9 @@ def mark(tmp_path, monkeypatch):
     place.mkdir()
     (place / "leaves_a_mark.py").write_text(
         "from pathlib import Path\nPath(__file__).with_name('mark').touch()\n"
-        "def f(classes):\n    from torch import nn\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))\n")
+        "def f(classes):\n    from torch import nn\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes))\n")
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "leaves_a_mark", raising=False)
-    monkeypatch.delenv("KDENGINE_TRUST", raising=False)
     yield place / "mark"
     sys.modules.pop("leaves_a_mark", None)

@@ -45,7 +45,6 @@ def real(name):
 def texts(name, count, seed):
     """Mutations of a real record: of one value each, and of bytes, half and half."""
     generator, record = random.Random(seed), real(name)
-    record["result"]["test"].pop("iou", None) if seed % 2 else None
     return [*hostile.some(hostile.swapped(record), generator, count // 2),
             *hostile.damaged(json.dumps(record).encode(), generator, count - count // 2)]
 
@@ -85,6 +84,7 @@ def test_a_mutated_record_is_read_or_refused_and_harms_no_other(name, count, see
             assert str(error).startswith(f"{folder / RECORD} is not a readable record: ")
     read = require_all_readers_live({f"run-{number}" for number in range(count + 1)})
     assert "run-0" in read
+    assert 1 < len(read) < count  # both happen, else this test says nothing
     assert not mark.exists()
 
 
@@ -97,10 +97,10 @@ def test_a_mutated_history_or_progress_leaves_the_run_readable(count, seed, mark
     progress = {"phase": "Training", "epoch": 1, "epochs": 4, "images": 10, "of": 100, "images_per_second": 5.0,
                 "seconds_left": 60.0}
     lines = hostile.some(hostile.swapped(row), generator, count)
-    odd = [*hostile.some(hostile.swapped(progress), generator, count // 2),
-           *hostile.damaged(json.dumps(progress).encode(), generator, count // 2)]
+    swapped = hostile.some(hostile.swapped(progress), generator, count // 2)
+    odd = [*swapped, *hostile.damaged(json.dumps(progress).encode(), generator, count - len(swapped))]
     for number, text in enumerate(odd):
-        lay(f"run-{number}", sound, progress=text, history=rows + lines[number] + b"\n")
+        lay(f"run-{number}", sound, progress=text, history=rows + lines[number % len(lines)] + b"\n")
     assert require_all_readers_live({f"run-{number}" for number in range(count)}) == {
         f"run-{number}" for number in range(count)}
     for number in range(count):
@@ -117,7 +117,7 @@ def test_a_mutated_history_or_progress_leaves_the_run_readable(count, seed, mark
     (b"[" * 1_000_000, "maximum recursion depth exceeded"),
     (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "it is nested more than 24 deep"),
     (b" " * (16 * 2**20 + 1), "record.json holds more than 16,777,216 bytes"),
-    (b'{"status": {}}', "Object missing required field `configuration`"),
+    (b'{"status": {"state": "failed"}}', "Object missing required field `configuration`"),
     (b'{"configuration": {}, "status": {}}', "Object missing required field `state` - at `status`"),
     (b'{"configuration": {}, "status": {"state": "asleep"}}', "Invalid enum value 'asleep' - at `status.state`"),
     (b'{"configuration": {}, "status": {"state": "failed"}, "created": null}', "Expected `float`, got `null`"),

@@ -10,11 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import checkpoints, data, explain, models, records, runs
+from kdengine import checkpoints, data, explain, models, places, records, runs
 from kdengine.__main__ import main
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
 from kdengine.views import Split
+from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "import", "export", "worker")
@@ -191,3 +192,94 @@ def test_it_is_a_module():
     done = subprocess.run([sys.executable, "-m", "kdengine", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [
+    ["train", "--keep", "digits-teacher"],
+    ["train", "--keep", "../outside"],
+    ["train", "--keep", ""],
+    ["train", "--keep", "mine", "--detach"],
+    ["distill", "--keep", "mine", "--method", "kd", "--method", "kd"],
+    ["recipe", "six_methods", "--keep", "cifar10"],
+    ["recipe", "six_methods", "--keep", "../outside"],
+    ["recipe", "six_methods", "--keep", ""],
+])
+def test_a_name_that_cannot_be_kept_is_refused_before_anything_is_trained(capsys, monkeypatch, words):
+    monkeypatch.setattr(runs, "_launch", lambda ids: pytest.fail("it was started"))
+    before = {path: path.stat().st_mtime_ns for path in (ROOT / "checkpoints").rglob("*")}
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (1, "")
+    assert re.search("already|no name for a checkpoint|would both be kept|--detach waits for none", err)
+    assert runs.all_runs() == []
+    assert {path: path.stat().st_mtime_ns for path in (ROOT / "checkpoints").rglob("*")} == before
+
+
+def test_replacing_is_said_with_what_is_kept(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--replace"])
+    assert ended.value.code == 2
+    assert "--replace says what --keep NAME may do; give both" in capsys.readouterr().err
+
+
+def test_no_name_removes_no_runs(capsys):
+    made.finished("precious").save(lay("precious"))
+    made.finished("runs").save(places.runs_root())  # as if the folder of the runs were one
+    for name in ("", ".", "..", "../runs", str(places.runs_root())):
+        status, _, err = run(capsys, "runs", name, "--remove")
+        assert status == 1
+        assert f"There is no run {name!r}" in err
+    assert runs.read("precious").state == "finished"
+
+
+def lay(name):
+    folder = places.runs_root() / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_what_cannot_be_read_is_told_after_the_table(capsys):
+    made.finished("sound").save(lay("sound"))
+    (lay("odd\x1b[31m") / records.RECORD).write_text("{")
+    (lay("cut") / records.RECORD).write_text("{")
+    status, out, err = run(capsys, "runs")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["sound"]
+    first, second = err.splitlines()
+    assert first.startswith(f"cannot be read: cut: {places.runs_root() / 'cut' / 'record.json'} is not a readable rec")
+    assert second.startswith("cannot be read: odd?[31m: ")
+    status, out, err = run(capsys, "runs", "--json")
+    assert [each["id"] for each in json.loads(out)] == ["sound"]
+    assert err.count("cannot be read: ") == 2
+
+
+def test_fields_that_nobody_knows_are_named(capsys):
+    record = made.finished("sound")
+    record.status["color"] = "red"
+    record.save(lay("sound"))
+    _, out, err = run(capsys, "runs", "sound")
+    assert json.loads(out)["ignored"] == ["status.color"]
+    assert err == "Ignored, as this version does not know them: status.color\n"
+
+
+def test_a_module_named_on_the_command_line_is_trusted_by_that_command_and_its_worker(capsys, monkeypatch, tmp_path):
+    """And by no later one: opening and resuming what it trained ask for it again."""
+    (tmp_path / "own_networks.py").write_text(
+        "from torch import nn\ndef flat(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes))\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    status, out, err = run(capsys, "train", "--model", "own_networks:flat", "--json", *QUICK)
+    assert status == 0, err
+    (name, record), = json.loads(out).items()
+    assert (record["configuration"]["student"], record["status"]["state"]) == ("own_networks:flat", "finished")
+    monkeypatch.setenv("KDENGINE_TRUST", "")
+    status, _, err = run(capsys, "evaluate", name)
+    assert status == 1
+    assert "set KDENGINE_TRUST=own_networks and start again" in err
+    stopped = runs.read(name)
+    runs.set_state(stopped, records.STOPPED)
+    status, _, err = run(capsys, "runs", name, "--resume")
+    assert status == 1
+    assert "set KDENGINE_TRUST=own_networks and start again" in err
+    assert runs.read(name).state == records.STOPPED
+    monkeypatch.setenv("KDENGINE_TRUST", "own_networks")
+    assert run(capsys, "evaluate", name)[0] == 0

@@ -1,10 +1,14 @@
 """Records survive what happens to files: half-written lines, readers in the middle, numbers JSON does not know."""
 
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
+import kdengine
+from kdengine import places
 from kdengine.errors import KDError
 from kdengine.records import (
     HISTORY,
@@ -114,6 +118,59 @@ def test_a_configuration_out_of_range_says_what_is_allowed(wrong, sentence):
     with pytest.raises(KDError) as caught:
         Configuration(**wrong)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [
+    ({"epochs": 2.5}, "epochs is 2.5; allowed is a whole number."),
+    ({"batch_size": 32.5}, "batch_size is 32.5; allowed is a whole number."),
+    ({"seed": 0.5}, "seed is 0.5; allowed is a whole number."),
+    ({"seed": 10**30}, "seed is 1000000000000000000000000000000; allowed is a whole number."),
+    ({"epochs": True}, "epochs is True; allowed is a whole number."),
+    ({"epochs": None}, "epochs is None; allowed is a whole number."),
+    ({"pretrained": 1}, "pretrained is 1; allowed is true or false."),
+    ({"share": "1"}, "share is '1'; allowed is a number."),
+    ({"data": 3}, "data is 3; allowed is a text."),
+    ({"optimizer": ["sgd"]}, "optimizer is ['sgd']; allowed is a text."),
+    ({"hyperparameters": 3}, "hyperparameters is 3; allowed is numbers, texts, true and false by their names."),
+    ({"hyperparameters": {3: 4}}, "hyperparameters is {3: 4}; allowed"),
+    ({"hyperparameters": {"alpha": object}}, "hyperparameters is {'alpha': <class 'object'>}; allowed"),
+])
+def test_a_configuration_of_another_type_says_what_is_allowed(wrong, sentence):
+    with pytest.raises(KDError) as caught:
+        Configuration(**wrong)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_whole_number_is_fine_where_any_number_is_and_so_are_numpy_s():
+    numbers = {"temperature": np.float64(4), "alpha": 1}
+    asked = Configuration(share=1, warmup_epochs=2, learning_rate=np.float64(0.1), hyperparameters=numbers)
+    assert (asked.share, asked.warmup_epochs, asked.learning_rate, asked.hyperparameters) == (1, 2, 0.1, numbers)
+
+
+def test_nothing_to_train_is_told():
+    with pytest.raises(KDError, match="No configuration is given, so there is nothing to train"):
+        one_group([])
+    with pytest.raises(KDError, match="No configuration is given"):
+        kdengine.start([])
+    with pytest.raises(KDError, match="No configuration is given"):
+        kdengine.estimate([])
+
+
+def test_a_record_from_before_there_were_formats_says_what_was_usual_then(tmp_path):
+    asked = dataclasses.asdict(Configuration(labels_per_class=5)) | {"compile": "auto"}
+    del asked["labelled_share"]
+    held = {"configuration": asked, "status": {"state": "stopped"}, "environment": {"compiled": True}}
+    (tmp_path / RECORD).write_text(json.dumps(held))
+    record = read_record(tmp_path / RECORD)
+    assert (record.configuration.labelled_share, record.configuration.compile, record.format) == (0.0, "always", 1)
+    (tmp_path / RECORD).write_text(json.dumps(held | {"format": 1, "configuration": asked | {"compile": "never"}}))
+    assert read_record(tmp_path / RECORD).configuration.labelled_share == 0.5
+
+
+def test_what_a_real_run_writes_is_all_known(tmp_path):
+    """A field that a run writes and the types do not name would be called unknown on the pages: add it to `schema`."""
+    for path in sorted((places.PROJECT / "checkpoints" / "records").glob(f"*/{RECORD}")):
+        assert read_record(path).ignored == [], path
 
 
 def test_each_optimiser_brings_its_own_learning_rate():

@@ -2,14 +2,17 @@
 
 import csv
 import io
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdengine import results, uncertainty
+from kdengine import checkpoints, results, uncertainty
 from kdengine.errors import KDError
-from kdengine.records import PREDICTIONS, Configuration, read_record
+from kdengine.records import HISTORY, PREDICTIONS, RECORD, STUDENT, Configuration, read_record
 from tests.kdengine import made
 
 TARGET = np.zeros(100, dtype=np.int64)
@@ -181,3 +184,106 @@ def test_other_weights_make_no_twin(tmp_path, other):
     segmented(tmp_path, "alone", 30, Configuration(**other))
     segmented(tmp_path, "kd", 40, Configuration(method="kd"))
     assert row("kd")["change"] is None
+
+
+# --- keeping
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A folder of checkpoints, nothing in it, beside a finished run that can be kept."""
+    folder = tmp_path / "none"
+    record = made.finished("run", Configuration(), made.scores(top1=0.6))
+    record.files = {STUDENT: "d"}
+    run = tmp_path / "runs" / "run"
+    run.mkdir(parents=True)
+    record.save(run)
+    (run / HISTORY).write_text(json.dumps(made.row(1)) + "\n")
+    save_file({"logits": logits(60), "target": TARGET}, run / PREDICTIONS)
+    made.checkpoint(run / STUDENT, data={"name": "digits"})
+    return folder
+
+
+def files(folder):
+    """Every file below a folder, by its place, and what it holds."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_what_is_kept_is_the_checkpoint_and_what_was_measured_of_it(kept):
+    assert results.keep("run", "a.good_Name-2") == kept / "a.good_Name-2.safetensors"
+    run = files(kept.parent / "runs" / "run")
+    place = "records/a.good_Name-2"
+    assert files(kept) == {"a.good_Name-2.safetensors": run[STUDENT],
+                           **{f"{place}/{name}": run[name] for name in (RECORD, HISTORY, PREDICTIONS)}}
+    assert checkpoints.has_record("a.good_Name-2", checkpoints.describe(kept / "a.good_Name-2.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../outside", "/tmp/x", "a/b", "a\\b", ".hidden", "-x", "a b", "ä",
+                                  "a\n", "x" * 101])
+def test_a_name_that_leads_elsewhere_keeps_nothing(kept, name):
+    before = files(kept.parent)
+    with pytest.raises(KDError, match="is no name for a checkpoint"):
+        results.keep("run", name)
+    assert files(kept.parent) == before
+
+
+@pytest.mark.parametrize("there", ["mine.safetensors", "records/mine/record.json"])
+def test_nothing_is_overwritten_unless_that_is_asked_for(kept, there):
+    (kept / there).parent.mkdir(parents=True)
+    (kept / there).write_text("precious")
+    before = files(kept)
+    with pytest.raises(KDError, match=r"There is a checkpoint mine already .* Choose another name, or say --replace"):
+        results.keep("run", "mine")
+    assert files(kept) == before
+    results.keep("run", "mine", replace=True)
+    assert "precious" not in str(files(kept))
+    assert len(files(kept)) == 4
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "replacing"])
+@pytest.mark.parametrize("failing", ["copyfile", "rename", "replace"])
+def test_what_is_kept_appears_whole_or_not_at_all(kept, monkeypatch, failing, before):
+    if before:
+        results.keep("run", "mine")
+        student = kept.parent / "runs" / "run" / STUDENT
+        made.checkpoint(student, data={"name": "digits"}, method="kd")
+    there = files(kept)
+    owner, calls = (shutil if failing == "copyfile" else Path), []
+    real = getattr(owner, failing)
+    ends = {"copyfile": STUDENT, "rename": "mine", "replace": "mine.safetensors"}[failing]
+
+    def full(*given):
+        if Path(given[1]).name == ends and not calls:
+            calls.append(given)
+            raise OSError(28, "No space left on device")
+        return real(*given)
+
+    monkeypatch.setattr(owner, failing, full)
+    with pytest.raises(OSError, match="No space left"):
+        results.keep("run", "mine", replace=True)
+    assert calls
+    assert files(kept) == there
+
+
+def test_a_run_that_lost_a_file_or_has_another_s_weights_is_not_kept(kept):
+    run = kept.parent / "runs" / "run"
+    made.checkpoint(run / STUDENT, digest="another")
+    with pytest.raises(KDError, match="The weights of run run are not those its record names"):
+        results.keep("run", "mine")
+    (run / PREDICTIONS).unlink()
+    with pytest.raises(KDError, match=r"Run run has lost predictions\.safetensors"):
+        results.keep("run", "mine")
+    assert files(kept.parent).keys() == {f"runs/run/{name}" for name in (RECORD, HISTORY, STUDENT)}
+
+
+def test_two_students_of_one_method_are_kept_under_what_tells_them_apart():
+    def asked(method, **fields):
+        return Configuration(method=method, hyperparameters=fields)
+
+    kd = [asked("kd", temperature=value, alpha=0.5) for value in (1.0, 2.5)]
+    assert results.names_to_keep("x", kd[:1]) == ["x"]
+    assert results.names_to_keep("x", [kd[0], asked("none")]) == ["x-kd", "x-none"]
+    assert results.names_to_keep("x", [*kd, asked("none")]) == ["x-kd-temperature-1", "x-kd-temperature-2.5", "x-none"]
+    results.check_names(results.names_to_keep("x", kd))
+    with pytest.raises(KDError, match="Two networks would both be kept as x-kd"):
+        results.check_names(results.names_to_keep("x", [kd[0], kd[0]]))

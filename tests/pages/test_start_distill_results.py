@@ -1,15 +1,19 @@
 """Start, Distill and Results, headless: what they show when full and when empty, and what they ask of the engine."""
 
 import dataclasses
+import json
+import random
 import re
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kdengine import checkpoints, results, runs, worker
-from kdengine.records import Configuration
+from kdengine import checkpoints, places, results, runs, worker
+from kdengine.records import RECORD, Configuration
 from kdengine.uncertainty import share_interval
+from tests.faults import hostile
+from tests.kdengine import made
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 
@@ -176,3 +180,55 @@ def test_results_of_no_data_set_say_what_to_do(waiting):
 
 def test_results_without_any_say_where_they_come_from(no_checkpoints):
     assert "Nothing is measured yet" in words(open_page("results"))
+
+
+def laid_odd(*names):
+    """Runs whose records cannot be read, by folder; what they say would be an image, were it Markdown."""
+    for name in names:
+        folder = runs.runs_root() / name
+        folder.mkdir(parents=True)
+        asked = '{"optimizer": "![](http://stranger.example/x.png)"}'
+        (folder / RECORD).write_text(f'{{"configuration": {asked}, "status": {{"state": "failed"}}}}')
+
+
+@pytest.mark.parametrize("page", ["results", "distill"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_cannot_be_read_is_listed_and_moved_aside(page, alone, no_checkpoints):
+    laid_odd("one", "two\udcff")
+    if not alone:
+        record = made.finished("sound", Configuration(teacher="t"))
+        record.status["color"] = "red"
+        (runs.runs_root() / "sound").mkdir()
+        record.save(runs.runs_root() / "sound")
+    at = open_page(page)
+    said = [each.value for each in at.text]
+    assert said[0].startswith("The run one cannot be read: ") and "![](http://stranger.example/x.png)" in said[0]
+    assert said[1] == f"The run two\\udcff cannot be read: {places.BAD_NAME}"
+    assert said[2:] == ([] if alone else [
+        "The run sound has fields that this version does not know and ignores: status.color"])
+    assert "stranger" not in words(at)
+    for _ in range(2):
+        next(each for each in at.button if each.label == "Move aside").click().run()
+        assert not at.exception, at.exception
+    assert [each for each in at.text if "cannot be read" in each.value] == []
+    assert len(list((runs.runs_root() / ".aside").iterdir())) == 2
+    assert not at.exception, at.exception
+
+
+def test_pages_live_in_a_folder_of_mutated_records():
+    """Whatever stands in them: what is read is shown, and the rest is listed."""
+    record = json.loads((places.PROJECT / "checkpoints" / "records" / "digits-resnet8-kd" / RECORD).read_text())
+    texts = hostile.some(hostile.swapped(record), random.Random(0), 60)
+    for number, text in enumerate(texts):
+        folder = runs.runs_root() / f"run-{number}"
+        folder.mkdir(parents=True)
+        (folder / RECORD).write_bytes(text)
+    at = open_page("results")
+    shown = {name for name in at.dataframe[0].value["name"] if name.startswith("run-")}
+    told = {each.value.split()[2] for each in at.text if "cannot be read" in each.value}
+    assert shown and told and not shown & told
+    at = open_page("distill")
+    group = at.selectbox(key="group")
+    for each in group.options[:5]:
+        group.set_value(each)
+        assert not at.run().exception

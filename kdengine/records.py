@@ -239,7 +239,7 @@ def _record(text: bytes, folder: str) -> Record:
     record = schema.convert(held, Record)
     record.ignored = list(schema.unnamed(held, dataclasses.asdict(record)))
     for part in ("status", "teacher", "data", "environment", "result"):
-        setattr(record, part, held.get(part, getattr(record, part)))
+        setattr(record, part, schema.whole(held.get(part), getattr(record, part)))
     _require_scores(record)
     return record
 

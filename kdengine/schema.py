@@ -226,15 +226,14 @@ def content(path: Path, most: int = MOST_BYTES) -> bytes | None:
 
 
 def decode(text: bytes | str, shape: Any) -> Any:
-    """The value in JSON text, as it is there. Raises KDError where it is no JSON, or not of that shape."""
+    """The value in JSON text, in that shape and with what else is there. Raises KDError where it is neither."""
     try:
         held = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
         raise KDError(str(error)) from error
     if _deeper(held, DEEPEST):
         raise KDError(f"it is nested more than {DEEPEST} deep")
-    convert(held, shape)
-    return held
+    return whole(held, convert(held, shape))
 
 
 def convert(value: Any, shape: Any) -> Any:
@@ -243,6 +242,13 @@ def convert(value: Any, shape: Any) -> Any:
         return msgspec.convert(value, shape)
     except ValueError as error:
         raise KDError(str(error).replace("`$.", "`")) from error
+
+
+def whole(held: Any, read: Any) -> Any:
+    """What was read of a value, with the fields that no type names as they are."""
+    if not isinstance(held, dict) or not isinstance(read, dict):
+        return read
+    return held | {name: whole(held.get(name), value) for name, value in read.items()}
 
 
 def unnamed(held: dict[str, Any], read: dict[str, Any], place: str = "") -> Iterator[str]:

@@ -240,7 +240,7 @@ def _record(text: bytes, folder: str) -> Record:
     record.ignored = list(schema.unnamed(held, dataclasses.asdict(record)))
     for part in ("status", "teacher", "data", "environment", "result"):
         setattr(record, part, schema.whole(held.get(part), getattr(record, part)))
-    _require_scores(record)
+    _require_results(record)
     return record
 
 
@@ -269,7 +269,7 @@ def _completed(held: dict[str, Any], folder: str) -> dict[str, Any]:
     return held
 
 
-def _require_scores(record: Record) -> None:
+def _require_results(record: Record) -> None:
     """Raise KDError where a record lacks what its state promises, or scores say neither top-1 accuracy nor mIoU."""
     measured = {"teacher's validation": record.teacher and record.teacher["validation"],
                 "teacher's test": record.teacher and record.teacher["test"],

@@ -24,10 +24,12 @@ from kdengine.records import (
     ACTIVE,
     HISTORY,
     INTERRUPTED,
+    PREDICTIONS,
     PROGRESS,
     QUEUED,
     RECORD,
     RESUMABLE,
+    STUDENT,
     Configuration,
     Record,
     one_group,
@@ -35,7 +37,7 @@ from kdengine.records import (
     read_record,
     read_rows,
 )
-from kdengine.schema import Progress
+from kdengine.schema import Progress, content
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
 GRACE_S = 30.0
@@ -223,7 +225,11 @@ def progress(run: str) -> dict[str, Any]:
 def log(run: str) -> str:
     """What the run's worker printed, warnings and tracebacks included."""
     path = directory(run) / LOG
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    try:
+        text = content(path)
+    except KDError as error:
+        return str(error)
+    return (text or b"").decode(errors="replace")
 
 
 def all_runs() -> list[Record]:
@@ -259,7 +265,7 @@ def _all() -> tuple[dict[str, Record], dict[str, str]]:
 def read_folders(root: Path) -> tuple[dict[str, Record], dict[str, str]]:
     """The records in the folders of a folder, by name, and of those that cannot be read the reason.
 
-    Hidden folders, and those that hold nothing, are none.
+    Hidden folders, and those that hold nothing a run leaves, are none.
     """
     found, wrong = {}, {}
     for path in sorted(root.glob("[!.]*/")):
@@ -268,19 +274,19 @@ def read_folders(root: Path) -> tuple[dict[str, Record], dict[str, str]]:
                 raise KDError(BAD_NAME)
             found[path.name] = read_record(path / RECORD)
         except KDError as error:
-            if not _empty(path):
+            if _was_run(path):
                 wrong[path.name] = str(error)
     return found, wrong
 
 
-def _empty(path: Path) -> bool:
-    """Whether a folder holds nothing, or has been removed."""
+def _was_run(path: Path) -> bool:
+    """Whether a folder is still there and holds what a run leaves, as far as we may look."""
     try:
-        return not any(path.iterdir())
+        return any(each.name in (RECORD, HISTORY, PROGRESS, STUDENT, PREDICTIONS, LOG) for each in path.iterdir())
     except FileNotFoundError:
-        return True
-    except OSError:
         return False
+    except OSError:
+        return True
 
 
 def state(run: str) -> str:

@@ -1,13 +1,17 @@
 """Whatever lies in a run's folder, readers give a record or say why not; the others stay, and nothing is run."""
 
 import json
+import os
 import random
 import shutil
 
+import numpy as np
 import pytest
+from filelock import FileLock
+from safetensors.numpy import save
 
 import kdengine
-from kdengine import charts, places, results, runs
+from kdengine import charts, places, processes, results, runs, worker
 from kdengine.errors import KDError
 from kdengine.records import HISTORY, PREDICTIONS, PROGRESS, RECORD, STUDENT, Record, read_record, read_rows
 from tests.faults import hostile
@@ -139,8 +143,6 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_works(text, 
 
 
 def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
-    import os
-
     root = places.runs_root()
     (root / "folder" / RECORD).mkdir(parents=True)
     (root / "pipe").mkdir()
@@ -148,6 +150,8 @@ def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
     (root / "lost").mkdir()
     (root / "lost" / HISTORY).touch()
     (root / "empty").mkdir()
+    (root / "pictures").mkdir()
+    (root / "pictures" / "cat.png").touch()
     (root / "file").touch()
     (root / "bad\nname").mkdir()
     (root / "bad\nname" / RECORD).write_text(json.dumps(real(REAL[0])))
@@ -218,22 +222,25 @@ def lay_active(name):
     record.save(places.runs_root() / name)
 
 
-def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatch):
-    """As the lock of somebody else's run: permissions say nothing to a test that root runs."""
-    from filelock import FileLock
-
-    lay_active("theirs")
-    lay_active("ours")
-    for name in ("theirs", "ours"):
-        (places.runs_root() / name / runs.LOCK).touch()
+def refuse(monkeypatch, name):
+    """Whoever asks for a run's lock gets what the system says of a file that is not ours."""
     acquire = FileLock.acquire
 
     def refused(lock, *given, **named):
-        if "theirs" in str(lock.lock_file):
+        if name in str(lock.lock_file):
             raise PermissionError(13, "Permission denied", lock.lock_file)
         return acquire(lock, *given, **named)
 
     monkeypatch.setattr(FileLock, "acquire", refused)
+
+
+def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatch):
+    """As the lock of somebody else's run: permissions say nothing to a test that root runs."""
+    lay_active("theirs")
+    lay_active("ours")
+    for name in ("theirs", "ours"):
+        (places.runs_root() / name / runs.LOCK).touch()
+    refuse(monkeypatch, "theirs")
     assert {run["id"]: run["state"] for run in kdengine.list_runs()} == {"ours": "interrupted"}
     wrong, = kdengine.list_unreadable()
     assert wrong["name"] == "theirs"
@@ -253,6 +260,40 @@ def test_a_run_that_is_removed_while_the_list_is_read_is_left_out_and_not_made_a
     monkeypatch.setattr(runs, "state", removed_before)
     assert [run["id"] for run in kdengine.list_runs()] == ["here"]
     assert not (places.runs_root() / "gone").exists()
+
+
+def test_looking_for_a_lock_makes_no_folder(tmp_path):
+    assert not processes.held(tmp_path / "gone" / "lock")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_queued_run_that_cannot_be_looked_at_takes_nobody_s_turn(monkeypatch):
+    for name, launched in (("theirs", 1.0), ("lost stage", 2.0), ("ours", 3.0)):
+        record = made.finished(name)
+        record.status |= {"state": "queued", "launched": launched}
+        if name == "lost stage":
+            record.configuration = kdengine.Configuration(initial="gone")
+        (places.runs_root() / name).mkdir(parents=True)
+        record.save(places.runs_root() / name)
+        (places.runs_root() / name / runs.LOCK).touch()
+    refuse(monkeypatch, "theirs")
+    assert not worker._older_in_queue(["ours"])
+
+
+@pytest.mark.parametrize("content", ["folder", "pipe", "huge", "not text"])
+def test_an_odd_log_is_told(content):
+    log = lay("run", json.dumps(real(REAL[0])).encode()) / runs.LOG
+    if content == "folder":
+        log.mkdir()
+    elif content == "pipe":
+        os.mkfifo(log)
+    elif content == "huge":
+        with log.open("wb") as file:
+            file.truncate(2**33)
+    else:
+        log.write_bytes(b"\xff!")
+    assert runs.log("run") == {"folder": "log.txt is not a file", "pipe": "log.txt is not a file",
+                               "huge": "log.txt holds more than 16,777,216 bytes", "not text": "\ufffd!"}[content]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/etc", "a/b", "../x", "a\\b", ".hidden", "a\nb", "\udcff", "x" * 300])
@@ -286,9 +327,6 @@ def test_unknown_fields_are_named_and_missing_ones_have_their_usual_value():
 
 
 def test_rows_and_predictions_that_do_not_fit_are_passed_over():
-    import numpy as np
-    from safetensors.numpy import save
-
     folder = lay("run", json.dumps(real(REAL[0])).encode())
     good = json.dumps(made.row(3))
     odd = ["5", "null", "[]", "{}", '{"epoch": 4}', json.dumps(made.row(1) | {"epoch": 0}),
@@ -307,8 +345,6 @@ def test_rows_and_predictions_that_do_not_fit_are_passed_over():
 
 def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):
     """Neither by looking nor by resuming it; what its worker would be told is the sentence."""
-    from kdengine import worker
-
     record = made.finished("stranger", kdengine.Configuration(student="leaves_a_mark:f", method="leaves_a_mark:f"))
     record.status["state"] = "stopped"
     folder = places.runs_root() / "stranger"

@@ -172,7 +172,7 @@ def test_without_checkpoints_photographs_are_what_is_left(shipped):
 
 def test_a_damaged_student_is_told_and_the_others_stay(shipped):
     file = shipped / "digits-resnet8-kd.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    file.write_bytes(file.read_bytes()[:-1] + b"!")  # another last weight
     at = opened()
     assert "damaged" in at.error[0].value
     assert verdicts(at) == ["right", "wrong"]
@@ -180,7 +180,7 @@ def test_a_damaged_student_is_told_and_the_others_stay(shipped):
 
 def test_a_damaged_teacher_is_told_and_nothing_takes_its_place(shipped):
     file = shipped / "digits-teacher.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    file.write_bytes(file.read_bytes()[:-1] + b"!")  # another last weight
     at = opened()
     assert "damaged" in at.error[0].value
     assert verdicts(at) == []

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine.errors import KDError, unknown_name
+from kdengine.files import replacing
 from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import STUDENT
 
@@ -53,12 +56,17 @@ def save(network: Network, path: Path, **about: Any) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a `.safetensors` file, whole or not at all."""
+    """Write tensors to a `.safetensors` file, whole or not at all. Raises OSError where the disk refuses it."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.partial")
-    save_file(dict(tensors), temporary, metadata=metadata)
-    temporary.replace(path)
+    with replacing(path) as written:
+        try:
+            save_file(dict(tensors), written, metadata=metadata)
+        except SafetensorError as error:  # it hides what the disk said in its text
+            if found := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+            raise
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.files import replacing
 
 RECORD, HISTORY, PROGRESS = "record.json", "history.jsonl", "progress.json"
 STUDENT, BEST_STUDENT, ADAPTER = "student.safetensors", "student-best.safetensors", "adapter.safetensors"
@@ -188,9 +189,8 @@ def write_json(path: Path, value: Any) -> None:
 
     A NaN or infinity becomes null: no other JSON reader takes them.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as written:
+        written.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
-     "verdicts", "bias"),
+    ("errors", "files", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices",
+     "uncertainty", "verdicts", "bias"),
     ("data", "models", "methods"),
     ("checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
@@ -20,10 +20,11 @@ FLOORS = (
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
-    "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
+    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors", "files"},
+    "files": {"errors"}, "devices": {"errors"}, "bias": {"errors"},
+    "verdicts": {"records", "uncertainty"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
-    "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
+    "worker": {"processes", "runs", "session"}, "sweeps": {"processes", "runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},
 }
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}

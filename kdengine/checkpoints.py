@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine.errors import KDError, unknown_name
-from kdengine.files import replacing
+from kdengine.files import replacing, writing
 from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import STUDENT
 
@@ -280,7 +280,8 @@ def import_foreign(
 
 
 def export(network: Network, path: Path, form: str) -> str:
-    """Write a network for other programs; returns a snippet that loads it. Raises KDError for an unknown form.
+    """Write a network for other programs; returns a snippet that loads it. Raises KDError for an unknown form, and
+    where the disk refuses.
 
     form: `torchscript` or `onnx`. Input: images [B, 3, H, W] in [0, 1], any B; output: logits [B, classes].
     Normalisation is inside.
@@ -291,8 +292,9 @@ def export(network: Network, path: Path, form: str) -> str:
     network = network.eval()
     example = torch.zeros(2, 3, size, size)
     if form == "torchscript":
-        with torch.no_grad():
-            torch.jit.trace(network, example).save(str(path))
+        with torch.no_grad(), writing(path), replacing(path) as written:
+            # Not by torch to the file itself: on a full disk that ends the process.
+            written.write_bytes(torch.jit.trace(network, example).save_to_buffer())
         return (f"import torch\n\nmodel = torch.jit.load({path.name!r})\n"
                 f"logits = model(torch.rand(1, 3, {size}, {size}))  # images in [0, 1]")
     if form == "onnx":
@@ -310,10 +312,11 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         import onnxscript  # noqa: F401  torch's exporter needs it and names it only deep in a traceback
     except ImportError:
         raise KDError("ONNX export needs two more packages: pip install onnx onnxscript.") from None
-    torch.onnx.export(
-        network, (example,), path, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
-    )
+    with writing(path), replacing(path) as written:
+        torch.onnx.export(
+            network, (example,), written, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
+        )
 
 
 def _teacher_of(student: str) -> Network:

@@ -77,9 +77,10 @@ def take(path: Path, patience_s: float) -> Lock | None:
 
 
 def held(path: Path) -> bool:
-    """Whether some process holds the lock of a file. What may not be looked at counts as held: it is somebody else's.
+    """Whether some process holds the lock of a file. No file is made.
 
-    Looks are serialised inside this process: two at one file would otherwise see each other.
+    Looks are serialised inside this process: two at one file would otherwise see each other. Raises KDError where it
+    cannot be told, as of a file that belongs to somebody else.
     """
     with _probing:
         try:
@@ -91,8 +92,8 @@ def held(path: Path) -> bool:
                 descriptor = os.open(path, os.O_RDONLY)
             with Lock(descriptor):
                 return not lock_descriptor(descriptor, blocking=False)
-        except OSError:
-            return True
+        except OSError as error:
+            raise KDError(f"Whether anybody holds {path} cannot be told: {error.strerror}.") from error
 
 
 def launch(arguments: Sequence[str], log: Path, locks: Mapping[Path, Lock]) -> None:

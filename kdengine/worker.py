@@ -120,9 +120,7 @@ def _ending(record: Record) -> tuple[str, str] | None:
 def _ready(record: Record) -> bool:
     """Whether the run it starts from, if any, has finished."""
     initial = record.configuration.initial
-    with suppress(KDError):  # it has been removed
-        return initial is None or runs.state(initial) == FINISHED
-    return False
+    return initial is None or runs.state(initial) == FINISHED
 
 
 def _older_in_queue(held: list[Record]) -> bool:
@@ -132,10 +130,17 @@ def _older_in_queue(held: list[Record]) -> bool:
 
     own, ids = min(map(turn, held)), {record.id for record in held}
     return any(
-        record.state == QUEUED and record.id not in ids and runs.alive(record.id) and turn(record) < own
-        and _ready(record)
+        record.state == QUEUED and record.id not in ids and turn(record) < own and _waits(record)
         for record in runs.all_runs()
     )
+
+
+def _waits(record: Record) -> bool:
+    """Whether a queued run of anybody waits for nothing but its turn. One that cannot be looked at takes no turn."""
+    try:
+        return _ready(record) and runs.alive(record.id)
+    except KDError:
+        return False
 
 
 def _fail(held: list[Record], reason: str) -> None:

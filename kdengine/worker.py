@@ -35,7 +35,10 @@ def work(ids: Sequence[str]) -> None:
 
         held = []
         for record in map(runs.read, locks):
-            held.append(record) if record.state == QUEUED else release(record.id)
+            if record.state == QUEUED:
+                held.append(record)
+            else:
+                release(record.id)
         for folder in (runs_root(), checkpoints_root()):
             files.sweep(folder)
         try:

@@ -44,8 +44,8 @@ def mounted(place, *words):
 
 @pytest.fixture
 def disk(tmp_path):
-    """The runs folder on a disk of its own, of 32 MB."""
-    with mounted(tmp_path / "runs", "-t", "tmpfs", "-o", "size=32m", "none") as place:
+    """The runs folder on a disk of its own, of 64 MB."""
+    with mounted(tmp_path / "runs", "-t", "tmpfs", "-o", "size=64m", "none") as place:
         yield place
 
 
@@ -160,6 +160,25 @@ def test_the_distill_page_says_a_sentence(disk, nobody):
             assert not at.exception
             assert f"cannot be written: {READ_ONLY}." in " ".join(each.value for each in (*at.error, *at.info))
     assert [record.id for record in runs.all_runs()] == [run]
+
+
+def test_the_recipes_page_says_a_sentence(disk, monkeypatch):
+    plan = recipes.plan("response_vs_feature")
+    recipes.stop(plan)
+
+    def press(at, label):
+        button, = (each for each in at.button if each.label == label)
+        button.click().run()
+        assert not at.exception
+        return [each.value for each in at.toast]
+
+    said = f"{recipes._place(plan)} cannot be written: {READ_ONLY}. Make it writable, or choose another folder."
+    with read_only(disk):
+        at = AppTest.from_file(ROOT / "pages" / "recipes.py", default_timeout=120).run()
+        assert press(at, "Run") == [said]
+        monkeypatch.setattr(recipes, "running", lambda asked: True)
+        at = AppTest.from_file(ROOT / "pages" / "recipes.py", default_timeout=120).run()
+        assert press(at, "Stop") == [said]
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,31 @@ def hand_on(monkeypatch):
 
 
 @pytest.fixture
+def waiting(monkeypatch, hand_on):
+    """What is started waits in the queue: this process is its worker, once the test lets it work."""
+    monkeypatch.setattr(processes, "launch", hand_on)
+
+
+@pytest.fixture
+def launched(monkeypatch, hand_on):
+    """The words after `python -m kdengine` of what was started; it waits, see `waiting`."""
+    seen = []
+
+    def launch(arguments, log, locks):
+        seen.append(arguments)
+        hand_on(arguments, log, locks)
+
+    monkeypatch.setattr(processes, "launch", launch)
+    return seen
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """What is started has no worker."""
+    monkeypatch.setattr(processes, "launch", lambda *_: None)
+
+
+@pytest.fixture
 def train_here(monkeypatch, hand_on):
     """This process is the worker: a group is trained as soon as it is started."""
     def launch(arguments, log, locks):

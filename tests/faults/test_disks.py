@@ -69,18 +69,6 @@ def fill(place, left=0):
     return filler
 
 
-@pytest.fixture
-def waiting(monkeypatch, hand_on):
-    """Submitted runs wait: this process is their worker, once the test lets it work."""
-    monkeypatch.setattr(processes, "launch", hand_on)
-
-
-@pytest.fixture
-def nobody(monkeypatch):
-    """Submitted runs have no worker."""
-    monkeypatch.setattr(processes, "launch", lambda *_: None)
-
-
 def test_a_disk_without_room_is_refused_before_anything_is_made(tmp_path, waiting):
     with mounted(tmp_path / "runs", "-t", "tmpfs", "-o", "size=40m", "none") as place:
         run, = runs.submit([KD])

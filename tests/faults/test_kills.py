@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -81,18 +82,20 @@ class Reader:
 
 
 def kill(run, moment):
-    """Kill the run's worker at a moment: most often some time after its next epoch, else as it starts."""
-    process, = (child for child in psutil.Process().children() if run in child.cmdline())
-    pause_s = moment.uniform(0, 0.4)
-    if moment.random() < 0.25:
-        pause_s = moment.uniform(0, 4)
-    else:
-        reached = runs.read(run).status["epoch"]
-        until(lambda: runs.read(run).status["epoch"] > reached or not process.is_running()
-              or process.status() == psutil.STATUS_ZOMBIE)
+    """Kill the run's worker at a moment, most often some time after its next epoch, else as it starts.
+
+    One that ended by itself before is none to kill.
+    """
+    reached, soon = runs.read(run).status["epoch"], moment.random() < 0.25
+    pause_s = moment.uniform(0, 4 if soon else 0.4)
+    until(lambda: soon or runs.read(run).status["epoch"] > reached or runs.state(run) not in records.ACTIVE)
     threading.Event().wait(pause_s)
-    process.kill()
-    process.wait()
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if run in process.cmdline():
+                process.kill()
+                process.wait()
+    until(lambda: not runs.alive(run))
 
 
 def train_killing(seed, most, undisturbed):

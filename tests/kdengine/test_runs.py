@@ -42,18 +42,6 @@ def configuration(method="none", **given):
     return Configuration(**{**SMALL, "method": method, "teacher": TEACHER, **given})
 
 
-@pytest.fixture
-def waiting(monkeypatch, hand_on):
-    """Submitted runs wait: this process is their worker, once the test lets it work."""
-    monkeypatch.setattr(processes, "launch", hand_on)
-
-
-@pytest.fixture
-def nobody(monkeypatch):
-    """Submitted runs have no worker."""
-    monkeypatch.setattr(processes, "launch", lambda *_: None)
-
-
 def finish(*configurations):
     """Submit a group and train it in this process."""
     ids = runs.submit(configurations)
@@ -636,6 +624,7 @@ def test_a_run_stopped_while_its_group_waits_is_free_and_can_be_resumed(waiting,
 
     def look():
         assert [runs.state(run) for run in (halted, removed, other)] == ["stopped", "stopped", "queued"]
+        assert [runs.alive(run) for run in (halted, removed, other)] == [False, False, True]
         runs.resume([halted])
         assert runs.state(halted) == "queued"
         runs.remove(removed)
@@ -657,6 +646,7 @@ def test_a_run_that_loses_its_first_stage_while_its_group_waits_is_free(waiting,
 
     def look():
         assert runs.state(second) == "failed"
+        assert not runs.alive(second)
         assert runs.read(second).status["reason"] == f"Its first stage, {first}, {reason}"
         runs.remove(second)
 

@@ -10,20 +10,6 @@ from kdengine import processes, recipes, sweeps
 from kdengine.errors import KDError
 
 
-@pytest.fixture
-def launched(monkeypatch, hand_on):
-    """What would have been started; this process is handed its lock instead."""
-    seen = []
-
-    def launch(arguments, log, locks):
-        seen.append(arguments)
-        hand_on(arguments, log, locks)
-
-    monkeypatch.setattr(processes, "launch", launch)
-    monkeypatch.setattr(recipes, "_LOCK_PATIENCE_S", 0.01)
-    return seen
-
-
 def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launched):
     asked = recipes.plan("six_methods", "lab", 3, data="cifar10", epochs=15)
     assert not recipes.running(asked)
@@ -61,6 +47,7 @@ def test_where_no_process_can_be_started_no_plan_runs(monkeypatch):
 
 def test_two_processes_do_not_run_one_plan(launched, monkeypatch):
     asked = recipes.plan("six_methods")
+    monkeypatch.setattr(recipes, "_LOCK_PATIENCE_S", 0.01)
     recipes.start(asked)
     processes.take(lock_of(asked), 0).release()
     with FileLock(lock_of(asked)):

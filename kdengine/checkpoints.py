@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine import schema, trust
 from kdengine.errors import KDError, unknown_name
+from kdengine.files import replacing, writing
 from kdengine.places import BAD_NAME, checkpoints_root, child, runs_root
 from kdengine.records import RECORD, STUDENT, has_headline, read_record
 
@@ -58,12 +61,17 @@ def save(network: Network, path: Path, **about: Any) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a `.safetensors` file, whole or not at all."""
+    """Write tensors to a `.safetensors` file, whole or not at all. Raises OSError where the disk refuses it."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.partial")
-    save_file(dict(tensors), temporary, metadata=metadata)
-    temporary.replace(path)
+    with replacing(path) as written:
+        try:
+            save_file(dict(tensors), written, metadata=metadata)
+        except SafetensorError as error:  # it hides what the disk said in its text
+            if found := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+            raise
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -318,7 +326,8 @@ def import_foreign(
 
 
 def export(network: Network, path: Path, form: str) -> str:
-    """Write a network for other programs; returns a snippet that loads it. Raises KDError for an unknown form.
+    """Write a network for other programs; returns a snippet that loads it. Raises KDError for an unknown form, and
+    where the disk refuses.
 
     form: `torchscript` or `onnx`. Input: images [B, 3, H, W] in [0, 1], any B; output: logits [B, classes].
     Normalisation is inside.
@@ -329,8 +338,9 @@ def export(network: Network, path: Path, form: str) -> str:
     network = network.eval()
     example = torch.zeros(2, 3, size, size)
     if form == "torchscript":
-        with torch.no_grad():
-            torch.jit.trace(network, example).save(str(path))
+        with torch.no_grad(), writing(path), replacing(path) as written:
+            # Not by torch to the file itself: on a full disk that ends the process.
+            written.write_bytes(torch.jit.trace(network, example).save_to_buffer())
         return (f"import torch\n\nmodel = torch.jit.load({path.name!r})\n"
                 f"logits = model(torch.rand(1, 3, {size}, {size}))  # images in [0, 1]")
     if form == "onnx":
@@ -348,10 +358,11 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         import onnxscript  # noqa: F401  torch's exporter needs it and names it only deep in a traceback
     except ImportError:
         raise KDError("ONNX export needs two more packages: pip install onnx onnxscript.") from None
-    torch.onnx.export(
-        network, (example,), path, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
-    )
+    with writing(path), replacing(path) as written:
+        torch.onnx.export(
+            network, (example,), written, input_names=["images"], output_names=["logits"], verbose=False, dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False,
+        )
 
 
 def _require_trust(about: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from kdengine import schema
 from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.files import replacing
 from kdengine.schema import Data, Environment, Result, Row, Status, Teacher, Text, Time, Values, Whole
 
 RECORD, HISTORY, PROGRESS = "record.json", "history.jsonl", "progress.json"
@@ -291,9 +292,8 @@ def write_json(path: Path, value: Any) -> None:
 
     A NaN or infinity becomes null: no other JSON reader takes them.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as written:
+        written.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
 
 
 def read_json(path: Path, shape: Any = dict[str, Any]) -> dict[str, Any]:

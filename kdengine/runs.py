@@ -1,8 +1,9 @@
 """Runs: from configurations to records. Start, stop, resume, list. Needs no torch to list.
 
 Training happens in a child process of its own session (`python -m kdengine worker ID...`), so it outlives the page
-and the server that started it. A run is alive exactly while its worker holds the run's lock file. Nothing else is
-kept: what holds no lock, is past its starting grace and is not finished was interrupted, and can be resumed.
+and the server that started it. A run is alive exactly while its worker holds the run's lock file, which it is handed
+when it is started: a run's folder appears with its record in it and its lock held. Nothing else is kept: what holds no
+lock and is not finished was interrupted, and can be resumed.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import math
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from kdengine import processes, trust
+from kdengine import files, processes, trust
 from kdengine.errors import KDError, unknown_name
 from kdengine.places import BAD_NAME, child, runs_root
 from kdengine.records import (
     ACTIVE,
+    FAILED,
+    FINISHED,
     HISTORY,
     INTERRUPTED,
     PREDICTIONS,
@@ -40,8 +43,12 @@ from kdengine.records import (
 from kdengine.schema import Progress, content
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
-GRACE_S = 30.0
-"""How long a queued run may be without a worker before it counts as interrupted: the start of a Python process."""
+_LOCK_PATIENCE_S = 2.0  # another process's look may hold it for a moment
+NETWORKS_KEPT = 10
+"""How often a run's weights are on disk at most: the student, the best one and one being written, an adapter, and two
+resume states of weights and two moments each."""
+SPARE_BYTES = 20_000_000
+"""Room for the rest of a run: predictions, history, log, record."""
 FIRST_STAGE_SHARE = 1 / 8
 """Epochs of a first stage, as a share of the whole: 30 of 240 in the published comparisons (Tian et al. 2020)."""
 TRAINING = "Training"
@@ -57,10 +64,21 @@ def submit(configurations: Sequence[Configuration]) -> list[str]:
     the student and adapter it leaves.
 
     Raises KDError, before anything is written, for what can be known to be wrong: unknown names, hyperparameters
-    out of range, a method without its teacher, students that share no views.
+    out of range, a method without its teacher, students that share no views, a disk without room for them. Also where
+    the disk refuses their folders or no process can be started: then nothing of them stays.
     """
     _check(configurations)
-    return _queue([_after_first_stage(_resolved(each)) for each in configurations])
+    groups: list[list[Record]] = []
+    asked = []
+    for each in map(_resolved, configurations):
+        if first := _first_stage(each):
+            groups.append(_group([first]))
+            each = dataclasses.replace(each, initial=groups[-1][0].id)
+        asked.append(each)
+    groups.append(_group(asked))
+    _require_space([record for group in groups for record in group])
+    _start(groups)
+    return [record.id for record in groups[-1]]
 
 
 def _resolved(configuration: Configuration) -> Configuration:
@@ -71,18 +89,17 @@ def _resolved(configuration: Configuration) -> Configuration:
     return dataclasses.replace(configuration, hyperparameters=dataclasses.asdict(method))
 
 
-def _after_first_stage(configuration: Configuration) -> Configuration:
-    """The configuration, starting from a run of its method's first stage where it has one; that run is queued here."""
+def _first_stage(configuration: Configuration) -> Configuration | None:
+    """Of the run that a method of two stages starts from; None where it has one stage."""
     from kdengine.methods import METHODS
 
     first = METHODS[configuration.method].first_stage
     if first is None:
-        return configuration
+        return None
     own = {each.name for each in dataclasses.fields(first)}
     given = {name: value for name, value in configuration.hyperparameters.items() if name in own}
-    run, = _queue([dataclasses.replace(
-        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))])
-    return dataclasses.replace(configuration, initial=run)
+    return dataclasses.replace(
+        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))
 
 
 def first_epochs(configuration: Configuration) -> int:
@@ -90,20 +107,40 @@ def first_epochs(configuration: Configuration) -> int:
     return math.ceil(FIRST_STAGE_SHARE * configuration.epochs)
 
 
-def _queue(configurations: Sequence[Configuration]) -> list[str]:
-    """Write the runs of one group and start their worker."""
+def _group(configurations: Sequence[Configuration]) -> list[Record]:
+    """The records of one group's runs, queued now."""
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     group = f"{stamp}-{secrets.token_hex(2)}"
-    ids = []
-    for place, configuration in enumerate(configurations):
-        run = f"{group}-{place + 1}-{configuration.method}"
-        status = {"state": QUEUED, "reason": None, "epoch": 0, "launched": now}
-        (runs_root() / run).mkdir(parents=True)
-        Record(run, group, now, configuration, status).save(runs_root() / run)
-        ids.append(run)
-    _launch(ids)
-    return ids
+    return [
+        Record(f"{group}-{place}-{configuration.method}", group, now, configuration,
+               {"state": QUEUED, "reason": None, "epoch": 0, "launched": now})
+        for place, configuration in enumerate(configurations, start=1)
+    ]
+
+
+def _start(groups: Sequence[Sequence[Record]]) -> None:
+    """Make the runs' folders and start a worker for each group: all of it, or nothing of it stays."""
+    folders = {record.id: runs_root() / record.id for group in groups for record in group}
+    with files.writing(runs_root()), ExitStack() as stack:
+        try:
+            locks: dict[str, processes.Lock] = {}
+            for group in groups:
+                for record in group:
+                    folder = folders[record.id]
+                    with files.replacing(folder) as made:
+                        made.mkdir(parents=True)
+                        record.save(made)
+                        if processes.HANDS_ON:  # held before anyone sees the run
+                            locks[record.id] = stack.enter_context(processes.take(made / LOCK, 0))
+                    if not processes.HANDS_ON:
+                        locks[record.id] = stack.enter_context(processes.take(folder / LOCK, _LOCK_PATIENCE_S))
+            for group in groups:
+                _launch({record.id: locks[record.id] for record in group})
+        except BaseException:
+            for folder in folders.values():
+                files.discard(folder)
+            raise
 
 
 def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
@@ -137,32 +174,43 @@ def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
 
 
 def stop(run: str) -> None:
-    """Ask a run to stop; its last complete epoch is kept. Raises KDError where it is not active."""
+    """Ask a run to stop; its last complete epoch is kept. Raises KDError where it is not active, or the disk refuses.
+    """
     if state(run) not in ACTIVE:
         raise KDError(f"Run {run} is {state(run)}; only a queued or running one can be stopped.")
-    (directory(run) / STOP).touch()
+    request = directory(run) / STOP
+    with files.writing(request):
+        request.touch()
 
 
 def resume(runs: Sequence[str]) -> None:
     """Continue stopped, failed or interrupted runs from their last complete epoch.
 
     Runs of one group that stand at the same epoch go on side by side; each ends with the weights it would have had
-    without the pause (bit-equal on the CPU). Raises KDError where a run cannot be resumed, and before any of them is
-    where its network is code that is not trusted, or its first stage is gone.
+    without the pause (bit-equal on the CPU). Raises KDError where a run cannot be resumed, the disk has no room for it
+    or refuses, and where no process can be started; before any of them is, where its network is code that is not
+    trusted, or its first stage is gone.
     """
-    together: dict[tuple[str, int], list[str]] = {}
-    for run in runs:
-        now = state(run)
-        if now not in RESUMABLE:
-            raise KDError(f"Run {run} is {now}; only {', '.join(RESUMABLE)} runs can be resumed.")
-        record = read(run)
-        _require_all_there(record)
-        together.setdefault((record.group, record.status["epoch"]), []).append(run)
-    for group in together.values():
-        for run in group:
-            (directory(run) / STOP).unlink(missing_ok=True)
-            set_state(read(run), QUEUED, reason=None, launched=time.time())
-        _launch(group)
+    with ExitStack() as stack:
+        locks = {run: stack.enter_context(_taken(run, "only {} runs can be resumed")) for run in dict.fromkeys(runs)}
+        records = [read(run) for run in locks]
+        for record in records:
+            _require_all_there(record)
+        _require_space(records)
+        together: dict[tuple[str, int], list[Record]] = {}
+        for record in records:
+            together.setdefault((record.group, record.status["epoch"]), []).append(record)
+        for group in together.values():
+            for record in group:
+                set_state(record, QUEUED, reason=None, launched=time.time())
+                with files.writing(directory(record.id)):
+                    (directory(record.id) / STOP).unlink(missing_ok=True)
+            try:
+                _launch({record.id: locks[record.id] for record in group})
+            except KDError as error:
+                for record in group:
+                    set_state(record, FAILED, reason=str(error), ended=time.time())
+                raise
 
 
 def _require_all_there(record: Record) -> None:
@@ -183,16 +231,35 @@ def stop_requested(run: str) -> bool:
 
 
 def set_state(record: Record, state: str, **details: Any) -> None:
-    """Move a run to a state and write its record. While a worker lives, it alone does so."""
-    record.status |= {"state": state, **details}
-    record.save(directory(record.id))
+    """Move a run to a state and write its record. While a worker lives, it alone does so.
+
+    Raises KDError where the disk refuses it; it stays as it was then, on disk and here.
+    """
+    status = record.status | {"state": state, **details}
+    folder = directory(record.id)
+    with files.writing(folder / RECORD):
+        dataclasses.replace(record, status=status).save(folder)
+    record.status = status
+
+
+def give_up(run: str, reason: str) -> None:
+    """Have a run whose worker is gone end as failed. Raises KDError where it is alive or finished."""
+    with _taken(run, "only {} runs can be given up"):
+        set_state(read(run), FAILED, reason=reason)
 
 
 def remove(run: str) -> None:
-    """Delete a run and all its files. Raises KDError while it is active."""
-    if state(run) in ACTIVE:
-        raise KDError(f"Run {run} is {state(run)}; stop it first.")
-    shutil.rmtree(directory(run))
+    """Delete a run and all its files. Raises KDError while it is active, and where the disk refuses."""
+    folder = directory(run)
+    with files.writing(folder):
+        lock = None if state(run) in ACTIVE else processes.take(folder / LOCK, _LOCK_PATIENCE_S)
+        if lock is None:
+            raise KDError(f"Run {run} is {state(run)}; stop it first.")
+        with lock:
+            if not processes.HANDS_ON:
+                lock.release()
+            gone = folder.rename(files.temporary(folder))  # all of it at once, for whoever looks
+        shutil.rmtree(gone)
 
 
 def directory(run: str) -> Path:
@@ -295,10 +362,7 @@ def state(run: str) -> str:
     if record.state not in ACTIVE or alive(run):
         return record.state
     record = read(run)  # it may have ended between the two looks
-    if record.state not in ACTIVE:
-        return record.state
-    fresh = record.state == QUEUED and time.time() - record.status["launched"] < GRACE_S
-    return QUEUED if fresh else INTERRUPTED
+    return INTERRUPTED if record.state in ACTIVE else record.state
 
 
 def alive(run: str) -> bool:
@@ -324,6 +388,44 @@ def _check(configurations: Sequence[Configuration]) -> None:
         checkpoints.require(configurations[0].teacher)
 
 
-def _launch(runs: Sequence[str]) -> None:
-    """Start a worker. All runs write to the first one's log."""
-    processes.launch(["worker", *runs], directory(runs[0]) / LOG)
+def _require_space(records: Sequence[Record]) -> None:
+    """Raise KDError where the disk has less room than these runs may take."""
+    with files.writing(runs_root()):
+        left = files.free(runs_root())
+    needed = sum(map(_bytes, records))
+    if left < needed:
+        raise KDError(f"{runs_root()} has {left / 1e6:,.1f} MB left on its disk; this needs about {needed / 1e6:,.1f} "
+                      "MB. Free some space there, or choose another folder with KDENGINE_RUNS.")
+
+
+def _bytes(record: Record) -> int:
+    """What a run may take of the disk, roughly; of a network of the user's own without its weights."""
+    from kdengine import models
+
+    student = record.configuration.student
+    weights = models.parameters(student) if student in models.MODELS else 0
+    return SPARE_BYTES + NETWORKS_KEPT * 4 * weights
+
+
+def _taken(run: str, rule: str) -> processes.Lock:
+    """The lock of a run that has ended without finishing. Raises KDError that tells the rule for any other."""
+    now = state(run)
+    if now in ACTIVE and stop_requested(run):
+        raise KDError(f"Run {run} is still stopping; try again in a moment.")
+    if now in RESUMABLE:
+        with files.writing(directory(run)):
+            lock = processes.take(directory(run) / LOCK, _LOCK_PATIENCE_S)
+        if lock is None:
+            now = state(run)  # somebody else was quicker
+        elif (now := read(run).state) != FINISHED:
+            return lock
+        else:
+            lock.release()
+    raise KDError(f"Run {run} is {now}; {rule.format(', '.join(RESUMABLE))}.")
+
+
+def _launch(locks: Mapping[str, processes.Lock]) -> None:
+    """Start the worker of one group's runs, given with their locks. All write to the first one's log."""
+    folders = [directory(run) for run in locks]
+    processes.launch(["worker", *locks], folders[0] / LOG,
+                     {folder / LOCK: lock for folder, lock in zip(folders, locks.values(), strict=True)})

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdengine import checkpoints, data, evaluation, methods, models, records, runs, speeds, teacher_cache, training
+from kdengine import (
+    checkpoints,
+    data,
+    evaluation,
+    files,
+    methods,
+    models,
+    records,
+    runs,
+    speeds,
+    teacher_cache,
+    training,
+)
 from kdengine.devices import choose_device, device_name, lay, memory_formats
 from kdengine.errors import KDError
 from kdengine.models.network import Network
@@ -30,6 +43,8 @@ _ROUNDING = 0.002
 """Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
 _TRIED = 64
 """Training images on which that is seen."""
+_RESUME = "resume-"
+"""How the files begin that hold a learner's whole state after an epoch."""
 _STOP_LOOK_S = 0.25
 _PROGRESS_S = 1.0
 
@@ -251,19 +266,23 @@ class Session:
         }
 
     def _keep_epoch(self, record: Record, learner: Learner, row: dict[str, Any]) -> None:
-        """Put a finite epoch on disk. The record is written last: it alone says which epoch a resume starts from."""
+        """Put a finite epoch on disk. The record is written last: it alone says which epoch a resume starts from.
+
+        Raises KDError where the disk refuses any of it; the epoch before is whole then.
+        """
         folder, epoch = runs.directory(record.id), row["epoch"]
         validation, _ = self._judge(learner.network, "validation")
         about = self._about(record, epoch, validation=validation)
-        record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
         earlier = [records.headline(each["validation"]) for each in runs.history(record.id) if each["epoch"] < epoch]
-        if records.headline(validation) > max(earlier, default=-1.0):
-            best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
-            record.files[records.BEST_STUDENT] = best
-        torch.save(learner.state(), _resume_file(record.id, epoch))
-        records.append_row(folder / records.HISTORY, row | {"validation": validation})
+        with files.writing(folder):
+            record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
+            if records.headline(validation) > max(earlier, default=-1.0):
+                best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
+                record.files[records.BEST_STUDENT] = best
+            _save_state(learner.state(), _resume_file(record.id, epoch))
+            records.append_row(folder / records.HISTORY, row | {"validation": validation})
         runs.set_state(record, RUNNING, epoch=epoch)
-        _resume_file(record.id, epoch - 1).unlink(missing_ok=True)
+        _forget_states(folder, but=_resume_file(record.id, epoch))
         self.progress.epochs_done = epoch
 
     def _finish(self, record: Record, learner: Learner) -> None:
@@ -281,16 +300,17 @@ class Session:
             "images_per_second": len(self.data.train) * len(history) / seconds,
             "side_by_side": len(self.records),
         }
-        checkpoints.save_tensors(folder / records.PREDICTIONS, predictions)
-        record.files[records.PREDICTIONS] = checkpoints.digest(predictions)
-        if learner.adapter:
-            state = learner.adapter.state_dict()
-            checkpoints.save_tensors(folder / records.ADAPTER, state)
-            record.files[records.ADAPTER] = checkpoints.digest(state)
         about = self._about(record, len(history), validation=record.result["validation"], test=record.result["test"])
-        record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
+        with files.writing(folder):
+            checkpoints.save_tensors(folder / records.PREDICTIONS, predictions)
+            record.files[records.PREDICTIONS] = checkpoints.digest(predictions)
+            if learner.adapter:
+                state = learner.adapter.state_dict()
+                checkpoints.save_tensors(folder / records.ADAPTER, state)
+                record.files[records.ADAPTER] = checkpoints.digest(state)
+            record.files[records.STUDENT] = checkpoints.save(learner.network, folder / records.STUDENT, **about)
         runs.set_state(record, FINISHED, ended=time.time())
-        _resume_file(record.id, len(history)).unlink(missing_ok=True)
+        _forget_states(folder)
 
     def _judge(self, network: Network, split: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """A network's scores on a split, against the teacher where there is one, and what it predicts there.
@@ -382,11 +402,12 @@ class _Progress:
         rate = seen / (self.last - self.began) if seen and self.name == TRAINING else None
         left = (self.epochs - self.epochs_done) * self.images_per_epoch - images
         for run in self.runs:
-            records.write_json(runs.directory(run) / records.PROGRESS, {
-                "phase": self.name, "epoch": self.epochs_done, "epochs": self.epochs,
-                "images": images, "of": self.images_per_epoch,
-                "images_per_second": rate, "seconds_left": left / rate if rate else None,
-            })
+            with suppress(OSError):  # a full disk: the training can do without a progress bar
+                records.write_json(runs.directory(run) / records.PROGRESS, {
+                    "phase": self.name, "epoch": self.epochs_done, "epochs": self.epochs,
+                    "images": images, "of": self.images_per_epoch,
+                    "images_per_second": rate, "seconds_left": left / rate if rate else None,
+                })
 
 
 def _start_from(learner: Learner, run: str) -> None:
@@ -400,7 +421,24 @@ def _start_from(learner: Learner, run: str) -> None:
 
 
 def _resume_file(run: str, epoch: int) -> Path:
-    return runs.directory(run) / f"resume-{epoch}.pt"
+    return runs.directory(run) / f"{_RESUME}{epoch}.pt"
+
+
+def _save_state(state: dict[str, Any], path: Path) -> None:
+    """Whole or not at all. Raises OSError where the disk refuses it."""
+    with files.replacing(path) as written, written.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch hides what the disk said behind an error of its own
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+
+def _forget_states(folder: Path, but: Path | None = None) -> None:
+    """Delete the states a run could have gone on from, of earlier epochs too: a worker may have been killed here."""
+    for path in folder.glob(f"{_RESUME}*.pt"):
+        if path != but:
+            with suppress(OSError):  # it only takes room
+                path.unlink()
 
 
 def _commit() -> str | None:

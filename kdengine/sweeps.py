@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from filelock import FileLock
-
-from kdengine import runs
+from kdengine import files, processes, runs
 from kdengine.errors import KDError
 from kdengine.places import runs_root
-from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, STOPPED, Configuration, Record
+from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, RESUMABLE, STOPPED, Configuration, Record
 from kdengine.worker import SLOTS
 
 _LOCK = ".sweeps.lock"
@@ -74,8 +73,7 @@ def run(
     told = -1
     try:
         while True:
-            # One process at a time looks and starts: two sweeps that share a network would both train it.
-            with FileLock(runs_root() / _LOCK):
+            with _alone():
                 found = _look(wanted)
                 going = keep_going()
                 busy = going and _advance(wanted, found, tries, again)
@@ -91,6 +89,13 @@ def run(
     except KeyboardInterrupt:
         _stop(_look(wanted))
         raise
+
+
+def _alone() -> processes.Lock:
+    """One process at a time looks and starts: two sweeps that share a network would both train it."""
+    with files.writing(runs_root()):
+        runs_root().mkdir(parents=True, exist_ok=True)
+        return processes.take(runs_root() / _LOCK, math.inf)
 
 
 def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Seen | None]:
@@ -190,8 +195,8 @@ def _advance(
         return True
     if together := _cut_off(found, tries, again):
         before = {record.configuration.initial for record in together} - {None}  # first stages, cut off too
-        runs.resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
-        runs.resume([record.id for record in together])
+        _resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
+        _resume([record.id for record in together])
         return True
     groups: dict[str, dict[Hashable, Configuration]] = {}  # two parts of one configuration are one run
     for key, part in wanted.items():
@@ -201,6 +206,14 @@ def _advance(
         runs.submit(list(next(iter(groups.values())).values()))
         return True
     return bool(active)
+
+
+def _resume(ids: list[str]) -> None:
+    try:
+        runs.resume(ids)
+    except KDError:
+        if all(runs.state(run) in RESUMABLE for run in ids):  # else somebody else has just resumed it
+            raise
 
 
 def _cut_off(
@@ -216,9 +229,9 @@ def _cut_off(
         epoch = each.record.status["epoch"]
         tries[run, epoch] += 1
         if tries[run, epoch] > _TRIES:
-            runs.set_state(each.record, FAILED, reason=(
-                f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
-                f"`python -m kdengine runs {run} --log` may say why."))
+            with suppress(KDError):  # somebody has just resumed it
+                runs.give_up(run, f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
+                                  f"`python -m kdengine runs {run} --log` may say why.")
         else:
             together.append(each.record)
     again -= {record.id for record in together}

@@ -15,7 +15,6 @@ import glob
 import hashlib
 import math
 import os
-import uuid
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from kdengine.devices import autocast
+from kdengine.files import free, replacing, sweep
 from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.signals import Signals, Wanted, largest_convolutions, observing, promoted
@@ -37,6 +37,9 @@ LARGEST = 65504.0
 """The largest number of float16; beyond it a softmax says 1 or 0 anyway."""
 LIMIT_BYTES = 2_500_000_000
 """What all epochs of all teachers may take; the least recently used go first. CIFAR-100's logits of 240 epochs fit in.
+"""
+LEAVES_BYTES = 500_000_000
+"""What it leaves free of its disk: what is kept here can be computed again, the students beside it cannot be written.
 """
 STILL = Policy()
 """The policy whose views are the images themselves."""
@@ -132,18 +135,15 @@ class TeacherCache:
         return None
 
     def _write(self, name: str, rows: Tensor) -> None:
-        """Under a name of its own, then renamed: of two processes at once, the later leaves the same file."""
+        """Whole or not at all: of two processes at once, the later leaves the same file."""
         content = rows.cpu().numpy()
         path = self._path(name, content)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
-        try:
+        with contextlib.suppress(OSError):  # read-only
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            if free(path.parent) < content.nbytes + LEAVES_BYTES:
+                return
+            with replacing(path) as written, written.open("wb") as file:
                 np.save(file, content)
-            temporary.replace(path)
-        except OSError:  # read-only or full
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _path(self, name: str, content: np.ndarray) -> Path:
         """A file's name tells the checksum of what is in it, and so whether it is damaged."""
@@ -152,6 +152,8 @@ class TeacherCache:
 
     def _make_room(self) -> None:
         """Delete the least recently used files beyond the limit. One that a run is reading stays readable to it."""
+        for folder in self.folder.glob("*"):
+            sweep(folder)
         held = []
         for path in self.folder.glob("*/*.npy"):
             with contextlib.suppress(OSError):  # another process was quicker

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 
-from filelock import FileLock, Timeout
-
-from kdengine import runs
+from kdengine import files, processes, runs
 from kdengine.errors import KDError
-from kdengine.places import runs_root
+from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import FAILED, FINISHED, QUEUED, RESUMABLE, STARTING, STOPPED, Record
 
 SLOTS = max(1, (os.cpu_count() or 1) // 8)
@@ -25,65 +23,101 @@ _POLL_S = 0.25
 def work(ids: Sequence[str]) -> None:
     """Train the runs of one group, from the queue to their results. Returns when all have ended.
 
-    A run whose lock another worker holds is left to that worker. What goes wrong becomes the runs' reason; the
-    traceback of what was not foreseen goes to the log.
+    A run whose lock another worker holds is left to that worker, and one that is not queued is left alone. What goes
+    wrong becomes the runs' reason; the traceback of what was not foreseen goes to the log. Raises KDError where not
+    even the reason can be written.
     """
     with ExitStack() as stack:
         locks = {run: lock for run in ids if (lock := _taken(stack, run))}
-        mine = list(locks)
-        mine = _wait_for_slot(stack, mine)
-        if not mine:
-            return
-        held = [runs.read(run) for run in mine]
-        for record in held:
-            runs.set_state(record, STARTING, started=time.time())
+
+        def release(run: str) -> None:
+            locks[run].release()
+
+        held = []
+        for record in map(runs.read, locks):
+            if record.state == QUEUED:
+                held.append(record)
+            else:
+                release(record.id)
+        for folder in (runs_root(), checkpoints_root()):
+            files.sweep(folder)
         try:
+            _wait_for_slot(stack, held, release)
+            if not held:
+                return
+            for record in held:
+                runs.set_state(record, STARTING, started=time.time())
             from kdengine.devices import keep_freed_memory  # these bring torch, which a waiting worker does without
             from kdengine.session import Session
 
             keep_freed_memory()
-            Session(held, release=lambda run: locks[run].release()).train()
+            Session(held, release).train()
         except KDError as error:
             _fail(held, str(error))
         except Exception as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log may be on a full disk
+                traceback.print_exc()
             _fail(held, f"{type(error).__name__}: {error}")
 
 
-def _taken(stack: ExitStack, run: str) -> FileLock | None:
-    """The run's lock, held until the stack closes; None where another worker holds it."""
-    lock = FileLock(runs.directory(run) / runs.LOCK, timeout=_LOCK_PATIENCE_S)
-    try:
-        stack.enter_context(lock.acquire())
-    except Timeout:
-        return None
+def _taken(stack: ExitStack, run: str) -> processes.Lock | None:
+    """The run's lock, held until the stack closes; None where another worker holds it.
+
+    With it, what an earlier worker left half written is swept.
+    """
+    folder = runs.directory(run)
+    with files.writing(folder):
+        lock = processes.take(folder / runs.LOCK, _LOCK_PATIENCE_S)
+    if lock is not None:
+        stack.enter_context(lock)
+        files.sweep(folder, left_s=0)
     return lock
 
 
-def _wait_for_slot(stack: ExitStack, mine: list[str]) -> list[str]:
-    """Hold one of the machine's training slots, oldest queued run first; returns the runs not stopped meanwhile.
+def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str], None]) -> None:
+    """Hold one of the machine's training slots, oldest queued run first.
 
-    torch is not imported yet: a waiting worker costs a few megabytes.
+    Runs that end meanwhile, stopped or without their first stage, are taken out of `held` and released: they may be
+    resumed or removed while the others wait. torch is not imported yet: a waiting worker costs a few megabytes, and
+    until a slot is free it looks at nothing but its own runs.
     """
     slots = runs_root() / ".slots"
-    slots.mkdir(exist_ok=True)
+    with files.writing(slots):
+        slots.mkdir(exist_ok=True)
     while True:
-        for run in [run for run in mine if runs.stop_requested(run)]:
-            runs.set_state(runs.read(run), STOPPED, reason="Stopped before it began.", ended=time.time())
-            mine.remove(run)
-        for run, reason in _without_first_stage(mine).items():
-            runs.set_state(runs.read(run), FAILED, reason=reason, ended=time.time())
-            mine.remove(run)
-        if not mine:
-            return mine
-        if all(_ready(runs.read(run)) for run in mine) and not _older_in_queue(mine):
-            for slot in range(SLOTS):
-                try:
-                    stack.enter_context(FileLock(slots / f"{slot}.lock").acquire(timeout=0))
-                    return mine
-                except Timeout:
-                    continue
+        for record in list(held):
+            if ending := _ending(record):
+                state, reason = ending
+                runs.set_state(record, state, reason=reason, ended=time.time())
+                held.remove(record)
+                release(record.id)
+        if not held:
+            return
+        free = [slot for slot in (slots / f"{slot}.lock" for slot in range(SLOTS)) if not processes.held(slot)]
+        if free and all(map(_ready, held)) and not _older_in_queue(held):
+            for slot in free:
+                with files.writing(slot):
+                    lock = processes.take(slot, 0)
+                if lock is not None:  # else another worker was quicker
+                    stack.enter_context(lock)
+                    return
         time.sleep(_POLL_S)
+
+
+def _ending(record: Record) -> tuple[str, str] | None:
+    """State and reason of a run that ends before it began; None while it may begin."""
+    if runs.stop_requested(record.id):
+        return STOPPED, "Stopped before it began."
+    initial = record.configuration.initial
+    if initial is None:
+        return None
+    try:
+        now = runs.state(initial)
+    except KDError:
+        return FAILED, f"Its first stage, {initial}, has been removed. Start a new run."
+    if now in RESUMABLE:
+        return FAILED, f"Its first stage, {initial}, was {now}. Resume that one first, then this one."
+    return None
 
 
 def _ready(record: Record) -> bool:
@@ -92,24 +126,14 @@ def _ready(record: Record) -> bool:
     return initial is None or runs.state(initial) == FINISHED
 
 
-def _without_first_stage(mine: list[str]) -> dict[str, str]:
-    """Runs whose first stage ended without finishing, and the reason to give."""
-    failed = {}
-    for run in mine:
-        initial = runs.read(run).configuration.initial
-        if initial and (ended := runs.state(initial)) in RESUMABLE:
-            failed[run] = f"Its first stage, {initial}, was {ended}. Resume that one first, then this one."
-    return failed
-
-
-def _older_in_queue(mine: list[str]) -> bool:
+def _older_in_queue(held: list[Record]) -> bool:
     """Whether a living worker has been waiting for longer than this one."""
     def turn(record: Record) -> tuple[float, str]:
         return record.status["launched"], record.group
 
-    own = min(turn(runs.read(run)) for run in mine)
+    own, ids = min(map(turn, held)), {record.id for record in held}
     return any(
-        record.state == QUEUED and record.id not in mine and turn(record) < own and _waits(record)
+        record.state == QUEUED and record.id not in ids and turn(record) < own and _waits(record)
         for record in runs.all_runs()
     )
 
@@ -123,6 +147,13 @@ def _waits(record: Record) -> bool:
 
 
 def _fail(held: list[Record], reason: str) -> None:
+    """End what has not ended yet. Raises KDError where that cannot be written."""
+    unwritten = None
     for record in held:
         if record.state not in (FINISHED, STOPPED, FAILED):
-            runs.set_state(record, FAILED, reason=reason, ended=time.time())
+            try:
+                runs.set_state(record, FAILED, reason=reason, ended=time.time())
+            except KDError as error:
+                unwritten = error
+    if unwritten:
+        raise KDError(f"{reason} That could not be noted in the record: {unwritten}") from unwritten

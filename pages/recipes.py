@@ -93,8 +93,12 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
         now = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "") or "a moment …"
         bar.progress((len(done) + part) / len(networks), f"{len(done)} of {len(networks)} networks trained · {now}")
         if button.button("Stop", width="stretch"):
-            kdengine.stop_recipe(name, scale, seeds)
-            st.toast("Stopping. What is trained is kept; starting again goes on from there.")
+            try:
+                kdengine.stop_recipe(name, scale, seeds)
+            except KDError as error:
+                st.toast(str(error))
+            else:
+                st.toast("Stopping. What is trained is kept; starting again goes on from there.")
     else:
         if len(done) == len(networks):
             bar.success(f"All {len(networks)} networks are trained. `{watched['command']}`")

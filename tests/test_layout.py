@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = (
-    ("errors", "places", "colours", "losses", "metrics", "records", "schema", "signals", "trust", "views", "devices",
+    ("errors", "files", "places", "colours", "losses", "metrics", "records", "schema", "signals", "trust", "views",
+     "devices",
      "uncertainty", "verdicts", "bias"),
     ("data", "models", "methods"),
     ("checkpoints", "teacher_cache"),
@@ -20,11 +21,11 @@ FLOORS = (
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors", "schema"},
-    "schema": {"errors"}, "trust": {"errors"},
+    "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"},
+    "records": {"errors", "files", "schema"}, "schema": {"errors"}, "trust": {"errors"}, "files": {"errors"},
     "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
-    "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
+    "worker": {"processes", "runs", "session"}, "sweeps": {"processes", "runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},
 }
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import PIL
 
 from kdengine.data.content import Content, digest
 from kdengine.errors import KDError
+from kdengine.files import replacing, sweep
 from kdengine.views import Split
 
 FOLDER = ".decoded"
@@ -75,7 +75,7 @@ def _read(path: Path) -> Content | None:
 
 
 def _write(path: Path, content: Content) -> None:
-    """Under a name of its own, then renamed: of two processes at once, the later leaves the same file."""
+    """Whole or not at all: of two processes at once, the later leaves the same file."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -86,11 +86,8 @@ def _write(path: Path, content: Content) -> None:
     if content.boxes is not None:
         tensors[_BOXES] = content.boxes
     header = {_HEADER: json.dumps({"classes": content.classes, "digest": content.digest})}
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial")
-    try:
+    with contextlib.suppress(OSError, SafetensorError):  # read-only or full: see `cached`
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=header)
-        temporary.replace(path)
-    except (OSError, SafetensorError):  # read-only or full: see `cached`
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        sweep(path.parent)
+        with replacing(path) as written:
+            save_file(tensors, written, metadata=header)

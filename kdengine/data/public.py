@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import tarfile
-import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from kdengine.data.folder import read_image_folder
 from kdengine.data.mask_folder import is_mask_folder, read_mask_folder
 from kdengine.data.source import Source
 from kdengine.errors import DataMissing, KDError
+from kdengine.files import discard, sweep, temporary
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,14 @@ class Public(Source):
             raise KDError(f"{target} is there but not complete. Delete it, then download again.")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as unfinished:
-                self._fetch(Path(unfinished))
-                (Path(unfinished) / self.layout).rename(target)
+            sweep(root)
+            unfinished = temporary(root / self.name)
+            try:
+                unfinished.mkdir()
+                self._fetch(unfinished)
+                (unfinished / self.layout).rename(target)
+            finally:
+                discard(unfinished)
         except OSError as error:
             raise KDError(f"{self.title} cannot be written to {root}: {error.strerror}. Choose another data root with "
                           "KDENGINE_DATA.") from error

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from kdengine import processes, runs, sweeps
+from kdengine import files, processes, sweeps
 from kdengine.errors import KDError, unknown_name
 from kdengine.places import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
@@ -24,7 +21,7 @@ from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
 from kdengine.records import FAILED, FINISHED
 
-_LOCK, _STARTED, _STOP, _LOG = "lock", "started", "stop", "log.txt"
+_LOCK, _STOP, _LOG = "lock", "stop", "log.txt"
 _LOCK_PATIENCE_S = 2.0  # a page's probe may hold it for a moment
 
 RECIPES: dict[str, Recipe] = {
@@ -55,17 +52,9 @@ def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: No
     networks nobody knows, and data that are not here.
     """
     place = _place(asked)
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / _LOCK, timeout=_LOCK_PATIENCE_S)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise KDError(f"{asked.recipe.name} is being run like this already, by another process. Wait for it, or stop "
-                      "it on the Recipes page.") from None
-    with lock:
-        if not (place / _STARTED).exists():  # where `start` began it, a stop may have been asked for since
-            (place / _STOP).unlink(missing_ok=True)
-        (place / _STARTED).unlink(missing_ok=True)
+    with _taken(asked) as lock:
+        if not lock.handed_on:  # where `start` began it, a stop may have been asked for since
+            _forget_stop(asked)
         _check(asked)
         sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists())
         return _outcome(asked)
@@ -73,31 +62,24 @@ def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: No
 
 def start(asked: Plan) -> None:
     """Run a plan in a process of its own, which outlives this one. Raises KDError where that is being done."""
-    if running(asked):
-        raise KDError(f"{asked.recipe.name} is being run like this already.")
     place = _place(asked)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / _LOG).write_bytes(b"")
-    (place / _STOP).unlink(missing_ok=True)
-    (place / _STARTED).touch()
-    processes.launch(asked.arguments, place / _LOG)
+    with _taken(asked) as lock, files.writing(place):
+        (place / _LOG).write_bytes(b"")
+        _forget_stop(asked)
+        processes.launch(asked.arguments, place / _LOG, {place / _LOCK: lock})
 
 
 def stop(asked: Plan) -> None:
     """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end."""
     place = _place(asked)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / _STOP).touch()
+    with files.writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / _STOP).touch()
 
 
 def running(asked: Plan) -> bool:
     """Whether a process runs this very plan now, or has just been started to."""
-    place = _place(asked)
-    try:
-        fresh = time.time() - (place / _STARTED).stat().st_mtime < runs.GRACE_S
-    except FileNotFoundError:
-        fresh = False
-    return fresh or (place.is_dir() and processes.held(place / _LOCK))
+    return processes.held(_place(asked) / _LOCK)
 
 
 def log(asked: Plan) -> str:
@@ -166,6 +148,23 @@ def _place(asked: Plan) -> Path:
     """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
     digest = hashlib.sha256(asked.command.encode()).hexdigest()[:12]
     return runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
+
+
+def _taken(asked: Plan) -> processes.Lock:
+    """The lock of who runs a plan. Raises KDError where another process does."""
+    place = _place(asked)
+    with files.writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        lock = processes.take(place / _LOCK, _LOCK_PATIENCE_S)
+    if lock is None:
+        raise KDError(f"{asked.recipe.name} is being run like this already, by another process. Wait for it, or stop "
+                      "it on the Recipes page.")
+    return lock
+
+
+def _forget_stop(asked: Plan) -> None:
+    with files.writing(_place(asked)):
+        (_place(asked) / _STOP).unlink(missing_ok=True)
 
 
 def _outcome(asked: Plan) -> Outcome:

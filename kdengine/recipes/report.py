@@ -10,6 +10,7 @@ from typing import Any
 from kdengine import charts, methods, results, runs
 from kdengine.colours import STUDENTS
 from kdengine.errors import KDError
+from kdengine.files import writing
 from kdengine.recipes import comparison, gallery
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
 from kdengine.records import Record, write_json
@@ -27,17 +28,18 @@ pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
-    """Write report.md, report.html and records.json into a folder; returns the HTML file.
+    """Write report.md, report.html and records.json into a folder; returns the HTML file. KDError where it cannot be.
 
     records.json holds the command, and the runs' own records as they are: what the report was made from.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
     page = folder / "report.html"
-    page.write_text(html(outcome), encoding="utf-8")
     held = [{"label": label, "seed": seed, "record": dataclasses.asdict(record)}
             for (label, seed), record in outcome.records.items()]
-    write_json(folder / "records.json", {"command": outcome.plan.command, "runs": held})
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
+        page.write_text(html(outcome), encoding="utf-8")
+        write_json(folder / "records.json", {"command": outcome.plan.command, "runs": held})
     return page
 
 

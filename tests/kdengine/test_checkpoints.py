@@ -4,11 +4,12 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from kdengine import checkpoints, models
 from kdengine.errors import KDError
@@ -37,6 +38,29 @@ def test_a_network_comes_back_bit_equal_with_its_identity(network, saved):
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(loaded(images), network.eval()(images))
     assert checkpoints.describe(saved)["scores"] == {"test": {"n": 20, "top1": 0.5}}
+
+
+def test_of_several_threads_that_write_one_file_each_writes_a_whole_one(tmp_path):
+    path, start, failed = tmp_path / "x.safetensors", threading.Barrier(4), []
+
+    def write(value):
+        start.wait()
+        try:
+            for _ in range(20):
+                checkpoints.save_tensors(path, {"x": torch.full((30_000,), float(value))})
+        except OSError as error:  # another one took the file away
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    seen = []
+    while any(thread.is_alive() for thread in threads):
+        if path.exists():
+            seen.append(load_file(path)["x"].unique())
+    assert failed == []
+    assert {len(each) for each in seen} == {1}
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_the_header_is_one_json_string_readable_by_any_safetensors_reader(saved):

@@ -39,7 +39,7 @@ def test_a_process_that_trains_keeps_its_memory_and_one_that_waits_does_not(monk
     order = []
     monkeypatch.setattr(runs, "_launch", lambda ids: None)
     monkeypatch.setattr("kdengine.devices.keep_freed_memory", lambda: order.append("keeps"))
-    monkeypatch.setattr(worker, "_wait_for_slot", lambda stack, mine: order.append("waits") or mine)
+    monkeypatch.setattr(worker, "_wait_for_slot", lambda stack, held, release: order.append("waits"))
     monkeypatch.setattr(session, "Session", lambda *_, **__: order.append("trains"))
     worker.work(runs.submit([Configuration()]))
     assert order == ["waits", "keeps", "trains"]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from kdengine import checkpoints, models, results, runs, worker
+from kdengine import checkpoints, models, results
 from kdengine.__main__ import main
 
 FIVE = ("apple", "castle", "orange", "sea", "wolf")
@@ -65,13 +65,12 @@ def run(capsys, *words):
     return told.out
 
 
-def test_a_folder_of_five_classes_is_learnt_and_distilled(capsys, pictures, monkeypatch):
+def test_a_folder_of_five_classes_is_learnt_and_distilled(capsys, pictures, train_here):
     """From a folder of pictures to a teacher, two students and their records.
 
     Chance is 20% of 300 test images right, with a standard deviation of 2.3 points. The bound is twice chance: nearly
     nine of those away, so no network passes that learnt nothing; five seeds of each of the three gave 66% to 81%.
     """
-    monkeypatch.setattr(runs, "_launch", worker.work)  # in this process, which has long imported torch
     training = ["--data", "folder:five", "--data-root", pictures, "--epochs", "6", "--batch-size", "32", *ALIKE]
     (teacher, taught), = json.loads(run(capsys, "train", "--model", "resnet8", *training)).items()
     distilled = json.loads(run(capsys, "distill", "--teacher", teacher, "--student", "resnet8", "--seed", "1",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -66,6 +67,28 @@ def test_the_headline_of_scores_is_the_miou_where_there_is_one():
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": math.nan, "b": [math.inf, 1.0], "c": {"d": -math.inf}})
     assert read_json(tmp_path / "x.json") == {"a": None, "b": [None, 1.0], "c": {"d": None}}
+
+
+def test_of_several_writing_threads_and_a_reader_nobody_sees_half_a_record(tmp_path):
+    path, long, failed = tmp_path / RECORD, ["x" * 50] * 200, []
+    write_json(path, {"writer": "first", "long": long})
+
+    def write(writer):
+        try:
+            for _ in range(150):
+                write_json(path, {"writer": writer, "long": long})
+        except OSError as error:  # another writer took the file away
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    seen = []
+    while any(thread.is_alive() for thread in threads):
+        seen.append(path.read_text())
+    assert failed == []
+    assert all(json.loads(each)["long"] == long for each in seen)
+    assert [each.name for each in tmp_path.iterdir()] == [RECORD]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "x"}', '{"configuration": 3}'])

@@ -2,34 +2,44 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from kdengine import checkpoints, evaluation, models, places, records, results, runs, session, speeds, training, worker
+from kdengine import (
+    checkpoints,
+    evaluation,
+    models,
+    places,
+    processes,
+    records,
+    results,
+    runs,
+    session,
+    speeds,
+    training,
+    worker,
+)
 from kdengine.errors import KDError
 from kdengine.records import Configuration
 
 SMALL = {"share": 0.1, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1}
 TEACHER = "digits-teacher"
 PATIENCE_S = 120
+LAUNCH = processes.launch
 
 
 def configuration(method="none", **given):
     return Configuration(**{**SMALL, "method": method, "teacher": TEACHER, **given})
-
-
-@pytest.fixture
-def waiting(monkeypatch):
-    """Submitted runs wait: the test is their worker, or never starts one."""
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
 
 
 def finish(*configurations):
@@ -434,16 +444,86 @@ def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(waitin
     assert runs.all_runs() == []
 
 
-def test_a_queued_run_is_interrupted_once_its_grace_is_over(waiting, monkeypatch):
+@pytest.mark.parametrize("hours", [-100, 0, 100])
+def test_whether_a_queued_run_has_a_worker_is_known_at_once_whatever_the_clock_does(monkeypatch, hand_on, hours):
+    clock = time.time
+    kept = []
+    monkeypatch.setattr(processes, "launch", lambda *what: kept or hand_on(*what))
+    alive, = runs.submit([configuration()])
+    kept.append("from now on no worker starts")
+    gone, = runs.submit([configuration()])
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
+    assert runs.state(alive) == "queued"
+    assert runs.state(gone) == "interrupted"
+
+
+def program(path, text):
+    """A program in place of Python's."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_worker_is_alive_from_its_first_moment_and_no_longer_than_it_lives(monkeypatch, tmp_path):
+    """It dies before it has imported anything; until then it waits to be told."""
+    os.mkfifo(tmp_path / "told")
+    monkeypatch.setattr(sys, "executable", program(tmp_path / "python", f"read line < {tmp_path / 'told'}; exit 1"))
     run, = runs.submit([configuration()])
     assert runs.state(run) == "queued"
-    monkeypatch.setattr(runs, "GRACE_S", 0)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 1e6)
+    assert runs.state(run) == "queued"
+    (tmp_path / "told").write_text("die\n")
+    ended(run)
     assert runs.state(run) == "interrupted"
 
 
-def test_a_held_lock_is_a_living_worker(waiting, monkeypatch):
+@pytest.mark.parametrize("method", ["none", "fsp"])
+def test_where_no_process_can_be_started_nothing_is_begun(monkeypatch, tmp_path, method):
+    """Of two stages the second's worker is refused."""
+    popen, left = subprocess.Popen, [*([program(tmp_path / "python", "exit 0")] if method == "fsp" else [])]
+
+    def refused(words, **how):
+        if not left:
+            raise OSError(11, "Resource temporarily unavailable")
+        return popen([left.pop()], **how)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", refused)
+    with pytest.raises(KDError, match=r"No process can be started: Resource temporarily unavailable\."):
+        runs.submit([configuration(method)])
+    assert runs.all_runs() == []
+    assert list(places.runs_root().iterdir()) == []
+
+
+def test_a_resume_that_starts_no_process_says_so_in_the_record(waiting, monkeypatch):
     run, = runs.submit([configuration()])
-    monkeypatch.setattr(runs, "GRACE_S", 0)
+    runs.stop(run)
+    worker.work([run])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere")
+        patch.setattr(processes, "launch", LAUNCH)
+        with pytest.raises(KDError, match="No process can be started: No such file"):
+            runs.resume([run])
+    assert runs.state(run) == "failed"
+    assert "No process can be started" in runs.read(run).status["reason"]
+    runs.resume([run])
+    assert runs.state(run) == "queued"
+
+
+def test_where_locks_cannot_be_handed_on_the_start_waits_until_the_worker_has_them(monkeypatch):
+    """As on Windows."""
+    monkeypatch.setattr(processes, "HANDS_ON", False)
+    run, = runs.submit([configuration()])
+    assert runs.state(run) in records.ACTIVE
+    runs.stop(run)
+    ended(run)
+    assert runs.state(run) == "stopped"
+    runs.remove(run)
+    assert runs.all_runs() == []
+
+
+def test_a_held_lock_is_a_living_worker(nobody):
+    run, = runs.submit([configuration()])
     with FileLock(runs.directory(run) / runs.LOCK):
         assert runs.state(run) == "queued"
         with pytest.raises(KDError, match="only stopped, failed, interrupted runs can be resumed"):
@@ -455,7 +535,7 @@ def test_a_held_lock_is_a_living_worker(waiting, monkeypatch):
         runs.read(run)
 
 
-def test_probes_of_one_lock_do_not_see_each_other(waiting):
+def test_probes_of_one_lock_do_not_see_each_other(nobody):
     run, = runs.submit([configuration()])
     seen, start = [], threading.Barrier(8)
 
@@ -471,7 +551,7 @@ def test_probes_of_one_lock_do_not_see_each_other(waiting):
     assert seen == [False] * 160
 
 
-def test_a_second_worker_of_the_same_run_leaves_it_alone(waiting, monkeypatch):
+def test_a_second_worker_of_the_same_run_leaves_it_alone(nobody, monkeypatch):
     run, = runs.submit([configuration()])
     monkeypatch.setattr(worker, "_LOCK_PATIENCE_S", 0)
     with FileLock(runs.directory(run) / runs.LOCK):
@@ -489,14 +569,178 @@ def test_a_run_stopped_in_the_queue_never_begins(waiting):
         runs.stop(run)
 
 
-def test_the_oldest_queued_run_goes_first(waiting):
-    first, = runs.submit([configuration()])
-    second, = runs.submit([configuration()])
+def test_the_oldest_queued_run_goes_first(nobody):
+    first, second = (runs.read(runs.submit([configuration()])[0]) for _ in range(2))
     assert not worker._older_in_queue([second])  # nobody waits for the first
-    with FileLock(runs.directory(first) / runs.LOCK):
+    with FileLock(runs.directory(first.id) / runs.LOCK):
         assert worker._older_in_queue([second])
-    with FileLock(runs.directory(second) / runs.LOCK):
+    with FileLock(runs.directory(second.id) / runs.LOCK):
         assert not worker._older_in_queue([first])
+
+
+def test_a_worker_leaves_alone_what_is_not_queued(waiting):
+    """A second one started for the same run finds it finished."""
+    run, = finish(configuration(epochs=1))
+    before = runs.read(run)
+    worker.work([run])
+    assert runs.read(run) == before
+
+
+@pytest.fixture
+def in_the_queue(monkeypatch):
+    """Every training slot is taken: what a worker does while it waits is called, one function a look, then it trains.
+    """
+    slots = places.runs_root() / ".slots"
+    slots.mkdir(parents=True)
+    taken = [FileLock(slots / f"{slot}.lock").acquire() for slot in range(worker.SLOTS)]
+
+    def wait(ids, *meanwhile):
+        left = list(meanwhile)
+
+        def sleep(seconds):
+            if left:
+                left.pop(0)()
+            if not left:
+                for each in taken:
+                    each.lock.release()
+
+        monkeypatch.setattr(worker, "time", SimpleNamespace(sleep=sleep, time=time.time))
+        worker.work(ids)
+        assert not left
+
+    return wait
+
+
+def test_a_run_stopped_while_its_group_waits_is_free_and_can_be_resumed(waiting, in_the_queue):
+    halted, removed, other = runs.submit([configuration(epochs=1), configuration("label_smoothing", epochs=1),
+                                          configuration("kd", epochs=1)])
+
+    def stop():
+        for run in (halted, removed):
+            with pytest.raises(KDError, match="is queued; stop it first"):
+                runs.remove(run)
+            runs.stop(run)
+            with pytest.raises(KDError, match=f"Run {run} is still stopping; try again in a moment"):
+                runs.resume([run])
+
+    def look():
+        assert [runs.state(run) for run in (halted, removed, other)] == ["stopped", "stopped", "queued"]
+        assert [runs.alive(run) for run in (halted, removed, other)] == [False, False, True]
+        runs.resume([halted])
+        assert runs.state(halted) == "queued"
+        runs.remove(removed)
+
+    in_the_queue([halted, removed, other], stop, look)
+    assert runs.state(other) == "finished"
+    worker.work([halted])
+    assert runs.state(halted) == "finished"
+    assert {record.id for record in runs.all_runs()} == {halted, other}
+
+
+@pytest.mark.parametrize(("ends", "reason"), [
+    (lambda first: runs.set_state(runs.read(first), "failed"), "was failed. Resume that one first, then this one."),
+    (lambda first: shutil.rmtree(runs.directory(first)), "has been removed. Start a new run."),
+])
+def test_a_run_that_loses_its_first_stage_while_its_group_waits_is_free(waiting, in_the_queue, ends, reason):
+    second, other = runs.submit([configuration("fsp", epochs=1), configuration("kd", epochs=1)])
+    first = runs.read(second).configuration.initial
+
+    def look():
+        assert runs.state(second) == "failed"
+        assert not runs.alive(second)
+        assert runs.read(second).status["reason"] == f"Its first stage, {first}, {reason}"
+        runs.remove(second)
+
+    in_the_queue([second, other], lambda: ends(first), look)
+    assert runs.state(other) == "finished"
+
+
+def test_a_worker_that_waits_reads_no_records(waiting, in_the_queue, monkeypatch):
+    """Those of everybody, four times a second in each worker, were too many."""
+    run, = runs.submit([configuration(epochs=1)])
+    read, seen = [], []
+    whole, one = runs.all_runs, runs.read
+    monkeypatch.setattr(runs, "all_runs", lambda: read.append("all") or whole())
+    monkeypatch.setattr(runs, "read", lambda run: read.append(run) or one(run))
+    in_the_queue([run], *[lambda: seen.append(list(read))] * 3)
+    assert seen == [[run]] * 3
+    assert runs.state(run) == "finished"
+
+
+def test_of_two_resumes_at_once_one_starts_a_worker(nobody, monkeypatch):
+    run, = runs.submit([configuration()])
+    launched, refused, start = [], [], threading.Barrier(2)
+
+    def launch(arguments, log, locks):
+        launched.extend(os.dup(lock.descriptor) for lock in locks.values())
+
+    def resume():
+        start.wait()
+        try:
+            runs.resume([run])
+        except KDError as error:
+            refused.append(str(error))
+
+    monkeypatch.setattr(processes, "launch", launch)
+    monkeypatch.setattr(runs, "_LOCK_PATIENCE_S", 0.2)
+    threads = [threading.Thread(target=resume) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(launched) == 1
+    assert refused == [f"Run {run} is queued; only stopped, failed, interrupted runs can be resumed."]
+    os.close(launched[0])
+
+
+def test_what_ends_while_a_resume_waits_for_its_lock_is_not_begun_again(nobody, monkeypatch):
+    run, = runs.submit([configuration()])
+    take = processes.take
+
+    def quicker(path, patience_s):
+        runs.set_state(runs.read(run), "finished")
+        return take(path, patience_s)
+
+    monkeypatch.setattr(processes, "take", quicker)
+    with pytest.raises(KDError, match=f"Run {run} is finished; only stopped, failed, interrupted runs can be resumed"):
+        runs.resume([run])
+    assert runs.state(run) == "finished"
+    assert not runs.alive(run)
+
+
+def test_a_run_that_is_being_made_or_removed_is_in_no_list(nobody, monkeypatch):
+    """It appears with its record and its lock held, or not at all."""
+    seen = []
+
+    def look(*_):
+        seen.append([(record.id, runs.state(record.id)) for record in runs.all_runs()])
+
+    monkeypatch.setattr(processes, "launch", look)
+    save, rmtree = records.Record.save, shutil.rmtree
+    monkeypatch.setattr(records.Record, "save", lambda *what: look() or save(*what) or look())
+    run, = runs.submit([configuration()])
+    assert seen == [[], [], [(run, "queued")]]
+    monkeypatch.setattr(shutil, "rmtree", lambda path: look() or rmtree(path))
+    runs.remove(run)
+    assert seen[3:] == [[]]
+    assert list(places.runs_root().iterdir()) == []
+
+
+def test_a_worker_sweeps_what_was_left_half_written(waiting):
+    run, = runs.submit([configuration(epochs=1)])
+    folder = runs.directory(run)
+    left = [folder / f".record.json.elsewhere.{process}.7.partial" for process in (1, os.getpid())]
+    unmade = places.runs_root() / ".2000-1-kd.elsewhere.1.7.partial"
+    being_made = places.runs_root() / ".2100-1-kd.elsewhere.1.7.partial"
+    for path in left:
+        path.touch()
+    for path, hours in ((unmade, 2), (being_made, 0)):
+        path.mkdir()
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    worker.work([run])
+    assert runs.state(run) == "finished"
+    assert [path.exists() for path in (*left, unmade, being_made)] == [False, False, False, True]
+    assert not list(folder.glob(".*"))
 
 
 def test_the_list_is_newest_first_and_survives_a_damaged_record(waiting):

@@ -42,28 +42,35 @@ class Workers:
     Its turn comes when the sweep sleeps and has started nothing since it slept last.
     """
 
-    def __init__(self, work):
-        self.work = work
+    def __init__(self, work, hand_on):
+        self.work, self.hand_on = work, hand_on
         self.launched, self.waiting, self.most_waiting, self.seen = [], [], 0, 0
 
-    def launch(self, ids):
-        self.launched.append(list(ids))
-        self.waiting.append(list(ids))
+    def launch(self, arguments, log, locks):
+        self.hand_on(arguments, log, locks)
+        self.launched.append(arguments[1:])
+        self.waiting.append(arguments[1:])
         self.most_waiting = max(self.most_waiting, len(self.waiting))
 
     def sleep(self, seconds):
         assert self.waiting, "the sweep would wait for ever"
         assert len(self.launched) < 200, "the sweep would start runs for ever"
         if len(self.launched) == self.seen:
-            self.work(self.waiting.pop(0))
+            self.turn()
         self.seen = len(self.launched)
 
+    def turn(self):
+        """The group that waits longest has its turn, and its worker ends."""
+        ids = self.waiting.pop(0)
+        self.work(ids)
+        for run in ids:
+            processes.take(runs.directory(run) / runs.LOCK, 0).release()  # what only pretends has not taken it up
+
     def die(self):
-        """As if every worker had been killed, longer ago than a queued run is given to find one."""
+        """As if every worker had been killed."""
         self.waiting.clear()
-        for record in runs.all_runs():
-            if record.state == records.QUEUED:
-                runs.set_state(record, records.QUEUED, launched=0.0)
+        while processes._handed_on:
+            os.close(processes._handed_on.popitem()[1])
 
     @property
     def methods(self):
@@ -88,24 +95,28 @@ def pretend(ids):
             runs.set_state(record, records.FINISHED, epoch=record.configuration.epochs)
 
 
-def here(monkeypatch, work):
-    workers = Workers(work)
-    monkeypatch.setattr(runs, "_launch", workers.launch)
-    monkeypatch.setattr(runs, "GRACE_S", 1e9)  # decades, so that no run is lost on a slow machine
-    monkeypatch.setattr(sweeps, "time", SimpleNamespace(sleep=workers.sleep))
-    return workers
+@pytest.fixture
+def here(monkeypatch, hand_on):
+    """Workers that do as they are told."""
+    def here(work):
+        workers = Workers(work, hand_on)
+        monkeypatch.setattr(processes, "launch", workers.launch)
+        monkeypatch.setattr(sweeps, "time", SimpleNamespace(sleep=workers.sleep))
+        return workers
+
+    return here
 
 
 @pytest.fixture
-def workers(monkeypatch):
+def workers(here):
     """Workers that train nothing."""
-    return here(monkeypatch, pretend)
+    return here(pretend)
 
 
 @pytest.fixture
-def trainers(monkeypatch):
+def trainers(here):
     """Workers that train."""
-    return here(monkeypatch, worker.work)
+    return here(worker.work)
 
 
 def finished(parts):
@@ -135,7 +146,7 @@ def test_teachers_come_before_students_and_nothing_is_trained_twice(workers):
     assert len(runs.all_runs()) == 4
 
 
-def test_a_worker_that_always_dies_is_given_up_and_told(monkeypatch):
+def test_a_worker_that_always_dies_is_given_up_and_told(here):
     def dies(ids):
         for run in ids:
             if configuration_of(run).method == "crd":
@@ -143,7 +154,7 @@ def test_a_worker_that_always_dies_is_given_up_and_told(monkeypatch):
             else:
                 pretend([run])
 
-    workers = here(monkeypatch, dies)
+    workers = here(dies)
     parts = family(CRD=("crd", {}))
     assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
     assert workers.methods == [["none"], ["none", "crd"], ["crd"], ["crd"], ["crd"]]
@@ -309,7 +320,7 @@ def test_a_sweep_that_is_told_to_stop_stops_what_it_trains_and_a_first_stage_too
         assert list(sweeps.run(parts, keep_going=going)) == [("Teacher", 0)]
     assert len(workers.waiting) == 2
     while workers.waiting:
-        pretend(workers.waiting.pop(0))
+        workers.turn()
     states = {record.configuration.method: record.state for record in runs.all_runs() if record.configuration.teacher}
     assert states == dict.fromkeys(("none", "activation_boundary", "activation_boundary_first"), "stopped")
     assert runs.state(finished(parts)["Teacher", 0]) == "finished"
@@ -347,7 +358,19 @@ def test_what_finishes_between_two_looks_counts_as_finished(workers, monkeypatch
     assert len(whole()) == 3
 
 
-def test_what_somebody_stops_meanwhile_stays_stopped_until_the_sweep_is_begun_again(monkeypatch):
+def test_what_somebody_else_resumes_at_the_same_moment_is_not_resumed_twice(workers, monkeypatch):
+    parts = family(KD=("kd", {}))
+    sweeps.run(parts[:1])
+    sweeps.run(parts, keep_going=lambda: not workers.waiting)
+    workers.die()
+    resume = runs.resume
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "resume", lambda ids: resume(ids) or resume(ids))  # the first is somebody else's
+        assert len(sweeps.run(parts)) == 3
+    assert workers.methods == [["none"], ["none", "kd"], ["none", "kd"]]
+
+
+def test_what_somebody_stops_meanwhile_stays_stopped_until_the_sweep_is_begun_again(here):
     stopped = []
 
     def stops_once(ids):
@@ -358,7 +381,7 @@ def test_what_somebody_stops_meanwhile_stays_stopped_until_the_sweep_is_begun_ag
             else:
                 pretend([run])
 
-    workers = here(monkeypatch, stops_once)
+    workers = here(stops_once)
     parts = family(CRD=("crd", {}))
     assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0)]
     assert workers.methods == [["none"], ["none", "crd"]]
@@ -482,7 +505,9 @@ def start():
             os.kill(worker_of(path.parent.name), signal.SIGKILL)
 
 
-def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_table(start, monkeypatch, tmp_path):
+def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_table(
+    start, here, monkeypatch, tmp_path
+):
     plan = Plan(LONGER)
 
     def under_way(label):
@@ -516,7 +541,7 @@ def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_
     assert runs.read(killed).status["epoch"] < 16
     assert finished(plan.parts) == {("Teacher", 0): stopped}
 
-    here(monkeypatch, worker.work)
+    here(worker.work)
     outcome = recipes.run(plan)
     assert (outcome.records["Teacher", 0].id, outcome.records["KD", 0].id) == (stopped, killed)
     assert len(runs.all_runs()) == len(outcome.records) == 3

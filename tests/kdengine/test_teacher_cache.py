@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from kdengine import methods, places, records, runs, worker
+from kdengine import methods, places, records, runs, teacher_cache, worker
 from kdengine.methods import method
 from kdengine.records import Configuration
 from kdengine.signals import Wanted, observing
-from kdengine.teacher_cache import CHUNK, LARGEST, TeacherCache, key
+from kdengine.teacher_cache import CHUNK, LARGEST, LEAVES_BYTES, TeacherCache, key
 from kdengine.training import Learner, train
 from kdengine.views import POLICIES, views
 from tests.kdengine import tiny
@@ -240,6 +240,25 @@ def test_a_damaged_file_is_made_again(tmp_path, damage):
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path):
     (tmp_path / "file").write_text("")
     assert len(asked(TeacherCache(tmp_path / "file" / "folder", "key"), teacher(), drawn()).logits) == len(SPLIT)
+
+
+def test_it_leaves_room_on_the_disk_for_what_cannot_be_computed_again(tmp_path, monkeypatch):
+    bytes_of_logits = 2 * 3 * len(SPLIT)
+    first = asked(kept(tmp_path / "roomy"), teacher(), drawn()).logits
+    for short, count in ((1, 0), (0, 1)):
+        monkeypatch.setattr(teacher_cache, "free", lambda folder, short=short: LEAVES_BYTES + bytes_of_logits - short)
+        assert torch.equal(asked(kept(tmp_path / "tight"), teacher(), drawn()).logits, first)
+        assert len(list((tmp_path / "tight").rglob("*.npy"))) == count
+
+
+def test_what_a_killed_run_left_half_written_is_swept_when_something_is_kept(tmp_path):
+    (tmp_path / "another-key").mkdir()
+    left, fresh = (tmp_path / "another-key" / f".0-{epoch}.logits.npy.elsewhere.1.7.partial" for epoch in (0, 1))
+    for path in (left, fresh):
+        path.touch()
+    os.utime(left, (1000, 1000))
+    asked(kept(tmp_path), teacher(), drawn())
+    assert (left.exists(), fresh.exists()) == (False, True)
 
 
 def test_the_least_recently_used_epochs_make_room(tmp_path):

@@ -3,23 +3,14 @@
 import dataclasses
 from pathlib import Path
 
-import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from kdengine import processes, recipes, runs
+from kdengine import recipes, runs
 from kdengine.records import FAILED
 from tests.kdengine.recipes import scene
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "recipes.py"
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """What would have been started, instead of starting it."""
-    seen = []
-    monkeypatch.setattr(processes, "launch", lambda arguments, log: seen.append(arguments))
-    return seen
 
 
 def opened(**link):

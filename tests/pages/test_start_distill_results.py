@@ -35,12 +35,6 @@ def no_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "none"))
 
 
-@pytest.fixture
-def waiting(monkeypatch):
-    """Started runs stay in the queue: nobody trains them."""
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
-
-
 def test_start_shows_the_shipped_pair_s_own_numbers():
     at = open_page("start")
     drawn = "".join(each.proto.body for each in at.get("html"))

@@ -116,6 +116,16 @@ def test_the_second_load_decodes_nothing(make_folder, tmp_path, undecodable):
     assert data.load("folder:flowers", root=tmp_path, share=0.5).digest == first.digest
 
 
+def test_what_a_killed_process_left_half_written_is_swept_when_something_is_kept(make_folder, tmp_path):
+    make_folder(train={"a": 12, "b": 10}, test={"a": 1})
+    (tmp_path / FOLDER).mkdir()
+    left = tmp_path / FOLDER / ".x.safetensors.elsewhere.1.7.partial"
+    left.touch()
+    os.utime(left, (1000, 1000))
+    data.load("folder:flowers", root=tmp_path)
+    assert [path.suffix for path in cached(tmp_path)] == [".safetensors"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "pixel", "empty", "header", "stranger"])
 def test_a_damaged_cache_file_is_rebuilt(make_folder, tmp_path, undecodable, damage):
     make_folder(train={"a": 12, "b": 10}, test={"a": 1})

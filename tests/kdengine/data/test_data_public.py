@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
@@ -342,6 +343,9 @@ def test_a_download_appears_whole_and_is_not_repeated(tmp_path, monkeypatch):
             make_fashion(root / "FashionMNIST/raw")
             assert not described(tmp_path)["fashion_mnist"]["present"]
 
+    left = tmp_path / ".fashion_mnist.elsewhere.1.7.partial"  # by a process that was killed
+    left.mkdir()
+    os.utime(left, (1000, 1000))
     monkeypatch.setattr(datasets, "FashionMNIST", Downloads)
     data.download("fashion_mnist", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["FashionMNIST"]

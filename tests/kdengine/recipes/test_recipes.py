@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdengine import checkpoints, data, evaluation, methods, models, recipes, runs, sweeps, views, worker
+from kdengine import checkpoints, data, evaluation, methods, models, recipes, runs, sweeps, views
 from kdengine.__main__ import _parser, main
 from kdengine.errors import KDError
 from kdengine.recipes import RECIPES, SCALES, Outcome, Plan, Recipe, comparison
@@ -212,13 +212,7 @@ def test_so_far_reads_what_is_finished_and_trains_nothing(monkeypatch):
 
 # From the command line. ---------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def here(monkeypatch):
-    """This process is the worker."""
-    monkeypatch.setattr(runs, "_launch", worker.work)
-
-
-def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path, monkeypatch):
+def test_a_recipe_is_trained_told_and_reported(train_here, capsys, tmp_path, monkeypatch):
     words = ["recipe", "response_vs_feature", "--share", "0.1", "--epochs", "1", "--teacher", "resnet8"]
     assert main([*words, "--so-far", "--json"]) == 0  # nothing yet, and nothing is begun
     assert json.loads(capsys.readouterr().out) == runs.all_runs() == []
@@ -253,7 +247,7 @@ def test_a_recipe_is_trained_told_and_reported(here, capsys, tmp_path, monkeypat
     assert len(runs.all_runs()) == 4
 
 
-def test_what_could_not_be_trained_is_told_and_nothing_is_reported_of_it(here, capsys, tmp_path):
+def test_what_could_not_be_trained_is_told_and_nothing_is_reported_of_it(train_here, capsys, tmp_path):
     assert main(["recipe", "colour_invariance", "--report", str(tmp_path / "report")]) == 1
     told = capsys.readouterr().err
     assert runs.all_runs() == []

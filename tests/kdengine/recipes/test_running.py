@@ -1,20 +1,13 @@
 """One process a plan: started, seen, stopped; a second one is refused."""
 
-import os
+import sys
+import time
 
 import pytest
 from filelock import FileLock
 
-from kdengine import processes, recipes, runs, sweeps
+from kdengine import processes, recipes, sweeps
 from kdengine.errors import KDError
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """What would have been started, instead of starting it."""
-    seen = []
-    monkeypatch.setattr(processes, "launch", lambda arguments, log: seen.append(arguments))
-    return seen
 
 
 def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launched):
@@ -26,16 +19,29 @@ def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launche
     assert asked.command == f"python -m kdengine {' '.join(launched[0])}"
     assert recipes.running(asked)
     assert not recipes.running(recipes.plan("six_methods", "lab", 2, data="cifar10", epochs=15))
-    with pytest.raises(KDError, match="six_methods is being run like this already"):
-        recipes.start(asked)
 
 
-def test_a_process_that_never_came_up_is_given_up(launched, monkeypatch):
-    asked = recipes.plan("six_methods")
+def lock_of(asked):
+    return recipes._place(asked) / "lock"
+
+
+@pytest.mark.parametrize("hours", [-100, 0, 100])
+def test_a_process_that_never_came_up_is_known_at_once_whatever_the_clock_does(launched, monkeypatch, hours):
+    asked, clock = recipes.plan("six_methods"), time.time
     recipes.start(asked)
-    mark, = runs.runs_root().glob(".recipes/*/started")
-    long_ago = mark.stat().st_mtime - runs.GRACE_S
-    os.utime(mark, (long_ago, long_ago))
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
+    assert recipes.running(asked)
+    processes.take(lock_of(asked), 0).release()  # as it ends
+    assert not recipes.running(asked)
+    recipes.start(asked)
+    assert recipes.running(asked)
+
+
+def test_where_no_process_can_be_started_no_plan_runs(monkeypatch):
+    asked = recipes.plan("six_methods")
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    with pytest.raises(KDError, match="No process can be started: No such file"):
+        recipes.start(asked)
     assert not recipes.running(asked)
 
 
@@ -43,12 +49,27 @@ def test_two_processes_do_not_run_one_plan(launched, monkeypatch):
     asked = recipes.plan("six_methods")
     monkeypatch.setattr(recipes, "_LOCK_PATIENCE_S", 0.01)
     recipes.start(asked)
-    lock, = (mark.with_name("lock") for mark in runs.runs_root().glob(".recipes/*/started"))
-    with FileLock(lock), pytest.raises(KDError, match="by another process"):
-        recipes.run(asked)
+    processes.take(lock_of(asked), 0).release()
+    with FileLock(lock_of(asked)):
+        for begin in (recipes.run, recipes.start):
+            with pytest.raises(KDError, match="six_methods is being run like this already, by another process"):
+                begin(asked)
+    assert len(launched) == 1
     monkeypatch.setattr(sweeps, "run", lambda *_: {})
     assert recipes.run(asked).records == {}
     assert not recipes.running(asked)
+
+
+def test_a_stop_between_the_start_and_the_first_moment_is_heard(launched, monkeypatch):
+    asked, heard = recipes.plan("six_methods"), []
+    monkeypatch.setattr(sweeps, "run", lambda parts, seeds, on_change, keep_going: heard.append(keep_going()))
+    recipes.start(asked)
+    recipes.stop(asked)
+    recipes.run(asked)
+    assert heard == [False]
+    recipes.start(asked)
+    recipes.run(asked)
+    assert heard == [False, True]
 
 
 def test_stop_is_heard_by_the_sweep_and_forgotten_by_the_next_run(monkeypatch):

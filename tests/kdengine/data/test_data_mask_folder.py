@@ -95,23 +95,42 @@ def test_an_image_may_be_of_another_kind_than_its_mask(make_mask_folder, tmp_pat
 
 
 def test_a_number_without_a_name_is_no_class(make_mask_folder, tmp_path):
-    place = make_mask_folder(classes=("background", "", "  cat  ", ""), values=(0, 1, 2, 7, 255), train=3, test=2)
+    place = make_mask_folder(classes=("background", "", "  cat  ", ""), values=(0, 1, 255), train=3, test=2)
+    held = values(place / "test/masks/000.png")
+    held[0, :2] = torch.tensor([2, 7])
+    save_mask(place / "test/masks/000.png", held.to(torch.uint8))
     found = data.load("folder:pets", root=tmp_path, image_size=16)
     assert found.classes == ("background", "cat")  # empty lines are none
     for number, mask in enumerate(found.test.target):
         held = values(place / "test/masks" / f"{number:03d}.png")
         assert torch.equal(mask.long(), torch.where(held < 2, held, IGNORE))
+    void = sum((values(path) == 255).sum().item() for path in place.glob("*/masks/*"))
+    assert found.notes == (
+        "The values of the masks were taken as class numbers, named in classes.txt from 0 on.",
+        f"Left out, as no class by custom: 255 ({void} pixels, {void / 1280:.1%} of all, in 5 masks). These pixels count "
+        "nowhere.",
+        "Left out, as without a name in classes.txt: 2, 7 (2 pixels, 0.2% of all, in 1 masks). These pixels count "
+        "nowhere.",
+    )
 
 
 def test_without_classes_txt_classes_are_called_by_their_numbers_up_to_the_largest_in_training(
     make_mask_folder, tmp_path,
 ):
     place = make_mask_folder(classes=None, values=(0, 3, 255), train=4, test=2)
-    save_mask(place / "test/masks/000.png", np.full((16, 16), 4, dtype=np.uint8))
+    beyond = np.zeros((16, 16), dtype=np.uint8)
+    beyond[0] = 4
+    save_mask(place / "test/masks/000.png", beyond)
     found = data.load("folder:pets", root=tmp_path, image_size=16)
     assert found.classes == ("class 0", "class 1", "class 2", "class 3")
-    assert (found.test.target[0] == IGNORE).all()  # a class that training does not have
+    assert found.test.target[0, :, 0].tolist() == [IGNORE] + [0] * 15  # a class that training does not have
     assert set(found.test.target[1].unique().tolist()) == {IGNORE, 0, 3}
+    assert found.notes[0] == ("The values of the masks were taken as class numbers from 0 to 3; classes.txt can name "
+                              "them.")
+    assert found.notes[2:] == (
+        "Left out, as in no training mask: 4 (16 pixels, 1.0% of all, in 1 masks). These pixels count nowhere.",
+        "No training mask holds class 1, class 2.",
+    )
 
 
 @pytest.mark.parametrize("mode", ["P", "1", "L", "I;16"])
@@ -172,10 +191,11 @@ def test_the_second_load_decodes_nothing(make_mask_folder, tmp_path, monkeypatch
     make_mask_folder(train=6, test=2)
     first = data.load("folder:pets", root=tmp_path)
     assert [path.suffix for path in cached(tmp_path)] == [".safetensors"]
-    for name in ("read_picture", "read_class_numbers"):
-        monkeypatch.setattr(f"kdengine.data.mask_folder.{name}", lambda path: pytest.fail(f"{path} was decoded"))
+    for name in ("mask_folder.read_picture", "mask_folder.opened_mask", "mask_values.opened_mask"):
+        monkeypatch.setattr(f"kdengine.data.{name}", lambda path: pytest.fail(f"{path} was decoded"))
     again = data.load("folder:pets", root=tmp_path)
-    assert (again.digest, again.classes) == (first.digest, first.classes)
+    assert (again.digest, again.classes, again.notes) == (first.digest, first.classes, first.notes)
+    assert len(first.notes) == 2
     for name in ("train", "validation", "test"):
         assert torch.equal(getattr(again, name).images, getattr(first, name).images)
         assert torch.equal(getattr(again, name).target, getattr(first, name).target)
@@ -192,7 +212,7 @@ def test_a_changed_mask_name_or_size_is_another_key(make_mask_folder, tmp_path):
         digest_after(lambda: None),
         digest_after(lambda: save_mask(place / "test/masks/000.png", np.ones((16, 16), dtype=np.uint8))),
         digest_after(lambda: (place / "classes.txt").write_text("background\ncat\nowl\n")),
-        digest_after(lambda: (place / "classes.txt").write_text("background\ncat\n")),
+        digest_after(lambda: (place / "classes.txt").write_text("0 = background\n1 = cat\n2 = ignore\n255 = owl\n")),
         digest_after(lambda: None, size=24),
     ]
     assert len(set(digests)) == len(cached(tmp_path)) == 5
@@ -245,17 +265,21 @@ def remove(name):
     return lambda place: (place / name).unlink()
 
 
-def save(name, array):
-    return lambda place: save_mask(place / name, array)
+def save(name, array, as_name=None):
+    def change(place):
+        (place / name).unlink()
+        save_mask(place / (as_name or name), array)
+
+    return change
 
 
 @pytest.mark.parametrize(("change", "told"), [
     (remove("train/masks/001.png"), r"train: '001' is in only one of images and masks, as are 0 others\."),
     (remove("test/images/000.png"), r"test: '000' is in only one of images and masks"),
-    (save("train/masks/002.png", np.zeros((16, 15), dtype=np.uint8)),
-     r"002\.png is 15 x 16 pixels, its image 16 x 16; a mask has its image's size\."),
-    (save("test/masks/000.png", np.zeros((16, 16, 3), dtype=np.uint8)),
-     r"test/masks/000\.png has colours \(mode RGB\); a mask has one channel"),
+    (save("train/masks/002.png", np.zeros((16, 13), dtype=np.uint8)),
+     r"002\.png is 13 x 16 pixels, its image 16 x 16; a mask has its image's size, or its shape\."),
+    (save("test/masks/000.png", np.zeros((16, 16), dtype=np.float32), "test/masks/000.tif"),
+     r"test/masks/000\.tif is a picture of mode F; a mask has one channel, a palette, or RGB colours\."),
     (write("test/masks/000.png", b"no picture"), r"test/masks/000\.png is not a picture"),
     (lambda place: os.truncate(place / "train/masks/001.png", 60), r"train/masks/001\.png is damaged or cut short"),
     (write("train/images/001.png", b""), r"train/images/001\.png is empty"),
@@ -271,10 +295,11 @@ def test_what_is_wrong_is_named(make_mask_folder, tmp_path, change, told):
     assert cached(tmp_path) == []
 
 
-@pytest.mark.parametrize("held", [(0, 255), (0,), (255,)])
-def test_masks_with_only_one_number_have_no_classes(make_mask_folder, tmp_path, held):
-    make_mask_folder(classes=None, values=held, train=4, test=2)
-    with pytest.raises(KDError, match=r"The training masks hold only one class number; at least 2 are needed"):
+@pytest.mark.parametrize("names", [None, ("background", "cat", "dog")])
+@pytest.mark.parametrize("held", [(0,), (1,), (255,)])
+def test_masks_with_only_one_number_have_no_classes(make_mask_folder, tmp_path, held, names):
+    make_mask_folder(classes=names, values=held, train=4, test=2)
+    with pytest.raises(KDError, match=rf"The training masks hold only one class; at least 2.*values: {held[0]}\."):
         data.load("folder:pets", root=tmp_path, image_size=16)
 
 

@@ -27,9 +27,9 @@ def noise(width, height, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def declared_png(width, height):
-    """A valid PNG header that declares a size, without the pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def declared_png(width, height, color=0):
+    """A valid PNG header that declares a size and a kind (0 grey, 2 RGB), without the pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
     end = b"IDAT" + zlib.compress(b"\0" * 16)
     chunks = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, end))
     return b"\x89PNG\r\n\x1a\n" + chunks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from kdengine.errors import KDError
@@ -75,14 +75,16 @@ def left_out_note(place: Path, folders: Iterable[Path], used: Collection[Path]) 
     left = [each for folder in folders for each in entries(folder) if each not in known]
     if not left:
         return []
-    names = [each.relative_to(place).as_posix() for each in left[:3]] + [f"{len(left) - 3} more"] * (len(left) > 3)
-    return [f"{counted(len(left), 'file or folder', 'files or folders')} left out: {', '.join(names)}. Read are "
-            f"pictures ({', '.join(EXTENSIONS)}) in the places where they belong."]
+    names = listed([each.relative_to(place).as_posix() for each in left], most=3)
+    what = "file or folder was" if len(left) == 1 else "files or folders were"
+    return [f"{len(left):,} {what} left out: {names}. Read are pictures ({', '.join(EXTENSIONS)}) in the places where "
+            "they belong."]
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """A number with its noun and verb: `1 mask was`, `2,000 masks were`."""
-    return f"{count:,} {one} was" if count == 1 else f"{count:,} {many} were"
+def listed(things: Sequence[object], most: int = 8) -> str:
+    """The first of some things, in words, and how many more there are."""
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
+    return ", ".join(str(each) for each in things[:most]) + more
 
 
 def entries(folder: Path) -> list[Path]:

@@ -190,10 +190,12 @@ def _decoded(pairs: Pairs, size: int, reading: Reading) -> tuple[Split, list[Pat
         images[place] = picture_tensor(resize(image, resample=Image.Resampling.BILINEAR))
         if mask_size == image.size:
             return None
-        declared = picture_shape(path)  # a large picture was halved
+        declared = width, height = picture_shape(path)  # a large picture was halved
         if not _agree(mask_size, image.size):
-            raise KDError(f"{mask_path} is {mask_size[0]} x {mask_size[1]} pixels, its image {declared[0]} x "
-                          f"{declared[1]}; a mask has its image's size, or its shape.")
+            turned = (width > height) != (image.width > image.height)
+            its = f"{height} x {width} (turned upright)" if turned else f"{width} x {height}"
+            raise KDError(f"{mask_path} is {mask_size[0]} x {mask_size[1]} pixels, its image {its}; a mask has its "
+                          "image's size, or its shape.")
         return None if mask_size in (declared, declared[::-1]) else mask_path
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -211,5 +213,6 @@ def _agree(one: tuple[int, int], other: tuple[int, int]) -> bool:
 def _size_note(others: Sequence[Path]) -> tuple[str, ...]:
     if not others:
         return ()
-    return (f"{len(others):,} masks have another size than their image (the first is {others[0].name}); they were "
-            "brought to its frame by the nearest pixel.",)
+    masks = "1 mask has" if len(others) == 1 else f"{len(others):,} masks have"
+    return (f"{masks} another size than the image (the first is {others[0].name}); brought to its frame by the nearest "
+            "pixel.",)

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from kdengine.data.class_names import FILE, IGNORED, ClassNames, Range
+from kdengine.data.directories import listed
 from kdengine.data.pictures import blocks, is_jpeg, opened_mask
 from kdengine.errors import KDError
 from kdengine.signals import IGNORE
@@ -89,13 +90,13 @@ class Survey:
     def told(self, values: Collection[int]) -> str:
         """These values, with the pixels that have them; of several, the masks of the one that most masks hold."""
         pixels, masks = sum(self.pixels[value] for value in values), max(self.masks[value] for value in values)
-        return (f"{_listed([self.written(value) for value in sorted(values)])} ({pixels:,} pixels, "
-                f"{self.share(values):.1%} of all, in {masks:,} masks)")
+        return (f"{listed([self.written(value) for value in sorted(values)])} ({pixels:,} pixels, "
+                f"{self.share(values):.1%} of all, in {masks:,} mask{'s' * (masks != 1)})")
 
     def lines(self, names: Sequence[str]) -> str:
         """What classes.txt could say of the values: ascending, colours the commonest first."""
-        values = [value for value, _ in self.pixels.most_common()] if self.colored else sorted(self.pixels)
-        return _listed([f"`{self.written(value)} = {name}`" for value, name in
+        values = sorted(self.pixels, key=lambda value: (self.colored * -self.pixels[value], value))
+        return listed([f"`{self.written(value)} = {name}`" for value, name in
                         zip_longest(values, names[:len(values)], fillvalue="...")])
 
     def written(self, value: int) -> str:
@@ -163,7 +164,7 @@ def _as_names_say(survey: Survey, names: ClassNames) -> Reading:
     void = [VOID] if VOID in survey.pixels and not names.speaks_of(VOID) else []
     lost = [value for value in survey.pixels if not names.speaks_of(value) and value not in void]
     if void and not lost and len(survey.pixels) == 2:
-        raise KDError(f"The masks hold {_listed(sorted(survey.pixels))} alone, and {FILE} names {len(names.names)} "
+        raise KDError(f"The masks hold {listed(sorted(survey.pixels))} alone, and {FILE} names {len(names.names)} "
                       f"classes. If 255 is a class, say in {FILE} which one, as in {survey.lines(names.names)}. If 255 "
                       "is no class, only one is left, and there is nothing to learn.")
     _require_few_lost(survey, names, lost)
@@ -181,7 +182,7 @@ def _as_numbers(survey: Survey) -> Reading:
     if largest > _MOST_NUMBERS or 2 * len(numbers) <= largest:
         if len(survey.pixels) > _FEW:
             raise _soft(survey)
-        raise KDError(f"The masks hold the values {_listed(sorted(survey.pixels))}. If each is a grey level that "
+        raise KDError(f"The masks hold the values {listed(sorted(survey.pixels))}. If each is a grey level that "
                       f"stands for a class, write into {FILE}, one a line: {survey.lines(['background'])}. If they are "
                       f"class numbers up to {largest}, most of them never used, write {largest + 1} names into {FILE}, "
                       f"one a line. A line `255 = {IGNORED}` says that such pixels count nowhere.")
@@ -247,7 +248,7 @@ def _noted(
               for why, values in {**nowhere, f"called {IGNORED} in {FILE}": ignored}.items() if values]
     unseen = [name for number, name in enumerate(reading.classes) if number not in learned]
     if unseen:
-        notes.append(f"No training mask holds {_listed(unseen)}.")
+        notes.append(f"No training mask holds {listed(unseen)}.")
     if survey.gray_in_color:
         notes.append(f"{survey.gray_in_color:,} masks are stored with colours that are all grey; the grey was taken as "
                      "the value.")
@@ -255,7 +256,7 @@ def _noted(
 
 
 def _one_class(survey: Survey) -> KDError:
-    values = _listed([survey.written(value) for value in sorted(survey.training)])
+    values = listed([survey.written(value) for value in sorted(survey.training)])
     return KDError(f"The training masks hold only one class; at least 2 are needed. Their values: {values}. A mask is "
                    "a picture whose values are class numbers: 0, 1, 2, ...")
 
@@ -322,9 +323,3 @@ def _colors(mask: Image.Image) -> np.ndarray:
     """int32 [H, W]: a mask's colours, 0xRRGGBB."""
     red, green, blue = np.moveaxis(np.asarray(mask.convert("RGB")).astype(np.int32), 2, 0)
     return red << 16 | green << 8 | blue
-
-
-def _listed(things: Sequence[object], most: int = 8) -> str:
-    """The first of some things, in words."""
-    shown = [str(each) for each in things[:most]]
-    return ", ".join(shown + [f"... ({len(things)} in all)"] * (len(things) > most))

@@ -104,7 +104,7 @@ class Survey:
         return f"#{value:06x}" if self.colored else str(value)
 
 
-def survey(masks: Mapping[str, Iterable[Path]], by_color: bool) -> Survey:
+def survey(masks: Mapping[str, Sequence[Path]], by_color: bool) -> Survey:
     """Count the values of all masks, by split. by_color: whether their colours count in any case.
 
     Raises KDError for a mask that cannot be read, or holds more colours than a mask does.
@@ -121,6 +121,8 @@ def survey(masks: Mapping[str, Iterable[Path]], by_color: bool) -> Survey:
                 gray_in_color += look.gray_in_color
                 jpeg |= look.jpeg
                 palettes_differ |= any(palette.setdefault(value, color) != color for value, color in look.palette)
+    if colored and not by_color:
+        return survey(masks, by_color=True)  # where some have colours, those are the values of all
     return Survey(pixels, holding, training, colored, gray_in_color, jpeg, palettes_differ)
 
 

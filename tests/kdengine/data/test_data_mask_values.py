@@ -277,6 +277,13 @@ def test_colours_are_refused_with_those_found_and_read_where_they_are_named(make
     )
 
 
+def test_where_some_masks_have_colours_the_grey_ones_are_listed_as_colours(make, tmp_path):
+    white = Image.new("RGB", (SIDE, SIDE), "white")
+    make(lambda number: in_color(number) if number else white)
+    with pytest.raises(KDError, match=r"hold 5 different colours.*`#ffffff = \.\.\.`"):
+        load(tmp_path)
+
+
 def test_plain_names_do_not_say_which_colour_is_which(make, tmp_path):
     make(in_color, names=("background", "car", "grass"))
     with pytest.raises(KDError, match="hold 4 different colours"):

@@ -12,7 +12,7 @@ import kdengine
 from explorer.networks import open_network
 from kdengine import KDError
 
-KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
+KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 MOST_STUDENTS = 4
 SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
@@ -45,7 +45,10 @@ def layer_names(stages: Sequence[tuple[str, ...]]) -> list[str]:
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
 def read(content: bytes) -> Image.Image:
-    """A picture from a file's bytes. A resource, not data: a large one would be copied on every rerun."""
+    """A picture from a file's bytes, of at most 16 megapixels, 64 MB: so the four that are kept take 256 MB at most.
+
+    A resource, not data: a large one would be copied on every rerun.
+    """
     return kdengine.read_picture(content)
 
 

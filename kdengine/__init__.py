@@ -45,6 +45,17 @@ def task_of(data: str) -> str:
     return sets.task_of(data)
 
 
+def data_notes(data: str) -> tuple[str, ...]:
+    """How a folder was read, in sentences for people: what was taken for what, and what was left out.
+
+    Reads it where that has not been done yet; nothing is said of data sets that are no folders. Raises KDError where it
+    cannot be read.
+    """
+    from kdengine import data as sets
+
+    return sets.load(data).notes
+
+
 def download(name: str) -> None:
     """Fetch a public data set into the data root. Raises KDError where it cannot be had."""
     from kdengine import data
@@ -280,7 +291,10 @@ def recipe_report(name: str, scale: str, seeds: int) -> dict[str, str]:
 
 
 def read_picture(source: bytes | Path) -> Image:
-    """A picture a person gave, upright and in RGB. Raises KDError that says why it cannot be used."""
+    """A picture a person gave, upright, in RGB, and of at most 16 megapixels: a larger one is halved.
+
+    Raises KDError that says why it cannot be used.
+    """
     from kdengine.data import pictures
 
     return pictures.read_picture(source)
@@ -541,6 +555,7 @@ __all__ = [
     "DataMissing",
     "KDError",
     "compare_heat_maps",
+    "data_notes",
     "default_teacher",
     "disagreements",
     "download",

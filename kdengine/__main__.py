@@ -473,12 +473,15 @@ def _data(given: argparse.Namespace) -> int:
     held = data.load(given.name, image_size=given.image_size)
     facts = {"name": held.name, "title": held.title, "classes": list(held.classes), "size": held.size,
              "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
-             "views": held.views, "digest": held.digest}
+             "views": held.views, "digest": held.digest, "notes": list(held.notes)}
     if given.json:
         print(json.dumps(facts, indent=1))
     else:
+        notes = facts.pop("notes")
         _print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
                                          for key, value in facts.items()])
+        for note in notes:
+            print(note)
     return 0
 
 

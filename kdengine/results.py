@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdengine import runs, uncertainty, verdicts
+from kdengine import files, runs, uncertainty, verdicts
 from kdengine.checkpoints import SHIPPED, describe
 from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, child, runs_root
@@ -245,13 +245,15 @@ def keep(run: str, name: str, *, replace: bool = False) -> Path:
         raise KDError(f"Run {run} has lost {', '.join(missing)}, so it cannot be kept. Train it again.")
     if describe(source / STUDENT)["digest"] != record.files.get(STUDENT):
         raise KDError(f"The weights of run {run} are not those its record names, so it cannot be kept. Train it again.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=checkpoints_root(), prefix=".keeping-") as place:
-        new, old = Path(place, "new"), Path(place, "old")
-        new.mkdir()
+    place = files.temporary(checkpoint)  # swept later, should this process be killed
+    new, old = place / "new", place / "old"
+    with files.writing(checkpoint), contextlib.ExitStack() as stack:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stack.callback(files.discard, place)
+        new.mkdir(parents=True)
         for file in _KEPT:
             shutil.copyfile(source / file, new / file)
-        student = (new / STUDENT).rename(Path(place, STUDENT))
+        student = (new / STUDENT).rename(place / STUDENT)
         if replace and target.exists():
             target.rename(old)
         try:

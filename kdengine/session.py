@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,8 @@ class Session:
             share=self.configuration.share, without_class=self.configuration.without_class,
             image_size=self.configuration.image_size,
         )
+        for note in self.data.notes:
+            print(note, file=sys.stderr)
         self.views = self.configuration.views or self.data.views
         self.splits = {name: getattr(self.data, name).to(self.device) for name in ("train", "validation", "test")}
         self.progress.images_per_epoch = len(self.data.train)
@@ -238,6 +241,7 @@ class Session:
             "classes": list(self.data.classes),
             "size": self.data.size,
             "digest": self.data.digest,
+            "notes": list(self.data.notes),
             "labels_per_class": self.configuration.labels_per_class,
             "share": self.configuration.share,
             "without_class": self.configuration.without_class,

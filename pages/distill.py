@@ -24,6 +24,12 @@ def estimated(configurations: list[dict]) -> dict:
     return kdengine.estimate([kdengine.Configuration(**each) for each in configurations])
 
 
+@st.cache_data(show_spinner="Reading the folder …", max_entries=64, ttl=600)
+def notes(data: str) -> tuple[str, ...]:
+    """How a folder was read, looked at anew after a while."""
+    return kdengine.data_notes(data)
+
+
 @st.cache_data(max_entries=1)
 def catalogue() -> tuple[dict, dict]:
     """Methods and models that can be distilled with and into, by name; for pictures small enough to train on."""
@@ -73,6 +79,13 @@ def form() -> None:
             return
         else:
             task = sets[name]["task"]
+        if name.startswith("folder:"):
+            try:
+                for note in notes(name):
+                    st.text(note)
+            except KDError as error:
+                st.error(str(error))
+                return
         models = {each: about for each, about in models.items() if about["task"] == task}
         methods = {each: about for each, about in methods.items() if task in about["tasks"]}
         teachers = teachers_for(name)

@@ -115,6 +115,7 @@ def load(
         share=share,
         without_class=without_class,
         boxes=content.boxes,
+        notes=content.notes,
     )
 
 

@@ -17,10 +17,10 @@ from kdengine.views import Split
 
 FOLDER = ".decoded"
 """Inside the data root."""
-_VERSION = 1
-"""Counted up when decoding or splitting changes, so that nothing decoded the old way is found."""
+_VERSION = 2
+"""Counted up when decoding, the reading of masks or splitting changes, so that nothing decoded the old way is found."""
 _HEADER = "content"
-"""The key in the file's header; its value is one JSON string, classes and digest."""
+"""The key in the file's header; its value is one JSON string: classes, digest and notes."""
 _BOXES = "boxes"
 _SPLITS = ("train", "validation", "test")
 
@@ -66,12 +66,12 @@ def _read(path: Path) -> Content | None:
                 Split(*(file.get_tensor(f"{name}.{part}").clone() for part in ("images", "target")))
                 for name in _SPLITS
             ]
-        classes, stated = tuple(header["classes"]), header["digest"]
+        classes, stated, notes = tuple(header["classes"]), header["digest"], tuple(header["notes"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
     if digest(classes, *splits) != stated:
         return None
-    return Content(classes, *splits, digest=stated, boxes=boxes)
+    return Content(classes, *splits, digest=stated, boxes=boxes, notes=notes)
 
 
 def _write(path: Path, content: Content) -> None:
@@ -85,7 +85,7 @@ def _write(path: Path, content: Content) -> None:
     }
     if content.boxes is not None:
         tensors[_BOXES] = content.boxes
-    header = {_HEADER: json.dumps({"classes": content.classes, "digest": content.digest})}
+    header = {_HEADER: json.dumps({"classes": content.classes, "digest": content.digest, "notes": content.notes})}
     with contextlib.suppress(OSError, SafetensorError):  # read-only or full: see `cached`
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)

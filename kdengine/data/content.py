@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,13 +15,15 @@ from kdengine.errors import KDError
 from kdengine.signals import IGNORE
 from kdengine.views import Split, seed_from
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
 class Content:
     """Classes and decoded splits, on the CPU, every image labelled: with its class, or with a mask.
 
     digest: 16 hexadecimal digits over the classes and every split's images and targets. boxes: where the object that
-    names each test image lies, as `DataSet.boxes`; None where nobody knows.
+    names each test image lies, as `DataSet.boxes`; None where nobody knows. notes: as `DataSet.notes`.
     """
 
     classes: tuple[str, ...]
@@ -28,6 +32,7 @@ class Content:
     test: Split
     digest: str
     boxes: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -36,7 +41,8 @@ class Content:
 
 
 def content(
-    classes: tuple[str, ...], train: Split, test: Split, validation: Split | None = None, boxes: Tensor | None = None
+    classes: tuple[str, ...], train: Split, test: Split, validation: Split | None = None, boxes: Tensor | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Content:
     """The content of these splits; without a validation split, a tenth of each class of train is held out for it.
 
@@ -48,7 +54,7 @@ def content(
             raise KDError("No class has more than one training image, too few to hold a validation split out of. "
                           "Add images, or a validation split.")
         train, validation = select(train, kept), select(train, held)
-    return Content(classes, train, validation, test, digest(classes, train, validation, test), boxes)
+    return Content(classes, train, validation, test, digest(classes, train, validation, test), boxes, notes)
 
 
 def digest(classes: tuple[str, ...], *splits: Split) -> str:
@@ -79,6 +85,23 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
     taken = torch.zeros(len(target), dtype=torch.bool)
     taken[torch.cat(held)] = True
     return (~taken).nonzero().flatten(), taken.nonzero().flatten()
+
+
+def split_in_three(items: Sequence[Item], key: Callable[[Item], int]) -> tuple[dict[str, list[Item]], str]:
+    """Items by split (train, validation, test; 80, 10 and 10% of each class, the same every time), and a note of it.
+
+    key: the class number of an item. Raises KDError where no class has three items.
+    """
+    target = torch.tensor([key(item) for item in items])
+    rest, test = hold_out(target, 0.1, "test")
+    kept, validation = hold_out(target[rest], 0.1 / 0.9, "validation")
+    index = {"train": rest[kept], "validation": rest[validation], "test": test}
+    if not all(len(each) for each in index.values()):
+        raise KDError("There are no split folders, and no class has three pictures to split into train, validation and "
+                      "test. Add pictures.")
+    counts = ", ".join(f"{len(each):,} {split}" for split, each in index.items())
+    return ({split: [items[each] for each in index[split].tolist()] for split in index},
+            f"There are no folders train and test, so the pictures were split here, the same way every time: {counts}.")
 
 
 def leave_out(split: Split, label: int) -> Split:

@@ -22,7 +22,8 @@ class DataSet:
     `without_class`, `share` and `labels_per_class` took anything away. labels_per_class: labels left of each class of
     train, None for all. share: part of the training images left. without_class: number of the class whose training
     images were left out, None for no class. boxes: long [len(test), 4], left, top, right and bottom (exclusive), in
-    pixels, of what is seen of the object that names a test image; None where nobody knows.
+    pixels, of what is seen of the object that names a test image; None where nobody knows. notes: sentences for people
+    on how a folder was read: what was taken for what, and what was left out.
     """
 
     name: str
@@ -38,6 +39,7 @@ class DataSet:
     share: float = 1.0
     without_class: int | None = None
     boxes: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

@@ -1,41 +1,90 @@
-"""How a data set lies on disk: a folder for each split."""
+"""How a data set lies on disk: a folder for each split, and in it a folder for each class, or images and masks."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from kdengine.errors import KDError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""What counts as an image, in either case."""
-VALIDATION = ("val", "validation")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""What counts as a picture, in either case: all that `read_picture` reads."""
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}
+"""What a folder is for, by its name in either case."""
 
 
 def has_splits(place: Path) -> bool:
-    """Whether it has a `train` and one more split. Opens no file."""
-    return (place / "train").is_dir() and any((place / name).is_dir() for name in (*VALIDATION, "test"))
+    """Whether it is a folder with a `train` and one more split; False where it cannot be looked into."""
+    try:
+        roles = _by_role(place)
+    except KDError:
+        return False
+    return "train" in roles and len(roles) > 1
 
 
 def split_folders(place: Path) -> dict[str, Path]:
-    """The folder of each split by its role: train, test, and validation where there is one."""
+    """The folder of each split by its role: train, test, and validation where there is one; {} where there is none.
+
+    Where only `val` or `test` is there beside `train`, it is test. Raises KDError for splits that make no sense.
+    """
     if not place.is_dir():
         raise KDError(f"{place} is a file; an image folder is needed.")
-    if not (place / "train").is_dir():
-        raise KDError(f"{place} has no folder train. An image folder holds train/<class>/<image>, one of masks "
-                      "train/images and train/masks, and the same under test, val or both.")
-    given = [place / name for name in VALIDATION if (place / name).is_dir()]
-    if len(given) == 2:
-        raise KDError(f"{place} has both val and validation, which mean the same; keep one.")
-    folders = {"train": place / "train"}
-    if (place / "test").is_dir():
-        folders["test"] = place / "test"
-        if given:
-            folders["validation"] = given[0]
-    elif given:
-        folders["test"] = given[0]
-    else:
-        raise KDError(f"{place} has no folder test and no folder val; at least one is needed, to measure on.")
-    return folders
+    roles = _by_role(place)
+    for role, folders in roles.items():
+        if len(folders) > 1:
+            names = " and ".join(each.name for each in folders)
+            raise KDError(f"{place} has both {names}, which mean the same: {role}. Keep one.")
+    found = {role: folders[0] for role, folders in roles.items()}
+    if found and "train" not in found:
+        raise no_train(place)
+    if found and "test" not in found:
+        if "validation" not in found:
+            raise KDError(f"{place} has no folder test and no folder val; at least one is needed, to measure on.")
+        found["test"] = found.pop("validation")
+    return {role: found[role] for role in ("train", "validation", "test") if role in found}
+
+
+def split_notes(folders: dict[str, Path]) -> list[str]:
+    """What was taken for which split, where that is not what its name says."""
+    notes = [f"The folder {folder.name} was taken as the {role} split." for role, folder in folders.items()
+             if folder.name not in (role, "val") and SPLITS[folder.name.lower()] == role]
+    if SPLITS[folders["test"].name.lower()] == "validation":
+        notes.append(f"There is no folder test: {folders['test'].name} was taken as the test split, and a tenth of "
+                     "train was held out to select by.")
+    return notes
+
+
+def no_train(place: Path) -> KDError:
+    """The error for a folder in which nothing is found."""
+    return KDError(f"{place} has no folder train. An image folder holds train/<class>/<picture>, one of masks "
+                   "train/images and train/masks, and the same under test, val or both; without splits it holds "
+                   "<class>/<picture>, or images and masks.")
+
+
+def left_out_note(place: Path, folders: Iterable[Path], used: Collection[Path]) -> list[str]:
+    """What lies in these folders and was not used, in a sentence; no sentence where that is nothing.
+
+    folders: those that were looked into, `place` among them. used: the pictures and other files that were read.
+    """
+    folders = list(dict.fromkeys(folders))
+    known = {*folders, *used}
+    left = [each for folder in folders for each in entries(folder) if each not in known]
+    if not left:
+        return []
+    names = listed([each.relative_to(place).as_posix() for each in left], most=3)
+    what = "file or folder was" if len(left) == 1 else "files or folders were"
+    return [f"{len(left):,} {what} left out: {names}. Read are pictures ({', '.join(EXTENSIONS)}) in the places where "
+            "they belong."]
+
+
+def listed(things: Sequence[object], most: int = 8) -> str:
+    """The first of some things, in words, and how many more there are."""
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
+    return ", ".join(str(each) for each in things[:most]) + more
 
 
 def entries(folder: Path) -> list[Path]:
@@ -51,6 +100,14 @@ def subfolders(folder: Path) -> list[Path]:
     return [each for each in entries(folder) if each.is_dir()]
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file counts as an image, by its name."""
-    return path.suffix.lower() in EXTENSIONS
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name, as their endings tell."""
+    return [each for each in entries(folder) if each.suffix.lower() in EXTENSIONS]
+
+
+def _by_role(place: Path) -> dict[str, list[Path]]:
+    roles: dict[str, list[Path]] = {}
+    for each in subfolders(place):
+        if role := SPLITS.get(each.name.lower()):
+            roles.setdefault(role, []).append(each)
+    return roles

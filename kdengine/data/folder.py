@@ -1,11 +1,14 @@
-"""Folders of a person's own pictures: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; or with masks."""
+"""Folders of a person's own pictures: `train/<class>/*`, `val/<class>/*`, `test/<class>/*`; or with masks.
+
+Without split folders, `<class>/*` is split here.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,18 @@ import torch
 from torch import Tensor
 
 from kdengine.data import cache
-from kdengine.data.content import Content, content
-from kdengine.data.directories import EXTENSIONS, entries, has_splits, is_picture, split_folders, subfolders
-from kdengine.data.mask_folder import VIEWS, class_names, is_mask_folder, read_mask_folder
+from kdengine.data.content import Content, content, split_in_three
+from kdengine.data.directories import (
+    EXTENSIONS,
+    has_splits,
+    left_out_note,
+    no_train,
+    pictures_in,
+    split_folders,
+    split_notes,
+    subfolders,
+)
+from kdengine.data.mask_folder import VIEWS, count_classes, is_mask_folder, read_mask_folder
 from kdengine.data.pictures import picture_shape, picture_tensor, read_picture
 from kdengine.data.source import Source
 from kdengine.errors import KDError
@@ -87,16 +99,25 @@ def read_image_folder(
 ) -> Content:
     """The content of an image folder, decoded or from the cache in the data root.
 
-    names: what to call the classes of some folders; the others are called as their folder. `val` (or `validation`)
-    selects and `test` reports; where only one is there, it is test, and a tenth of train is held out to select.
-    image_size: None is the images' own size where all are square, equal and at most 64, else 64. Raises KDError.
+    names: what to call the classes of some folders; the others are called as their folder. `val` (or `valid`,
+    `validation`) selects and `test` reports; where only one is there, it is test, and a tenth of train is held out to
+    select. Without splits, `<class>/*`, a tenth of each class selects and a tenth reports. image_size: None is the
+    images' own size where all are square, equal and at most 64, else 64. Raises KDError.
     """
     folders = split_folders(place)
-    labels = [each.name for each in subfolders(folders["train"])]
+    if folders:
+        labels = [each.name for each in subfolders(folders["train"])]
+        notes = split_notes(folders)
+        splits = {split: _pictures(folder, labels) for split, folder in folders.items()}
+    else:
+        labels = [each.name for each in subfolders(place)]
+        if sum(bool(pictures_in(place / label)) for label in labels) < 2:
+            raise no_train(place)
+        splits, note = split_in_three(_pictures(place, labels), key=lambda picture: picture[1])
+        notes = [note]
     if len(labels) < 2:
         raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
                       "each class into a folder of its own: train/<class>/<image>.")
-    splits = {split: _pictures(folder, labels) for split, folder in folders.items()}
     names = names or {}
     classes = tuple(names.get(label, label) for label in labels)
     paths = [path for pictures in splits.values() for path, _ in pictures]
@@ -112,7 +133,9 @@ def read_image_folder(
             for split, pictures in splits.items()
         })
 
-    return cache.cached(root, key, decode)
+    looked_into = [place, *folders.values(), *(path.parent for path in paths)]
+    notes += left_out_note(place, looked_into, set(paths))
+    return replace(cache.cached(root, key, decode), notes=tuple(notes))
 
 
 def _task(place: Path) -> str:
@@ -120,14 +143,11 @@ def _task(place: Path) -> str:
 
 
 def _count(place: Path) -> int | None:
-    """How many classes a folder has; None where only its masks would tell, or its classes.txt is of no use."""
-    if not is_mask_folder(place):
-        return len(subfolders(place / "train"))
+    """How many classes a folder has; None where only its masks would tell, or it cannot be read as it lies there."""
     try:
-        names = class_names(place)
+        return count_classes(place) if is_mask_folder(place) else len(subfolders(split_folders(place)["train"]))
     except KDError:  # said when the folder is loaded; the list of all data sets must not fail for it
         return None
-    return names and len(names)
 
 
 def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
@@ -137,7 +157,7 @@ def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
         if each.name not in labels:
             raise KDError(f"{each} is a class that train does not have; a network could never name it. Add it to "
                           "train, or take it away.")
-        images = [path for path in entries(each) if is_picture(path)]
+        images = pictures_in(each)
         if not images:
             raise KDError(f"{each} has no images. Images are files ending in {', '.join(EXTENSIONS)}; add some, or "
                           "take the folder away.")

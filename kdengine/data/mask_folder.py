@@ -1,145 +1,218 @@
 """Folders of pictures with a mask each, for segmentation: `train/images/*`, `train/masks/*`, and so val and test.
 
-A mask is a picture of class numbers, of its image's name and size. `classes.txt` beside the splits names the classes,
-one a line; a number without a line, and 255, is no class: such pixels count nowhere.
+A mask has its image's name, or that and a suffix. What its values mean is looked at in `mask_values`; `classes.txt`
+beside the splits names the classes, see `class_names`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from kdengine.data import cache
-from kdengine.data.content import Content, content
-from kdengine.data.directories import entries, is_picture, split_folders
-from kdengine.data.pictures import picture_tensor, read_class_numbers, read_picture
+from kdengine.data.class_names import FILE, read_class_names
+from kdengine.data.content import Content, content, split_in_three
+from kdengine.data.directories import (
+    EXTENSIONS,
+    left_out_note,
+    pictures_in,
+    split_folders,
+    split_notes,
+    subfolders,
+)
+from kdengine.data.mask_values import Reading, read_values, survey
+from kdengine.data.pictures import opened_mask, picture_shape, picture_tensor, read_picture
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
 from kdengine.views import Split
 
 VIEWS = "zoom+flip"
 DEFAULT_SIZE = 128
 """Height and width where none is asked for."""
-VOID = 255
-"""The class number that means none, by custom."""
-_NAMES = "classes.txt"
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "gt", "seg", "segmentation", "segmentations")
+"""What the folders of images and of masks are called, in either case."""
+SUFFIXES = ("_mask", "_label", "_gt", "_seg")
+"""What a mask's name may have behind its image's."""
+_STRETCH = 0.02
+"""How far the aspect ratio, or the size, of a mask may be from its image's."""
 
 Pairs = Sequence[tuple[Path, Path]]
 """Images beside their masks."""
 
 
+class Parts(NamedTuple):
+    """The two folders of a split."""
+
+    images: Path
+    masks: Path
+
+
 def is_mask_folder(place: Path) -> bool:
-    """Whether its training split has images and masks. Opens no file."""
-    return (place / "train" / "images").is_dir() and (place / "train" / "masks").is_dir()
-
-
-def class_names(place: Path) -> tuple[str, ...] | None:
-    """The names in the folder's classes.txt; None where there is none. Raises KDError where it cannot be read."""
+    """Whether its training split, or itself where it has no splits, has images and masks. Opens no file."""
     try:
-        lines = (place / _NAMES).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KDError(f"{place / _NAMES} cannot be read as text: {error}.") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise KDError(f"{place / _NAMES} names {len(set(names))} different classes in {len(names)} lines; at least 2 "
-                      "are needed, each once, in the order of their numbers.")
-    return names
+        folder = split_folders(place).get("train", place)
+        return any(_named(folder, IMAGES)) and any(_named(folder, MASKS))
+    except KDError:
+        return False
+
+
+def count_classes(place: Path) -> int | None:
+    """How many classes the folder's classes.txt names; None where there is none. Raises KDError as reading it does."""
+    names = read_class_names(place)
+    return names and len(names.names)
 
 
 def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content:
     """The content of a mask folder, decoded or from the cache in the data root. Raises KDError.
 
-    `val` (or `validation`) selects and `test` reports, as in an image folder. Without classes.txt the classes are
-    called by their numbers, up to the largest in a training mask.
+    `val` (or `valid`, `validation`) selects and `test` reports, as in an image folder; without splits, a tenth of the
+    images selects and a tenth reports. image_size: all are brought to so many pixels a side, whatever their shape, so
+    that nothing is cut off; None is DEFAULT_SIZE.
     """
-    splits = {split: _pairs(folder) for split, folder in split_folders(place).items()}
-    return read_pairs(splits, class_names(place), root, image_size)
+    folders = split_folders(place)
+    parts = {split: _parts(folder) for split, folder in (folders or {"train": place}).items()}
+    splits = {split: _pairs(each) for split, each in parts.items()}
+    notes = split_notes(folders) if folders else []
+    if not folders:
+        splits, note = split_in_three(splits["train"], key=lambda pair: 0)
+        notes.append(note)
+    if parts["train"].masks.name.lower() != "masks":
+        notes.append(f"The masks were taken from the folder {parts['train'].masks.name}.")
+    names = read_class_names(place)
+
+    def reading() -> Reading:
+        masks = {split: [mask for _, mask in pairs] for split, pairs in splits.items()}
+        return read_values(survey(masks, by_color=names is not None and names.colored), names)
+
+    used = {path for pairs in splits.values() for pair in pairs for path in pair} | {place / FILE}
+    notes += left_out_note(place, [place, *folders.values(), *(each for both in parts.values() for each in both)], used)
+    found = read_pairs(splits, names, reading, root, image_size)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def read_pairs(
-    splits: dict[str, Pairs], classes: tuple[str, ...] | None, root: Path, image_size: int | None,
-    first_number: int = 0,
+    splits: Mapping[str, Pairs], meaning: object, reading: Callable[[], Reading], root: Path, image_size: int | None
 ) -> Content:
     """The content of these images and masks by split, decoded or from the cache in the data root. Raises KDError.
 
-    image_size: all are brought to so many pixels a side, whatever their shape, so that nothing is cut off; None is
-    DEFAULT_SIZE. first_number: what the masks give to the first class.
+    reading: what the masks' values mean; asked only where nothing is in the cache. meaning: all that decides it,
+    besides the masks. image_size: as in `read_mask_folder`.
     """
     size = image_size or DEFAULT_SIZE
     paths = [path for pairs in splits.values() for pair in pairs for path in pair]
     key = cache.key(
-        ("masks", classes, {split: len(pairs) for split, pairs in splits.items()}, size, first_number),
+        ("masks", meaning, {split: len(pairs) for split, pairs in splits.items()}, size),
         ((f"{path.parent.name}/{path.name}", path) for path in paths),
     )
 
     def decode() -> Content:
-        decoded = {split: _decoded(pairs, size, first_number) for split, pairs in splits.items()}
-        names = classes or _numbered(decoded["train"][1])
-        return content(names, **{split: Split(images, _classed(values, len(names)))
-                                 for split, (images, values) in decoded.items()})
+        means = reading()
+        decoded = {split: _decoded(pairs, size, means) for split, pairs in splits.items()}
+        return content(means.classes, **{split: each for split, (each, _) in decoded.items()},
+                       notes=means.notes + _size_note([path for _, others in decoded.values() for path in others]))
 
     return cache.cached(root, key, decode)
 
 
-def _pairs(folder: Path) -> Pairs:
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [each for each in subfolders(folder) if each.name.lower() in names]
+
+
+def _parts(folder: Path) -> Parts:
+    """The folders of images and of masks in a split. Raises KDError where there are none, or more than one of a kind.
+    """
+    found = []
+    for names in (IMAGES, MASKS):
+        folders = _named(folder, names)
+        if len(folders) > 1:
+            raise KDError(f"{folder} has both {folders[0].name} and {folders[1].name}; it is not clear which to read. "
+                          "Keep one.")
+        if not folders:
+            raise KDError(f"{folder} has no folder {names[0]}. A mask folder holds images/<name> and masks/<name> in "
+                          "each split.")
+        found += folders
+    return Parts(*found)
+
+
+def _pairs(parts: Parts) -> Pairs:
     """A split's images beside their masks, by name."""
-    parts: dict[str, dict[str, Path]] = {}
-    for part in ("images", "masks"):
-        if not (folder / part).is_dir():
-            raise KDError(f"{folder} has no folder {part}. A mask folder holds images/<name> and masks/<name> in each "
-                          "split.")
-        parts[part] = {path.stem: path for path in entries(folder / part) if is_picture(path)}
-    alone = sorted(parts["images"].keys() ^ parts["masks"].keys())
+    images, masks = _by_name(parts.images), _by_name(parts.masks)
+    if not images or not masks:
+        folder = parts.masks if images else parts.images
+        raise KDError(f"{folder} has no images. Images are files ending in {', '.join(EXTENSIONS)}; masks are images "
+                      "too, not text.")
+    for name in [each for each in masks if each not in images]:
+        bare = next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+        if bare not in masks:
+            masks[bare] = masks.pop(name)
+    alone = sorted(images.keys() ^ masks.keys())
     if alone:
-        raise KDError(f"{folder}: {alone[0]!r} is in only one of images and masks, as are {len(alone) - 1} others. "
-                      "Each image needs a mask of its own name.")
-    if not parts["images"]:
-        raise KDError(f"{folder / 'images'} has no images.")
-    return [(path, parts["masks"][name]) for name, path in parts["images"].items()]
+        raise KDError(f"{parts.images.parent}: {alone[0]!r} is in only one of {parts.images.name} and "
+                      f"{parts.masks.name}, as are {len(alone) - 1} others. Each image needs a mask of its own name, "
+                      f"or of that with {', '.join(SUFFIXES)} behind it.")
+    return [(path, masks[name]) for name, path in images.items()]
 
 
-def _decoded(pairs: Pairs, size: int, first_number: int) -> tuple[Tensor, Tensor]:
-    """uint8 [N, 3, size, size] and int16 [N, size, size]. In threads: Pillow decodes outside the interpreter's lock."""
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The pictures in a folder by name, without their endings. Raises KDError where two have the same."""
+    found: dict[str, Path] = {}
+    for path in pictures_in(folder):
+        if path.stem in found:
+            raise KDError(f"{folder} has both {found[path.stem].name} and {path.name}; it is not clear which to read. "
+                          "Keep one.")
+        found[path.stem] = path
+    return found
+
+
+def _decoded(pairs: Pairs, size: int, reading: Reading) -> tuple[Split, list[Path]]:
+    """Images and masks at size x size, and which masks had another size than their image.
+
+    In threads: Pillow decodes outside the interpreter's lock.
+    """
     images = torch.empty(len(pairs), 3, size, size, dtype=torch.uint8)
     masks = torch.empty(len(pairs), size, size, dtype=torch.int16)
+    resize = partial(Image.Image.resize, size=(size, size))
 
-    def decode(place: int) -> None:
+    def decode(place: int) -> Path | None:
         path, mask_path = pairs[place]
-        image, mask = read_picture(path), read_class_numbers(mask_path)
-        if image.size != mask.size:
-            raise KDError(f"{mask_path} is {mask.width} x {mask.height} pixels, its image {image.width} x "
-                          f"{image.height}; a mask has its image's size.")
-        resize = partial(Image.Image.resize, size=(size, size))
+        with opened_mask(mask_path) as mask:
+            mask_size = mask.size
+            masks[place] = reading.read(resize(mask, resample=Image.Resampling.NEAREST))
+        image = read_picture(path)
         images[place] = picture_tensor(resize(image, resample=Image.Resampling.BILINEAR))
-        values = np.array(resize(mask, resample=Image.Resampling.NEAREST), dtype=np.int16)
-        masks[place] = torch.from_numpy(values) - first_number
+        if mask_size == image.size:
+            return None
+        declared = width, height = picture_shape(path)  # a large picture was halved
+        if not _agree(mask_size, image.size):
+            turned = (width > height) != (image.width > image.height)
+            its = f"{height} x {width} (turned upright)" if turned else f"{width} x {height}"
+            raise KDError(f"{mask_path} is {mask_size[0]} x {mask_size[1]} pixels, its image {its}; a mask has its "
+                          "image's size, or its shape.")
+        return None if mask_size in (declared, declared[::-1]) else mask_path
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(decode, range(len(pairs))):
-            pass
-    return images, masks
+        others = [path for path in pool.map(decode, range(len(pairs))) if path]
+    return Split(images, masks), others
 
 
-def _numbered(values: Tensor) -> tuple[str, ...]:
-    """Names for the classes of masks that nobody named."""
-    found = values[values != VOID]
-    largest = int(found.max()) if found.numel() else 0
-    if largest < 1:
-        raise KDError("The training masks hold only one class number; at least 2 are needed. A mask is a picture whose "
-                      "values are class numbers: 0, 1, 2, ...")
-    return tuple(f"class {each}" for each in range(largest + 1))
+def _agree(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes are of one shape, or nearly the same."""
+    across, down = one[0] / other[0], one[1] / other[1]
+    close = all(abs(mine - its) <= max(2, _STRETCH * its) for mine, its in zip(one, other, strict=True))
+    return close or abs(across / down - 1) <= _STRETCH
 
 
-def _classed(values: Tensor, classes: int) -> Tensor:
-    """The masks with IGNORE where a value is no class."""
-    return torch.where((values >= 0) & (values < classes), values, IGNORE).to(torch.int16)
+def _size_note(others: Sequence[Path]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    masks = "1 mask has" if len(others) == 1 else f"{len(others):,} masks have"
+    return (f"{masks} another size than the image (the first is {others[0].name}); brought to its frame by the nearest "
+            "pixel.",)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from kdengine.data.content import Content
 from kdengine.data.mask_folder import VIEWS, read_pairs
+from kdengine.data.mask_values import numbered
 from kdengine.data.public import Public
 from kdengine.errors import KDError
 
@@ -43,7 +44,8 @@ class PublicMasks(Public):
             except (OSError, UnicodeDecodeError) as error:
                 raise KDError(f"{place / name} cannot be read as text: {error}.") from error
             splits[split] = [self.pair(place, line.split()[0]) for line in lines if line.strip()]
-        return read_pairs(splits, self.names, root, image_size, self.first_number)
+        reading = numbered(self.names, self.first_number)
+        return read_pairs(splits, reading, lambda: reading, root, image_size)
 
 
 class VOC(PublicMasks):

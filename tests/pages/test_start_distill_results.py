@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from kdengine import checkpoints, places, results, runs, worker
@@ -104,6 +106,28 @@ def test_distill_says_what_is_wrong_with_a_folder(path):
     at.text_input[0].set_value(path).run()
     assert not at.exception
     assert at.error
+
+
+def test_distill_says_how_a_folder_was_read(tmp_path):
+    for split, count in (("train", 6), ("test", 3)):
+        for part in ("images", "labels"):
+            (tmp_path / "data" / "discs" / split / part).mkdir(parents=True)
+        for number in range(count):
+            mask = Image.new("L", (16, 16))
+            mask.paste(255, (4, 4, 12, 12))
+            for part in ("images", "labels"):
+                mask.save(tmp_path / "data" / "discs" / split / part / f"{number}.png")
+    at = open_page("distill")
+    at.selectbox(key="data").set_value("folder").run()
+    at.text_input[0].set_value("discs").run()
+    assert not at.exception
+    told = [each.value for kind in ("text", "caption") for each in getattr(at, kind)]
+    assert "The masks were taken from the folder labels." in told
+    assert "The masks hold 0 and 255 alone: 0 was taken as background, 255 as foreground." in told
+    (tmp_path / "data" / "discs" / "classes.txt").write_text("background\ncat\ndog\n")
+    st.cache_data.clear()  # the folder was looked at a moment ago
+    at.run()
+    assert "classes.txt names 3 classes" in words(at)
 
 
 def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypatch):

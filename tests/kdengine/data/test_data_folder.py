@@ -85,6 +85,103 @@ def test_one_image_of_another_size_makes_it_the_default(make_folder, tmp_path):
     assert data.load("folder:flowers", root=tmp_path).size == 64
 
 
+# --- as people lay them ------------------------------------------------------------------------------------------
+
+
+def test_what_was_read_rightly_is_read_as_before(make_folder, tmp_path):
+    """The digest that these pixels had before folders were looked at more closely."""
+    make_folder(train={"tulip": 3, "rose": 2}, val={"rose": 1, "tulip": 1}, test={"tulip": 2})
+    found = data.load("folder:flowers", root=tmp_path)
+    assert found.digest == "847848c6a52067c6"
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(("names", "notes"), [
+    (("Train", "Val", "Test"), ("The folder Train was taken as the train split.",
+                                "The folder Val was taken as the validation split.",
+                                "The folder Test was taken as the test split.")),
+    (("train", "valid", "test"), ("The folder valid was taken as the validation split.",)),
+    (("TRAINING", "validation", "testing"), ("The folder TRAINING was taken as the train split.",
+                                             "The folder testing was taken as the test split.")),
+])
+def test_splits_of_other_names_are_taken_and_said(make_folder, tmp_path, names, notes):
+    train, validation, test = names
+    place = make_folder(**{train: {"a": 3, "b": 2}, validation: {"a": 1, "b": 2}, test: {"b": 1}})
+    found = data.load("folder:flowers", root=tmp_path)
+    assert [len(each) for each in (found.train, found.validation, found.test)] == [5, 3, 1]
+    assert torch.equal(found.validation.images[1], pixels(place / validation / "b/000.png"))
+    assert found.notes == notes
+    assert "folder:flowers" in {row["name"] for row in data.describe(tmp_path)}
+
+
+@pytest.mark.parametrize(("only", "notes"), [
+    ("test", ()),
+    ("val", ("There is no folder test: val was taken as the test split, and a tenth of train was held out to select "
+             "by.",)),
+    ("Valid", ("There is no folder test: Valid was taken as the test split, and a tenth of train was held out to "
+               "select by.",)),
+])
+def test_validation_that_reports_is_said(make_folder, tmp_path, only, notes):
+    make_folder(train={"a": 20, "b": 10}, **{only: {"a": 2, "b": 1}})
+    found = data.load("folder:flowers", root=tmp_path)
+    assert [len(each) for each in (found.train, found.validation, found.test)] == [27, 3, 3]
+    assert found.notes == notes
+
+
+def test_tiffs_and_gifs_are_read(make_folder, tmp_path):
+    place = make_folder(train={"a": 2, "b": 2}, test={"a": 1})
+    generator = np.random.default_rng(7)
+    for name in ("1.tif", "2.TIFF", "3.gif"):
+        image = Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        image.save(place / "test/a" / name)
+    found = data.load("folder:flowers", root=tmp_path)
+    assert len(found.test) == 4
+    assert torch.equal(found.test.images[1], pixels(place / "test/a/1.tif"))
+    assert torch.equal(found.test.images[2], pixels(place / "test/a/2.TIFF"))
+    assert found.notes == ()
+
+
+def test_what_is_left_out_is_counted_and_named(make_folder, tmp_path):
+    place = make_folder(train={"a": 2, "b": 2}, test={"a": 1})
+    for name in ("train/a/1.heic", "train/a/.hidden", "train/b/notes.txt", "train/loose.png", "Thumbs.db"):
+        (place / name).write_bytes(b"?")
+    for name in ("more", "test/a/deeper"):
+        (place / name).mkdir()
+    found = data.load("folder:flowers", root=tmp_path)
+    assert found.notes == (
+        "6 files or folders were left out: Thumbs.db, more, train/loose.png and 3 more. Read are pictures (.png, .jpg, "
+        ".jpeg, .webp, .bmp, .gif, .tif, .tiff) in the places where they belong.",)
+    assert data.load("folder:flowers", root=tmp_path).notes == found.notes  # from the cache
+    assert len(cached(tmp_path)) == 1
+
+
+def test_class_folders_without_splits_are_split_the_same_way_every_time(make_folder, tmp_path):
+    place = make_folder("flat", rose={"": 20}, tulip={"": 10})
+    found = data.load("folder:flat", root=tmp_path)
+    assert found.classes == ("rose", "tulip")
+    assert [each.target.bincount().tolist() for each in (found.train, found.validation, found.test)] == [
+        [16, 8], [2, 1], [2, 1]]
+    every = torch.cat([each.images for each in (found.train, found.validation, found.test)])
+    assert len({image.numpy().tobytes() for image in every}) == 30
+    shutil.copytree(place, tmp_path / "elsewhere" / "flat")
+    assert data.load("folder:flat", root=tmp_path / "elsewhere").digest == found.digest
+    assert found.notes == ("There are no folders train and test, so the pictures were split here, the same way every "
+                           "time: 24 train, 3 validation, 3 test.",)
+
+
+def test_class_folders_too_small_to_be_split_are_refused(make_folder, tmp_path):
+    make_folder("flat", rose={"": 2}, tulip={"": 1})
+    with pytest.raises(KDError, match="no class has three pictures to split into train, validation and test"):
+        data.load("folder:flat", root=tmp_path)
+
+
+def test_two_folders_for_one_split_are_refused(make_folder, tmp_path):
+    make_folder(train={"a": 2, "b": 2}, Test={"a": 1}, testing={"a": 1})
+    with pytest.raises(KDError, match=r"flowers has both Test and testing, which mean the same: test\. Keep one"):
+        data.load("folder:flowers", root=tmp_path)
+    assert "folder:flowers" in {row["name"] for row in data.describe(tmp_path)}
+
+
 # --- the cache ----------------------------------------------------------------------------------------------------
 
 

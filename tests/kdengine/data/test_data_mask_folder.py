@@ -91,27 +91,172 @@ def test_an_image_may_be_of_another_kind_than_its_mask(make_mask_folder, tmp_pat
     assert len(found.train) + len(found.validation) == 2
 
 
+# --- as people lay them ------------------------------------------------------------------------------------------
+
+
+def test_what_was_read_rightly_is_read_as_before(make_mask_folder, tmp_path):
+    """The digest that these pixels and masks had before masks were looked at more closely."""
+    make_mask_folder(train=5, val=2, test=3)
+    assert data.load("folder:pets", root=tmp_path, image_size=16).digest == "618abd0442321809"
+
+
+@pytest.mark.slow
+def test_camvid_is_read_as_before(shared_data, tmp_path):
+    (tmp_path / "camvid").symlink_to(shared_data / "camvid")
+    found = data.load("folder:camvid", root=tmp_path, image_size=64)
+    assert (found.digest, len(found.classes)) == ("00d9482e73e268c1", 12)
+    named = tmp_path / "named"
+    named.mkdir()
+    for split in ("train", "val", "test"):
+        (named / split).symlink_to(shared_data / "camvid" / split)
+    names = ("sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian",
+             "bicyclist")
+    (named / "classes.txt").write_text("\n".join(names) + "\n")
+    found = data.load("folder:named", root=tmp_path, image_size=64)
+    assert (found.digest, len(found.classes)) == ("9bb3014bf2fda4a4", 11)
+
+
+@pytest.mark.parametrize(("images", "masks"), [
+    ("images", "labels"), ("image", "mask"), ("Images", "Masks"), ("imgs", "annotations"), ("images", "gt"),
+    ("img", "segmentations")])
+def test_folders_of_other_names_are_images_and_masks_and_never_two_classes(make_mask_folder, tmp_path, images, masks):
+    place = make_mask_folder(train=4, test=2)
+    first = data.load("folder:pets", root=tmp_path, image_size=16)
+    for split in ("train", "test"):
+        (place / split / "images").rename(place / split / images)
+        (place / split / "masks").rename(place / split / masks)
+    assert data.task_of("folder:pets", tmp_path) == "segmentation"
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert (found.task, found.classes, found.digest) == ("segmentation", first.classes, first.digest)
+    said = () if masks.lower() == "masks" else (f"The masks were taken from the folder {masks}.",)
+    assert found.notes == said + first.notes
+
+
+@pytest.mark.parametrize("suffix", ["_mask", "_label", "_gt", "_seg"])
+def test_a_mask_may_have_a_suffix_behind_its_image_s_name(make_mask_folder, tmp_path, suffix):
+    place = make_mask_folder(train=4, test=2)
+    first = data.load("folder:pets", root=tmp_path, image_size=16)
+    for path in place.glob("*/masks/*"):
+        path.rename(path.with_stem(path.stem + suffix))
+    assert data.load("folder:pets", root=tmp_path, image_size=16).digest == first.digest
+
+
+def test_images_and_masks_without_splits_are_split_the_same_way_every_time(make_mask_folder, tmp_path):
+    place = make_mask_folder(train=30)
+    for part in ("images", "masks"):
+        (place / "train" / part).rename(place / part)
+    (place / "train").rmdir()
+    assert data.task_of("folder:pets", tmp_path) == "segmentation"
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert [len(each) for each in (found.train, found.validation, found.test)] == [24, 3, 3]
+    masks = {image.numpy().tobytes(): mask for split in (found.train, found.validation, found.test)
+             for image, mask in zip(split.images, split.target, strict=True)}
+    assert len(masks) == 30
+    for number in range(30):
+        image = torch.from_numpy(np.array(Image.open(place / "images" / f"{number:03d}.png"))).permute(2, 0, 1)
+        held = values(place / "masks" / f"{number:03d}.png")
+        assert torch.equal(masks[image.contiguous().numpy().tobytes()].long(), torch.where(held == 255, IGNORE, held))
+    assert found.notes[0] == ("There are no folders train and test, so the pictures were split here, the same way "
+                              "every time: 24 train, 3 validation, 3 test.")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 8), (15, 15), (14, 16), (17, 16)])
+def test_a_mask_of_another_size_is_brought_to_its_image_s_frame_and_said(make_mask_folder, tmp_path, size):
+    place = make_mask_folder(values=(0, 1), train=4, test=2)
+    path = place / "test/masks/001.png"
+    resized = Image.open(path).resize(size, Image.Resampling.NEAREST)
+    resized.save(path)
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    expected = torch.from_numpy(np.array(resized.resize((16, 16), Image.Resampling.NEAREST)).astype(np.int16))
+    assert torch.equal(found.test.target[1], expected)
+    assert found.notes[-1] == ("1 mask has another size than the image (the first is 001.png); brought to its frame by "
+                               "the nearest pixel.")
+
+
+def test_a_mask_of_an_image_s_frame_before_it_was_turned_is_refused(make_mask_folder, tmp_path):
+    """The image is stored on its side and turned by its EXIF orientation; its mask was drawn on the stored one."""
+    place = make_mask_folder(size=(24, 16), train=4, test=2)
+    path = place / "train/images/000.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).save(path, exif=exif)
+    with pytest.raises(KDError, match=r"masks/000\.png is 24 x 16 pixels, its image 16 x 24 \(turned upright\)"):
+        data.load("folder:pets", root=tmp_path, image_size=16)
+
+
+def test_a_mask_of_a_picture_that_is_halved_is_no_other_size(make_mask_folder, tmp_path, monkeypatch):
+    from kdengine.data import pictures
+
+    monkeypatch.setattr(pictures, "KEPT_PIXELS", 16 * 16 - 1)
+    make_mask_folder(train=4, test=2)
+    found = data.load("folder:pets", root=tmp_path, image_size=16)
+    assert len(found.notes) == 2  # what the values are, and what is void
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda place: (place / "train/labels").mkdir(), "train has both labels and masks; it is not clear which to read"),
+    (lambda place: Image.new("RGB", (16, 16)).save(place / "train/images/000.jpg"),
+     r"images has both 000\.jpg and 000\.png; it is not clear which to read"),
+    (lambda place: Image.new("L", (16, 16)).save(place / "train/masks/000_mask.png"),
+     r"train: '000_mask' is in only one of images and masks, as are 0 others"),
+])
+def test_what_could_be_read_in_two_ways_is_refused(make_mask_folder, tmp_path, change, told):
+    change(make_mask_folder(train=4, test=2))
+    with pytest.raises(KDError, match=told):
+        data.load("folder:pets", root=tmp_path, image_size=16)
+
+
+def test_labels_that_are_text_are_no_masks(make_mask_folder, tmp_path):
+    """Boxes in text files, as detectors want them."""
+    place = make_mask_folder(train=4, test=2)
+    for split in ("train", "test"):
+        (place / split / "masks").rename(place / split / "labels")
+        for path in (place / split / "labels").iterdir():
+            path.rename(path.with_suffix(".txt"))
+    with pytest.raises(KDError, match=r"train/labels has no images\. .*masks are images too, not text"):
+        data.load("folder:pets", root=tmp_path, image_size=16)
+
+
 # --- class numbers ------------------------------------------------------------------------------------------------
 
 
 def test_a_number_without_a_name_is_no_class(make_mask_folder, tmp_path):
-    place = make_mask_folder(classes=("background", "", "  cat  ", ""), values=(0, 1, 2, 7, 255), train=3, test=2)
+    place = make_mask_folder(classes=("background", "", "  cat  ", ""), values=(0, 1, 255), train=3, test=2)
+    held = values(place / "test/masks/000.png")
+    held[0, :2] = torch.tensor([2, 7])
+    save_mask(place / "test/masks/000.png", held.to(torch.uint8))
     found = data.load("folder:pets", root=tmp_path, image_size=16)
     assert found.classes == ("background", "cat")  # empty lines are none
     for number, mask in enumerate(found.test.target):
         held = values(place / "test/masks" / f"{number:03d}.png")
         assert torch.equal(mask.long(), torch.where(held < 2, held, IGNORE))
+    void = sum((values(path) == 255).sum().item() for path in place.glob("*/masks/*"))
+    assert found.notes == (
+        "The values of the masks were taken as class numbers, named in classes.txt from 0 on.",
+        f"Left out, as no class by custom: 255 ({void} pixels, {void / 1280:.1%} of all, in 5 masks). These pixels "
+        "count nowhere.",
+        "Left out, as without a name in classes.txt: 2, 7 (2 pixels, 0.2% of all, in 1 mask). These pixels count "
+        "nowhere.",
+    )
 
 
 def test_without_classes_txt_classes_are_called_by_their_numbers_up_to_the_largest_in_training(
     make_mask_folder, tmp_path,
 ):
     place = make_mask_folder(classes=None, values=(0, 3, 255), train=4, test=2)
-    save_mask(place / "test/masks/000.png", np.full((16, 16), 4, dtype=np.uint8))
+    beyond = np.zeros((16, 16), dtype=np.uint8)
+    beyond[0] = 4
+    save_mask(place / "test/masks/000.png", beyond)
     found = data.load("folder:pets", root=tmp_path, image_size=16)
     assert found.classes == ("class 0", "class 1", "class 2", "class 3")
-    assert (found.test.target[0] == IGNORE).all()  # a class that training does not have
+    assert found.test.target[0, :, 0].tolist() == [IGNORE] + [0] * 15  # a class that training does not have
     assert set(found.test.target[1].unique().tolist()) == {IGNORE, 0, 3}
+    assert found.notes[0] == ("The values of the masks were taken as class numbers from 0 to 3; classes.txt can name "
+                              "them.")
+    assert found.notes[2:] == (
+        "Left out, as in no training mask: 4 (16 pixels, 1.0% of all, in 1 mask). These pixels count nowhere.",
+        "No training mask holds class 1, class 2.",
+    )
 
 
 @pytest.mark.parametrize("mode", ["P", "1", "L", "I;16"])
@@ -172,10 +317,11 @@ def test_the_second_load_decodes_nothing(make_mask_folder, tmp_path, monkeypatch
     make_mask_folder(train=6, test=2)
     first = data.load("folder:pets", root=tmp_path)
     assert [path.suffix for path in cached(tmp_path)] == [".safetensors"]
-    for name in ("read_picture", "read_class_numbers"):
-        monkeypatch.setattr(f"kdengine.data.mask_folder.{name}", lambda path: pytest.fail(f"{path} was decoded"))
+    for name in ("mask_folder.read_picture", "mask_folder.opened_mask", "mask_values.opened_mask"):
+        monkeypatch.setattr(f"kdengine.data.{name}", lambda path: pytest.fail(f"{path} was decoded"))
     again = data.load("folder:pets", root=tmp_path)
-    assert (again.digest, again.classes) == (first.digest, first.classes)
+    assert (again.digest, again.classes, again.notes) == (first.digest, first.classes, first.notes)
+    assert len(first.notes) == 2
     for name in ("train", "validation", "test"):
         assert torch.equal(getattr(again, name).images, getattr(first, name).images)
         assert torch.equal(getattr(again, name).target, getattr(first, name).target)
@@ -192,7 +338,7 @@ def test_a_changed_mask_name_or_size_is_another_key(make_mask_folder, tmp_path):
         digest_after(lambda: None),
         digest_after(lambda: save_mask(place / "test/masks/000.png", np.ones((16, 16), dtype=np.uint8))),
         digest_after(lambda: (place / "classes.txt").write_text("background\ncat\nowl\n")),
-        digest_after(lambda: (place / "classes.txt").write_text("background\ncat\n")),
+        digest_after(lambda: (place / "classes.txt").write_text("0 = background\n1 = cat\n2 = ignore\n255 = owl\n")),
         digest_after(lambda: None, size=24),
     ]
     assert len(set(digests)) == len(cached(tmp_path)) == 5
@@ -245,17 +391,21 @@ def remove(name):
     return lambda place: (place / name).unlink()
 
 
-def save(name, array):
-    return lambda place: save_mask(place / name, array)
+def save(name, array, as_name=None):
+    def change(place):
+        (place / name).unlink()
+        save_mask(place / (as_name or name), array)
+
+    return change
 
 
 @pytest.mark.parametrize(("change", "told"), [
     (remove("train/masks/001.png"), r"train: '001' is in only one of images and masks, as are 0 others\."),
     (remove("test/images/000.png"), r"test: '000' is in only one of images and masks"),
-    (save("train/masks/002.png", np.zeros((16, 15), dtype=np.uint8)),
-     r"002\.png is 15 x 16 pixels, its image 16 x 16; a mask has its image's size\."),
-    (save("test/masks/000.png", np.zeros((16, 16, 3), dtype=np.uint8)),
-     r"test/masks/000\.png has colours \(mode RGB\); a mask has one channel"),
+    (save("train/masks/002.png", np.zeros((16, 13), dtype=np.uint8)),
+     r"002\.png is 13 x 16 pixels, its image 16 x 16; a mask has its image's size, or its shape\."),
+    (save("test/masks/000.png", np.zeros((16, 16), dtype=np.float32), "test/masks/000.tif"),
+     r"test/masks/000\.tif is a picture of mode F; a mask has one channel, a palette, or RGB colours\."),
     (write("test/masks/000.png", b"no picture"), r"test/masks/000\.png is not a picture"),
     (lambda place: os.truncate(place / "train/masks/001.png", 60), r"train/masks/001\.png is damaged or cut short"),
     (write("train/images/001.png", b""), r"train/images/001\.png is empty"),
@@ -271,10 +421,11 @@ def test_what_is_wrong_is_named(make_mask_folder, tmp_path, change, told):
     assert cached(tmp_path) == []
 
 
-@pytest.mark.parametrize("held", [(0, 255), (0,), (255,)])
-def test_masks_with_only_one_number_have_no_classes(make_mask_folder, tmp_path, held):
-    make_mask_folder(classes=None, values=held, train=4, test=2)
-    with pytest.raises(KDError, match=r"The training masks hold only one class number; at least 2 are needed"):
+@pytest.mark.parametrize("names", [None, ("background", "cat", "dog")])
+@pytest.mark.parametrize("held", [(0,), (1,), (255,)])
+def test_masks_with_only_one_number_have_no_classes(make_mask_folder, tmp_path, held, names):
+    make_mask_folder(classes=names, values=held, train=4, test=2)
+    with pytest.raises(KDError, match=rf"The training masks hold only one class; at least 2.*values: {held[0]}\."):
         data.load("folder:pets", root=tmp_path, image_size=16)
 
 

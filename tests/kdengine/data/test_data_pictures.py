@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdengine.data import pictures
 from kdengine.data.pictures import picture_shape, picture_tensor, read_picture, resized
 from kdengine.errors import KDError
 
@@ -27,9 +28,9 @@ def noise(width, height, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def declared_png(width, height):
-    """A valid PNG header that declares a size, without the pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def declared_png(width, height, color=0):
+    """A valid PNG header that declares a size and a kind (0 grey, 2 RGB), without the pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
     end = b"IDAT" + zlib.compress(b"\0" * 16)
     chunks = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, end))
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -176,6 +177,82 @@ def test_junk_in_place_of_exif_does_not_cost_the_picture(junk):
 @pytest.mark.parametrize(("mode", "colour", "expected"), [("L", 77, (77,) * 3), ("1", 1, WHITE), ("1", 0, (0, 0, 0))])
 def test_grey_and_one_bit_become_three_equal_channels(mode, colour, expected):
     assert read_picture(encoded(Image.new(mode, (1, 1), colour))).getpixel((0, 0)) == expected
+
+
+# --- large ones ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Pictures of more than 10,000 pixels are halved, so that a test need not draw 16 megapixels."""
+    monkeypatch.setattr(pictures, "KEPT_PIXELS", 10_000)
+    monkeypatch.setattr(pictures, "_BLOCK", 16)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("size", [(120, 90), (121, 91)])
+def test_a_large_picture_comes_back_halved_each_pixel_the_mean_of_four(kept, mode, size):
+    generator = np.random.default_rng(0)
+    if mode == "I;16":
+        image = Image.fromarray(generator.integers(0, 65_536, size[::-1], dtype=np.uint16))
+    else:
+        image = noise(*size).convert("RGBA" if mode in ("LA", "RGBA") else "RGB").convert(mode)
+        if mode in ("LA", "RGBA"):
+            image.putalpha(Image.fromarray(generator.integers(0, 256, size[::-1], dtype=np.uint8)))
+    read = read_picture(encoded(image))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "KEPT_PIXELS", 20_000)
+        whole = read_picture(encoded(image))
+    assert (whole.size, read.size) == (size, (-(-size[0] // 2), -(-size[1] // 2)))
+    assert np.array_equal(np.array(read), np.array(whole.reduce(2)))
+
+
+def test_a_picture_of_the_kept_size_keeps_every_pixel(kept):
+    image = noise(100, 100)
+    assert np.array_equal(np.array(read_picture(encoded(image))), np.array(image))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_large_jpeg_is_halved_as_it_is_decoded(kept, options):
+    ramp = np.add.outer(np.arange(90), np.arange(121)).astype(np.uint8)
+    image = Image.fromarray(ramp).convert("RGB")
+    read = read_picture(encoded(image, "JPEG", quality=95, **options))
+    assert read.size == (61, 45)
+    assert np.abs(np.array(read).astype(int) - np.array(image.reduce(2))).max() <= 4
+
+
+def test_a_large_picture_is_halved_and_then_turned(kept):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (160, 80), BLUE)
+    image.paste(RED, (0, 0, 80, 80))
+    read = read_picture(encoded(image, exif=exif))
+    assert read.size == (40, 80)
+    assert (read.getpixel((20, 10)), read.getpixel((20, 70))) == (RED, BLUE)
+
+
+def test_halving_does_not_move_what_a_network_sees():
+    """The real limit: 20 megapixels of waves, as a network of 224 pixels gets them, halved on the way or not."""
+    grid = np.mgrid[:4000, :5000].astype(np.float32)
+    waves = (127 + 60 * np.sin(grid[0] / 90) + 60 * np.sin(grid[1] / 70)).astype(np.uint8)
+    read = read_picture(encoded(Image.fromarray(waves), compress_level=1))
+    assert read.size == (2500, 2000)
+    seen = picture_tensor(read, 224).int()
+    assert (seen - picture_tensor(Image.fromarray(waves).convert("RGB"), 224).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("size", "alone"), [((1000, 1000), False), ((1001, 1000), True)])
+def test_large_pictures_are_read_one_at_a_time(monkeypatch, tmp_path, size, alone):
+    held = []
+    monkeypatch.setattr(pictures, "_rgb", lambda block, name: held.append(pictures._one_at_a_time.locked()) or block)
+    read_picture(encoded(Image.new("RGB", size)))
+    assert set(held) == {alone}
+    Image.new("L", size).save(tmp_path / "mask.png")
+    with pictures.opened_mask(tmp_path / "mask.png"):
+        assert pictures._one_at_a_time.locked() == alone
+    with pytest.raises(KDError):
+        read_picture(encoded(Image.new("RGB", size))[:-200])
+    assert not pictures._one_at_a_time.locked()
 
 
 # --- the sentence for every bad one -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ BESIDE = {
     # Within a floor, who may import whom.
     "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
     "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
+    "signals": {"errors"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},

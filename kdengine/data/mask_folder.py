@@ -21,6 +21,7 @@ from kdengine.data import cache
 from kdengine.data.content import Content, content
 from kdengine.data.directories import entries, is_picture, split_folders
 from kdengine.data.pictures import picture_tensor, read_class_numbers, read_picture
+from kdengine.data.source import Outline
 from kdengine.errors import KDError
 from kdengine.signals import IGNORE
 from kdengine.views import Split
@@ -54,6 +55,12 @@ def class_names(place: Path) -> tuple[str, ...] | None:
         raise KDError(f"{place / _NAMES} names {len(set(names))} different classes in {len(names)} lines; at least 2 "
                       "are needed, each once, in the order of their numbers.")
     return names
+
+
+def mask_outline(place: Path, image_size: int | None) -> Outline:
+    """What is known of a mask folder without opening a picture. Raises KDError where its splits are not there."""
+    split_folders(place)
+    return Outline("segmentation", class_names(place), image_size or DEFAULT_SIZE)
 
 
 def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content:

@@ -183,13 +183,15 @@ def read_record(path: Path) -> Record:
         raise KDError(f"{path} is not a readable record: {error}") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON written to a neighbouring file, then renamed: readers see the old text or the new, never a part.
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON text. A NaN or infinity becomes null: no other JSON reader takes them."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
-    A NaN or infinity becomes null: no other JSON reader takes them.
-    """
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON written to a neighbouring file, then renamed: readers see the old text or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
+    temporary.write_text(as_json(value, indent=1), encoding="utf-8")
     temporary.replace(path)
 
 
@@ -208,7 +210,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write((json.dumps(_finite(row), allow_nan=False) + "\n").encode())
+        file.write((as_json(row) + "\n").encode())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

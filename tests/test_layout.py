@@ -13,7 +13,7 @@ FLOORS = (
     ("errors", "places", "colours", "losses", "metrics", "records", "signals", "views", "devices", "uncertainty",
      "verdicts", "bias"),
     ("data", "models", "methods"),
-    ("checkpoints", "teacher_cache"),
+    ("foreign", "checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
     ("processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),
@@ -22,7 +22,7 @@ BESIDE = {
     # Within a floor, who may import whom.
     "losses": {"errors", "signals"}, "metrics": {"errors", "losses", "signals"}, "records": {"errors"},
     "devices": {"errors"}, "bias": {"errors"}, "verdicts": {"records", "uncertainty"},
-    "signals": {"errors"},
+    "signals": {"errors"}, "checkpoints": {"foreign"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"runs", "session"}, "sweeps": {"runs", "worker"},
     "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdengine import processes
 from kdengine.errors import KDError, unknown_name
@@ -34,6 +34,10 @@ from kdengine.records import (
     read_record,
     read_rows,
 )
+
+if TYPE_CHECKING:
+    from kdengine.data import Outline
+    from kdengine.signals import Stage
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
 GRACE_S = 30.0
@@ -67,16 +71,24 @@ def _resolved(configuration: Configuration) -> Configuration:
 
 def _after_first_stage(configuration: Configuration) -> Configuration:
     """The configuration, starting from a run of its method's first stage where it has one; that run is queued here."""
+    first = _first_stage(configuration)
+    if first is None:
+        return configuration
+    run, = _queue([first])
+    return dataclasses.replace(configuration, initial=run)
+
+
+def _first_stage(configuration: Configuration) -> Configuration | None:
+    """Of the run that a method of two stages starts from; None where it has one stage."""
     from kdengine.methods import METHODS
 
     first = METHODS[configuration.method].first_stage
     if first is None:
-        return configuration
+        return None
     own = {each.name for each in dataclasses.fields(first)}
     given = {name: value for name, value in configuration.hyperparameters.items() if name in own}
-    run, = _queue([dataclasses.replace(
-        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))])
-    return dataclasses.replace(configuration, initial=run)
+    return dataclasses.replace(
+        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))
 
 
 def first_epochs(configuration: Configuration) -> int:
@@ -233,21 +245,71 @@ def alive(run: str) -> bool:
 
 
 def _check(configurations: Sequence[Configuration]) -> None:
-    from kdengine import checkpoints, data, methods, models, views
+    """Raise KDError for all that a group's worker could only fail with, as far as a moment tells: no picture is opened.
+
+    Names, hyperparameters, device and threads; what the data are, and whether these networks and methods fit them.
+    """
+    from kdengine import checkpoints, methods, models, views
+    from kdengine.devices import choose_device, cores
 
     one_group(configurations)
-    data.require(configurations[0].data)
-    if configurations[0].views is not None:
-        views.policy(configurations[0].views)
-    for configuration in configurations:
-        if configuration.method not in methods.METHODS:
-            raise unknown_name("method", configuration.method, methods.METHODS)
-        method = methods.method(configuration.method, **configuration.hyperparameters)
-        models.require(configuration.student, start=configuration.pretrained)
-        if method.needs_teacher and configuration.teacher is None:
+    shared = configurations[0]
+    if shared.views is not None:
+        views.policy(shared.views)
+    for each in configurations:
+        if each.method not in methods.METHODS:
+            raise unknown_name("method", each.method, methods.METHODS)
+        method = methods.method(each.method, **each.hyperparameters)
+        if method.needs_teacher and each.teacher is None:
             raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")
-    if configurations[0].teacher is not None:
-        checkpoints.require(configurations[0].teacher)
+        models.require(each.student, start=each.pretrained)
+    choose_device(shared.device)
+    if shared.threads is not None and shared.threads > cores():
+        raise KDError(f"threads is {shared.threads}; this process has {cores()} CPU cores, and more threads than cores "
+                      "wait for each other. Leave it out, or take fewer.")
+    known = outline(shared)
+    taught = None
+    if shared.teacher is not None:
+        taught = checkpoints.check_teacher(shared.teacher, known.task, known.classes, known.size)
+    for each in configurations:
+        check_student(each, known, taught)
+
+
+def outline(configuration: Configuration) -> Outline:
+    """What is known of a run's data within a moment; raises as `data.outline`."""
+    from kdengine import data
+
+    return data.outline(
+        configuration.data, labels_per_class=configuration.labels_per_class, share=configuration.share,
+        without_class=configuration.without_class, image_size=configuration.image_size,
+    )
+
+
+def check_student(
+    configuration: Configuration, known: Outline, taught: Sequence[Stage] | None
+) -> tuple[Stage, ...] | None:
+    """The student's stages; raises KDError unless it fits the data, and its method it, the teacher and their task.
+
+    known: of the data. taught: the teacher's stages, None where there is no teacher. A network of the user's own is
+    built to see that, once the classes are known; None where they are not.
+    """
+    from kdengine import methods, models
+    from kdengine.signals import largest_convolutions
+    from kdengine.training import check_task
+
+    student = models.MODELS.get(configuration.student)
+    if student is None and known.classes is not None:
+        student = models.build(configuration.student, known.classes, input_size=known.size)
+    if student is None:
+        return None
+    for stage in filter(None, (_first_stage(configuration), configuration)):
+        method = methods.method(stage.method, **stage.hyperparameters)
+        check_task(method, configuration.student, student.task, known.task)
+        if method.needs_teacher:
+            wanted, _ = method.wants(student.stages, taught)
+            if configuration.student not in models.MODELS:
+                largest_convolutions(student, student.stages, wanted.weights)
+    return student.stages
 
 
 def _launch(runs: Sequence[str]) -> None:

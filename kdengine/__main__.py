@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import sys
 import time
@@ -16,6 +15,8 @@ from kdengine import places, records, trust
 from kdengine.errors import KDError
 
 _POLL_S = 0.3
+_NEAR_CHANCE = 0.1
+"""A score that is less than this part of the way from chance to all right is no score of weights that fit."""
 _DEFAULTS = {each.name: each.default for each in dataclasses.fields(records.Configuration)}
 
 
@@ -43,8 +44,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Once(argparse.Action):
+    """Takes a value that is given once; argparse by itself keeps the last and drops the others without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        given = vars(namespace).setdefault("options_given", set())
+        if self.option_strings and self.dest in given:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _OnceTrue(_Once):
+    """A flag, as argparse's `store_true`."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        super().__call__(parser, namespace, True, option_string)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of its commands, that refuses an option given twice where that is no list."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        for name, action in ((None, _Once), ("store", _Once), ("store_true", _OnceTrue)):
+            self.register("action", name, action)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m kdengine", description="Knowledge distillation, exact and fast.")
+    parser = _Parser(prog="python -m kdengine", description="Knowledge distillation, exact and fast.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable, help: str, **more: Any) -> argparse.ArgumentParser:
@@ -134,10 +171,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(recipe)
 
     foreign = command("import", _import, "Turn another program's weights into a checkpoint.")
-    foreign.add_argument("file", type=Path, help=".pth, .pt, .th or .safetensors with a state dict")
+    foreign.add_argument("file", type=Path, help=".pth, .pt, .th, .ckpt or .safetensors with a state dict")
     foreign.add_argument("output", type=Path, help="the checkpoint to write, NAME.safetensors")
     foreign.add_argument("--model", required=True, help="architecture, or package.module:function")
-    foreign.add_argument("--data", required=True, help="the data set whose classes it knows")
+    foreign.add_argument("--data", required=True, help="the data set whose classes it knows; it need not be here")
+    foreign.add_argument("--classes", nargs="+", metavar="NAME",
+                         help="its classes in its order, or a text file with one a line (the data set's own)")
+    foreign.add_argument("--image-size", type=int, metavar="PIXELS",
+                         help="side of the images it takes (what its own module says, else the larger of the "
+                              "architecture's and the data set's)")
+    foreign.add_argument("--part", metavar="NAME", help="where several networks lie in the file, the one to read")
     foreign.add_argument("--mean", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
                          help="mean its input was normalised with, on [0, 1]")
     foreign.add_argument("--std", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
@@ -199,6 +242,11 @@ def _add_replace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="with --keep: in place of a checkpoint of that name")
 
 
+def _print_json(value: Any) -> None:
+    """What `--json` prints: JSON that every reader takes."""
+    print(records.as_json(value, indent=1))
+
+
 def _set_places(given: argparse.Namespace) -> None:
     import os
 
@@ -231,10 +279,16 @@ def _distill(given: argparse.Namespace) -> int:
 
 def _method(words: list[str]) -> tuple[str, dict[str, str]]:
     name, *fields = words
+    given: dict[str, str] = {}
     for field in fields:
-        if "=" not in field:
+        key, equals, value = field.partition("=")
+        if not equals:
             raise KDError(f"{field!r} after --method {name} is not FIELD=VALUE, for instance temperature=4.")
-    return name, dict(field.split("=", 1) for field in fields)
+        if key in given:
+            raise KDError(f"--method {name} has {key} twice, {given[key]!r} and {value!r}. For two students write "
+                          "--method twice.")
+        given[key] = value
+    return name, given
 
 
 def _configuration(
@@ -260,7 +314,10 @@ def _run(given: argparse.Namespace, configurations: list[records.Configuration])
     results.check_names(names, replace=given.replace)
     ids = runs.submit(configurations)
     if given.detach:
-        print(json.dumps(ids) if given.json else "\n".join(ids))
+        if given.json:
+            _print_json(ids)
+        else:
+            print("\n".join(ids))
         return 0
     finished = _see_through(given, ids)
     for run, name in zip(ids, names, strict=False):
@@ -285,7 +342,7 @@ def _see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
     ended = {run: runs.read(run) for run in ids}
     finished = [run for run, record in ended.items() if record.state == records.FINISHED]
     if given.json:
-        print(json.dumps({run: dataclasses.asdict(record) for run, record in ended.items()}, indent=1))
+        _print_json({run: dataclasses.asdict(record) for run, record in ended.items()})
     elif finished:
         table = {row["name"]: row for row in results.rows()}
         _print_results([table[run] for run in finished])
@@ -387,7 +444,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     latency = measured.pop("latency")
     measured |= {f"latency_{key}": value for key, value in latency.items()}
     if given.json:
-        print(json.dumps(measured, indent=1))
+        _print_json(measured)
     else:
         _print_table(["measure", "value"],
                      [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
@@ -421,7 +478,7 @@ def _runs(given: argparse.Namespace) -> int:
     if not given.run:
         found = runs.listed()
         if given.json:
-            print(json.dumps([dataclasses.asdict(each) | {"state": state} for each, state in found], indent=1))
+            _print_json([dataclasses.asdict(each) | {"state": state} for each, state in found])
         elif found:
             _print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
                          [_run_cells(each, state) for each, state in found])
@@ -443,7 +500,7 @@ def _runs(given: argparse.Namespace) -> int:
         print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
     else:
         record = runs.read(given.run[0])
-        print(json.dumps(dataclasses.asdict(record) | {"state": runs.state(record.id)}, indent=1))
+        _print_json(dataclasses.asdict(record) | {"state": runs.state(record.id)})
         if record.ignored:
             print(_shown(f"Ignored, as this version does not know them: {', '.join(record.ignored)}"), file=sys.stderr)
     return 0
@@ -462,7 +519,7 @@ def _data(given: argparse.Namespace) -> int:
     if given.name is None:
         found = data.describe()
         if given.json:
-            print(json.dumps(found, indent=1))
+            _print_json(found)
         else:
             _print_table(["name", "classes", "here", "download", "what it is"],
                          [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
@@ -475,7 +532,7 @@ def _data(given: argparse.Namespace) -> int:
              "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
              "views": held.views, "digest": held.digest, "notes": list(held.notes)}
     if given.json:
-        print(json.dumps(facts, indent=1))
+        _print_json(facts)
     else:
         notes = facts.pop("notes")
         _print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
@@ -494,7 +551,7 @@ def _models(given: argparse.Namespace) -> int:
 
     found = kdengine.list_models()
     if given.json:
-        print(json.dumps(found, indent=1))
+        _print_json(found)
     else:
         _print_table(["name", "family", "input", "pretrained", "what it is"],
                      [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
@@ -518,8 +575,8 @@ def _speeds(given: argparse.Namespace) -> int:
     settled = speeds.settled(device)
     fast = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if given.json:
-        print(json.dumps({"device": device_name(device), "threads": torch.get_num_threads(),
-                          "torch": torch.__version__, "precision": fast, "settled": settled}, indent=1))
+        _print_json({"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__,
+                     "precision": fast, "settled": settled})
         return 0
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}.\n"
           f"Networks run in {fast}, on a CPU those of depthwise convolutions in float32, or as is settled for them.")
@@ -544,7 +601,7 @@ def _methods(given: argparse.Namespace) -> int:
     found = {each["name"]: each for each in kdengine.list_methods()}
     if given.name is None:
         if given.json:
-            print(json.dumps(list(found.values()), indent=1))
+            _print_json(list(found.values()))
         else:
             _print_table(["name", "matches", "hyperparameters", "what it does"],
                          [[each["name"], each["matches"],
@@ -555,7 +612,7 @@ def _methods(given: argparse.Namespace) -> int:
         raise unknown_name("method", given.name, found)
     method = found[given.name]
     if given.json:
-        print(json.dumps(method, indent=1))
+        _print_json(method)
         return 0
     print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
           f"Matches: {method['matches']}. Source: {method['source']}.")
@@ -581,7 +638,7 @@ def _recipe(given: argparse.Namespace) -> int:
     if given.name is None:
         found = [recipes.describe(each) for each in recipes.RECIPES.values()]
         if given.json:
-            print(json.dumps(found, indent=1))
+            _print_json(found)
         else:
             _print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
         return 0
@@ -606,7 +663,7 @@ def _recipe(given: argparse.Namespace) -> int:
     outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
     table = comparison.rows(outcome)
     if given.json:
-        print(json.dumps(table, indent=1))
+        _print_json(table)
     else:
         remarks = comparison.remarks(outcome, table)
         print(f"{asked.recipe.title}. {asked.recipe.question}\n")
@@ -632,15 +689,85 @@ def _import(given: argparse.Namespace) -> int:
     from kdengine import checkpoints, data
 
     trust.add(given.model)
-    held = data.load(given.data)
-    network = checkpoints.import_foreign(given.file, given.model, held.classes, input_size=held.size,
-                                         mean=given.mean, std=given.std)
-    about = {"name": held.name, "digest": held.digest, "labels_per_class": None, "share": 1.0}
+    here, missing = None, ""
+    try:
+        here = data.outline(given.data)
+    except KDError as error:
+        missing = f" {error}"
+    known = here.classes if here else data.known_classes(given.data)
+    classes = _given_classes(given.classes) or known
+    if classes is None:
+        raise KDError(f"The classes of {given.data} are not known.{missing} Name them in the network's order: "
+                      "--classes cat dog ..., or --classes FILE, a text file with one a line.")
+    if known and classes != known:
+        raise KDError(f"--classes are not those of {given.data}, which has {len(known)} in this order: "
+                      f"{', '.join(known)}. Leave --classes out, or name another data set.")
+    network, told = checkpoints.import_foreign(
+        given.file, given.model, classes, input_size=given.image_size, known=here, mean=given.mean, std=given.std,
+        part=given.part,
+    )
+    if told:
+        print(f"{given.file.name}: {told}.")
+    held = _held(given.data, network) if here else None
+    about = {"name": given.data, "digest": held and held.digest, "labels_per_class": None, "share": 1.0}
     given.output.parent.mkdir(parents=True, exist_ok=True)
     digest = checkpoints.save(network, given.output, method=None, data=about, source=given.file.name, scores={})
-    print(f"Wrote {given.output} ({network.architecture}, digest {digest}). "
-          f"Measure it: python -m kdengine evaluate {given.output}")
+    print(f"Wrote {given.output} ({network.architecture}, {len(classes)} classes, images of {network.input_size} "
+          f"pixels, digest {digest}).")
+    if held:
+        _tell_first_score(network, held)
+    measure = f"python -m kdengine evaluate {given.output}"
+    print(f"On all test images: {measure}" if held else f"Not measured yet: {given.data} is not here, or not at this "
+          f"size. Later: {measure}")
     return 0
+
+
+def _given_classes(words: list[str] | None) -> tuple[str, ...] | None:
+    """Class names from the command line: the words, or where there is one, the lines of that file."""
+    if words is None:
+        return None
+    if len(words) == 1:
+        try:
+            words = Path(words[0]).expanduser().read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise KDError(f"{words[0]} is no text file of class names: {error}.") from error
+    classes = tuple(word.strip() for word in words if word.strip())
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise KDError(f"--classes names {len(set(classes))} different classes in {len(classes)} names; at least 2 are "
+                      "needed, each once.")
+    return classes
+
+
+def _held(name: str, network: Any) -> Any:
+    """A data set as a network takes it; None, and why, where it cannot be had so."""
+    from kdengine import data
+
+    try:
+        held = data.load(name, image_size=network.input_size)
+    except KDError as error:
+        print(f"kdengine: {error}", file=sys.stderr)
+        return None
+    _same_classes(network, held)
+    return held
+
+
+def _tell_first_score(network: Any, held: Any) -> None:
+    """Say how good imported weights are on some test images, and what may be wrong where they are near chance."""
+    from kdengine import evaluation
+    from kdengine.views import Split
+
+    count = 1000 if held.task == "classification" else 100
+    step = -(-len(held.test) // count)
+    some = Split(held.test.images[::step], held.test.target[::step])
+    if held.task == "segmentation":
+        scores, _ = evaluation.segment(network, some)
+    else:
+        scores = evaluation.scores(evaluation.predict(network, some), some.target)
+    print(f"A first look at {held.name}: {records.told(scores)}.")
+    chance = 1 / len(held.classes)
+    if records.headline(scores) < chance + _NEAR_CHANCE * (1 - chance):
+        print("Warning: that is near chance. Look at --mean and --std (of images in [0, 1]), at the order of the "
+              "classes, and at --image-size.")
 
 
 def _export(given: argparse.Namespace) -> int:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from kdengine.data import Outline
     from kdengine.models.network import Network
+    from kdengine.signals import Stage
 
 _IDENTITY = "kdengine"
 """The header's key; its value is the identity as one JSON string."""
@@ -129,32 +131,36 @@ def load(path: Path) -> Network:
         raise KDError(f"{path.name} is damaged: {error}. Train it again, or copy it from where it came.") from error
     if digest(state) != identity["digest"]:
         raise KDError(f"{path.name} is damaged: its weights do not have the digest {identity['digest']} it states.")
-    network = models.build(
-        identity["architecture"], identity["classes"],
-        input_size=identity["input_size"], mean=identity["mean"], std=identity["std"],
-    )
+    try:
+        network = models.build(
+            identity["architecture"], identity["classes"],
+            input_size=identity["input_size"], mean=identity["mean"], std=identity["std"],
+        )
+    except KDError as error:
+        raise KDError(f"{path.name} cannot be opened: {error}") from error
     fill(network, state, path.name)
     return network.eval()
 
 
 def fill(network: Network, state: Mapping[str, Tensor], source: str) -> None:
     """Put weights into a network. Raises KDError that names what is missing, unexpected or of another shape."""
-    own = network.net.state_dict()
-    # Old checkpoints have no counters of batches seen; nothing but the momentum-free batch norm reads them.
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in own]
-    reshaped = [
-        f"{name} is {list(state[name].shape)}, not {list(own[name].shape)}"
-        for name in own if name in state and state[name].shape != own[name].shape
-    ]
-    if missing or unexpected or reshaped:
-        told = [f"{word} {_some(names)}" for word, names in
-                (("missing:", missing), ("unexpected:", unexpected), ("of another shape:", reshaped)) if names]
-        raise KDError(f"{source} does not hold the weights of a {network.architecture} with "
-                      f"{len(network.classes)} classes; {'; '.join(told)}.")
+    from kdengine import foreign
+
+    own = {name: tuple(value.shape) for name, value in network.net.state_dict().items()}
+    classes = len(network.classes)
+    if count := foreign.other_classes(state, own, classes):
+        raise KDError(f"{source} holds the weights of a {network.architecture} with {count} classes; here it would "
+                      f"have {_summary(network.classes)}. Name the {count} classes that it knows, in its order.")
+    if found := foreign.misfit(state, own):
+        reshaped = [f"{name} is {list(state[name].shape)}, not {list(own[name])}" for name in found.reshaped]
+        told = [f"{word} {foreign.some(names)}" for word, names in
+                (("missing:", found.missing), ("unexpected:", found.unexpected), ("of another shape:", reshaped))
+                if names]
+        raise KDError(f"{source} does not hold the weights of a {network.architecture} with {classes} classes; "
+                      f"{'; '.join(told)}.")
     infinite = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if infinite:
-        raise KDError(f"{source} holds weights that are not finite numbers: {_some(infinite)}.")
+        raise KDError(f"{source} holds weights that are not finite numbers: {foreign.some(infinite)}.")
     network.net.load_state_dict(state, strict=False)
 
 
@@ -272,20 +278,47 @@ def open_teacher(reference: str, classes: Sequence[str], size: int) -> Network:
     if path is None:
         return models.pretrained(reference, classes, size).eval()
     teacher = load(path)
-    if teacher.classes != tuple(classes):
-        raise KDError(f"The teacher {reference} knows {_summary(teacher.classes)}; the data set has "
-                      f"{_summary(classes)}. Take a teacher that was trained on these classes.")
-    if teacher.input_size != size:
-        raise KDError(f"The teacher {reference} takes images of {teacher.input_size} pixels; these have {size}. "
-                      f"Set --image-size {teacher.input_size}, or take another teacher.")
+    _check_teaches(reference, teacher.classes, teacher.input_size, classes, size)
     return teacher
 
 
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The weights in another program's `.pth`, `.pt`, `.th` or `.safetensors`, names without a `module.` prefix.
+def check_teacher(reference: str, task: str, classes: Sequence[str] | None, size: int | None) -> tuple[Stage, ...]:
+    """The stages of the network a reference means, of which the header alone is read unless it is a stranger's.
+
+    Raises KDError where it cannot teach this task, these classes, or from images of this size; None is not known yet.
+    """
+    from kdengine import models
+    from kdengine.models import imagenet
+
+    path = require(reference)
+    about = {"architecture": reference} if path is None else describe(path)
+    name = about["architecture"]
+    its_task = models.MODELS[reference].task if path is None else about.get("task", "classification")
+    if its_task != task:
+        raise KDError(f"The teacher {reference} is for {its_task}; these data are for {task}. Take a teacher that was "
+                      "trained on them.")
+    if path is not None:
+        _check_teaches(reference, about["classes"], about["input_size"], classes, size)
+    elif classes is not None:
+        imagenet.require_classes(reference, classes)
+    return models.MODELS[name].stages if name in models.MODELS else open_reference(reference).stages
+
+
+def _check_teaches(
+    reference: str, known: Sequence[str], takes: int, classes: Sequence[str] | None, size: int | None
+) -> None:
+    if classes is not None and tuple(known) != tuple(classes):
+        raise KDError(f"The teacher {reference} knows {_summary(known)}; the data set has "
+                      f"{_summary(classes)}. Take a teacher that was trained on these classes.")
+    if size is not None and takes != size:
+        raise KDError(f"The teacher {reference} takes images of {takes} pixels; these have {size}. "
+                      f"Set --image-size {takes}, or take another teacher.")
+
+
+def read_foreign(path: Path) -> dict[str, Any]:
+    """What another program's `.pth`, `.pt`, `.th`, `.ckpt` or `.safetensors` holds; `foreign.choose` finds the weights.
 
     Read with `weights_only=True` alone: a file that would run code when unpickled is refused, and nothing runs.
-    A state dict under `state_dict`, `model`, `net` or `weights` is found.
     """
     import pickle
 
@@ -304,25 +337,58 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
                       "Save the model's state_dict() alone and import that.") from error
     except Exception as error:  # on damaged bytes the readers raise almost anything
         raise KDError(f"{path.name} cannot be read as weights; it may be cut short: {error}") from error
-    for key in ("state_dict", "model", "net", "weights"):
-        if isinstance(held, dict) and isinstance(held.get(key), dict):
-            held = held[key]
-    if not isinstance(held, dict) or not held or not all(isinstance(each, torch.Tensor) for each in held.values()):
-        raise KDError(f"{path.name} holds no state dict: names with tensors are expected.")
-    return {name.removeprefix("module."): tensor for name, tensor in held.items()}
+    return held
 
 
 def import_foreign(
     path: Path, architecture: str, classes: Sequence[str], *, input_size: int | None = None,
-    mean: Sequence[float], std: Sequence[float],
-) -> Network:
-    """A network of this project with another program's weights. Raises KDError where they do not fit."""
-    from kdengine import models
+    known: Outline | None = None, mean: Sequence[float], std: Sequence[float], part: str | None = None,
+) -> tuple[Network, str]:
+    """A network of this project with another program's weights, and in one line how they were found in the file.
 
-    state = read_foreign(path)
-    network = models.build(architecture, classes, input_size=input_size, mean=mean, std=std)
-    fill(network, state, path.name)
-    return network.eval()
+    known: of the data set, where it is on this machine. input_size: None is what the user's own module says, else the
+    architecture's or the data set's, whichever is larger. part: the key or prefix under which the weights lie, where
+    several lie in the file. Raises KDError where they do not fit, and says which architecture they would.
+    """
+    from kdengine import foreign, models
+
+    _check_normalisation(mean, std)
+    held = read_foreign(path)
+    size, of_data = input_size, known and known.size
+    if size is None and architecture in models.MODELS:
+        size = max(models.MODELS[architecture].input_size, of_data or 0)
+    network = models.build(architecture, classes, input_size=size, mean=mean, std=std)
+    if size is None and of_data and getattr(network.net, "input_size", None) is None:
+        network = models.build(architecture, classes, input_size=of_data, mean=mean, std=std)
+    if known and network.task != known.task:
+        raise KDError(f"{architecture} is for {network.task}; these data are for {known.task}.")
+    own = {name: tuple(value.shape) for name, value in network.net.state_dict().items()}
+    reading = foreign.choose(held, own, path.name, part)
+    try:
+        fill(network, reading.state, path.name)
+    except KDError as error:
+        if foreign.misfit(reading.state, own):
+            raise KDError(f"{error}{foreign.hint(held, architecture, len(classes), part)}") from error
+        raise
+    return network.eval(), reading.told
+
+
+def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raise KDError for numbers that are not on [0, 1], as images are here, with those that are probably meant."""
+    from kdengine.models.network import check_input
+
+    check_input(None, mean, std)
+    if min(mean) >= 0 and max(*mean, *std) <= 1:
+        return
+    # Of images in 0 to 255: a std of 1 beside such a mean says that they are not divided by anything.
+    bytewise = {"mean": max(mean) > 1, "std": max(std) > 1 or (max(mean) > 1 and min(std) == 1)}
+    meant = "".join(
+        f" --{name} {' '.join(f'{value / 255 if bytewise[name] else value:.4g}' for value in given)}"
+        for name, given in (("mean", mean), ("std", std))
+    )
+    advice = f"Of images in 0 to 255, divide them by 255:{meant}." if max(*mean, *std) > 1 else "Look at their signs."
+    raise KDError(f"mean is {list(mean)} and std is {list(std)}; images are in [0, 1] here, so both are from 0 to 1. "
+                  f"{advice}")
 
 
 def export(network: Network, path: Path, form: str) -> str:
@@ -393,10 +459,6 @@ def _teacher_of(student: str) -> Network:
     if imagenet_teacher(student, about) is None:
         raise KDError(f"{student} was not taught by an ImageNet network.")
     return open_teacher(about["teacher"]["reference"], about["classes"], about["input_size"])
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _summary(names: Sequence[str]) -> str:

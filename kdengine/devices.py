@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +28,12 @@ def choose_device(asked: str) -> torch.device:
     if not there[asked]:
         raise KDError(f"This machine has no {asked} device. It has: {', '.join(n for n, ok in there.items() if ok)}.")
     return torch.device(asked)
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def device_name(device: torch.device) -> str:
@@ -94,8 +102,9 @@ def keep_freed_memory() -> None:
     left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, 2**30)
+    # Either call ends glibc's own adapting. An older one refuses so large a first threshold: the second alone would
+    # have every large block handed back at once.
+    if mallopt and mallopt(_M_MMAP_THRESHOLD, 2**30):
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
@@ -105,13 +114,29 @@ def one_thread() -> Iterator[None]:
 
     On two cores of which a run holds one, Grad-CAM of a photo with two ImageNet networks takes 0.2 s on one thread and
     5 s on two, since every layer waits for the thread that has no core. On two idle cores a second thread saves 0.1 s.
+    Only the calling Python thread is held to one: several may be inside at once, and leave in any order.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _SETTING:  # a thread that meets torch for the first time takes over what was set last, by whomever
+        before = torch.get_num_threads()
+    _set_own_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _set_own_threads(before)
+
+
+_SETTING = threading.Lock()
+
+
+def _set_own_threads(count: int) -> None:
+    """Set torch's CPU threads of the calling Python thread, and leave those of threads to come as they were.
+
+    torch has a number for each Python thread, and one that a new thread begins with: `set_num_threads` sets both.
+    """
+    with _SETTING, ThreadPoolExecutor(1) as fresh:
+        usual = fresh.submit(torch.get_num_threads).result()
+        torch.set_num_threads(count)
+        fresh.submit(torch.set_num_threads, usual).result()
 
 
 @contextmanager

@@ -152,8 +152,9 @@ HEAT_MAPS: dict[str, HeatMap] = {
 def default_stage(network: Network, size: int | None = None) -> Stage:
     """The deepest stage whose map is at least 4x4 for images of `size` pixels a side (None: the network's own size).
 
-    Where no stage has so large a map, the one with the largest.
+    Where no stage has so large a map, the one with the largest. Raises KDError for a network without stages.
     """
+    _require_stages(network)
     size = network.input_size if size is None else size
     large = [stage for stage in network.stages if -(-size // stage.stride) >= SMALLEST_MAP]
     return large[-1] if large else min(network.stages, key=lambda stage: stage.stride)
@@ -319,7 +320,15 @@ def _check_region(region: Tensor, images: Tensor, network: Network) -> None:
                           "another region, or none for the whole image.")
 
 
+def _require_stages(network: Network) -> None:
+    if not network.stages:
+        raise KDError(f"{network.architecture} has no feature maps [B, channels, h, w] to draw a heat map from: its "
+                      "layers, those of a patch embedding apart, put out vectors or tokens. Where a deeper layer has "
+                      "such maps, name it in the module's `stages`.")
+
+
 def _stage(network: Network, name: str) -> Stage:
+    _require_stages(network)
     stages = {stage.name: stage for stage in network.stages}
     if name not in stages:
         raise unknown_name("stage", name, stages)

@@ -287,13 +287,15 @@ def _require_results(record: Record) -> None:
             raise KDError("its test scores do not hold one iou a class")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON written to a neighbouring file, then renamed: readers see the old text or the new, never a part.
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON text. A NaN or infinity becomes null: no other JSON reader takes them."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
-    A NaN or infinity becomes null: no other JSON reader takes them.
-    """
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON written to a neighbouring file, then renamed: readers see the old text or the new, never a part."""
     with replacing(path) as written:
-        written.write_text(json.dumps(_finite(value), indent=1, allow_nan=False), encoding="utf-8")
+        written.write_text(as_json(value, indent=1), encoding="utf-8")
 
 
 def read_json(path: Path, shape: Any = dict[str, Any]) -> dict[str, Any]:
@@ -312,7 +314,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write((json.dumps(_finite(row), allow_nan=False) + "\n").encode())
+        file.write((as_json(row) + "\n").encode())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

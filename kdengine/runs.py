@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdengine import files, processes, trust
 from kdengine.errors import KDError, unknown_name
@@ -41,6 +41,10 @@ from kdengine.records import (
     read_rows,
 )
 from kdengine.schema import Progress, content
+
+if TYPE_CHECKING:
+    from kdengine.data import Outline
+    from kdengine.signals import Stage
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
 _LOCK_PATIENCE_S = 2.0  # another process's look may hold it for a moment
@@ -371,21 +375,71 @@ def alive(run: str) -> bool:
 
 
 def _check(configurations: Sequence[Configuration]) -> None:
-    from kdengine import checkpoints, data, methods, models, views
+    """Raise KDError for all that a group's worker could only fail with, as far as a moment tells: no picture is opened.
+
+    Names, hyperparameters, device and threads; what the data are, and whether these networks and methods fit them.
+    """
+    from kdengine import checkpoints, methods, models, views
+    from kdengine.devices import choose_device, cores
 
     one_group(configurations)
-    data.require(configurations[0].data)
-    if configurations[0].views is not None:
-        views.policy(configurations[0].views)
-    for configuration in configurations:
-        if configuration.method not in methods.METHODS:
-            raise unknown_name("method", configuration.method, methods.METHODS)
-        method = methods.method(configuration.method, **configuration.hyperparameters)
-        models.require(configuration.student, start=configuration.pretrained)
-        if method.needs_teacher and configuration.teacher is None:
+    shared = configurations[0]
+    if shared.views is not None:
+        views.policy(shared.views)
+    for each in configurations:
+        if each.method not in methods.METHODS:
+            raise unknown_name("method", each.method, methods.METHODS)
+        method = methods.method(each.method, **each.hyperparameters)
+        if method.needs_teacher and each.teacher is None:
             raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")
-    if configurations[0].teacher is not None:
-        checkpoints.require(configurations[0].teacher)
+        models.require(each.student, start=each.pretrained)
+    choose_device(shared.device)
+    if shared.threads is not None and shared.threads > cores():
+        raise KDError(f"threads is {shared.threads}; this process has {cores()} CPU cores, and more threads than cores "
+                      "wait for each other. Leave it out, or take fewer.")
+    known = outline(shared)
+    taught = None
+    if shared.teacher is not None:
+        taught = checkpoints.check_teacher(shared.teacher, known.task, known.classes, known.size)
+    for each in configurations:
+        check_student(each, known, taught)
+
+
+def outline(configuration: Configuration) -> Outline:
+    """What is known of a run's data within a moment; raises as `data.outline`."""
+    from kdengine import data
+
+    return data.outline(
+        configuration.data, labels_per_class=configuration.labels_per_class, share=configuration.share,
+        without_class=configuration.without_class, image_size=configuration.image_size,
+    )
+
+
+def check_student(
+    configuration: Configuration, known: Outline, taught: Sequence[Stage] | None
+) -> tuple[Stage, ...] | None:
+    """The student's stages; raises KDError unless it fits the data, and its method it, the teacher and their task.
+
+    known: of the data. taught: the teacher's stages, None where there is no teacher. A network of the user's own is
+    built to see that, once the classes are known; None where they are not.
+    """
+    from kdengine import methods, models
+    from kdengine.signals import largest_convolutions
+    from kdengine.training import check_task
+
+    student = models.MODELS.get(configuration.student)
+    if student is None and known.classes is not None:
+        student = models.build(configuration.student, known.classes, input_size=known.size)
+    if student is None:
+        return None
+    for stage in filter(None, (_first_stage(configuration), configuration)):
+        method = methods.method(stage.method, **stage.hyperparameters)
+        check_task(method, configuration.student, student.task, known.task)
+        if method.needs_teacher:
+            wanted, _ = method.wants(student.stages, taught)
+            if configuration.student not in models.MODELS:
+                largest_convolutions(student, student.stages, wanted.weights)
+    return student.stages
 
 
 def _require_space(records: Sequence[Record]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 import sys
@@ -42,6 +43,8 @@ from kdengine.views import policy
 TRAINING = runs.TRAINING
 _ROUNDING = 0.002
 """Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
+_DIVERGED = 100
+"""So many times the loss of guessing is no result: it is finite only because nothing overflowed yet."""
 _TRIED = 64
 """Training images on which that is seen."""
 _RESUME = "resume-"
@@ -213,12 +216,17 @@ class Session:
     def _teacher_facts(self) -> dict[str, Any] | None:
         if self.teacher is None:
             return None
+        scores = {split: self._judge(self.teacher, split)[0] for split in ("validation", "test")}
+        for split, measured in scores.items():
+            if not math.isfinite(measured["loss"]):
+                raise KDError(f"The teacher {self.configuration.teacher} answers {split} images with numbers that are "
+                              "not finite, so nothing can be learned from it. Take another teacher.")
         return {
             "reference": self.configuration.teacher,
             "architecture": self.teacher.architecture,
             "digest": checkpoints.network_digest(self.teacher),
             "parameters": evaluation.parameters(self.teacher),
-            **{name: self._judge(self.teacher, name)[0] for name in ("validation", "test")},
+            **scores,
         }
 
     def _require_unchanged(self) -> None:
@@ -294,6 +302,11 @@ class Session:
         folder = runs.directory(record.id)
         history = runs.history(record.id)
         test, predictions = self._judge(learner.network, "test")
+        if not _plausible(record, test, len(self.data.classes)):
+            self._end(record, FAILED, f"Its test loss is {test['loss']:.3g}, where guessing has "
+                      f"{math.log(len(self.data.classes)):.3g}: training diverged. The last epoch is kept; try a "
+                      f"learning rate below {learner.configuration.learning_rate:g}.")
+            return
         seconds = sum(row["seconds"] for row in history)
         record.result = {
             "test": test,
@@ -412,6 +425,13 @@ class _Progress:
                     "images": images, "of": self.images_per_epoch,
                     "images_per_second": rate, "seconds_left": left / rate if rate else None,
                 })
+
+
+def _plausible(record: Record, test: dict[str, Any], classes: int) -> bool:
+    """Whether a test loss, in nats, is one that training can mean to leave; of a first stage nobody asks for answers.
+    """
+    first_stage = record.configuration.method.endswith(records.FIRST_STAGE)
+    return first_stage or test["loss"] <= _DIVERGED * math.log(classes)  # not where it is NaN
 
 
 def _start_from(learner: Learner, run: str) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from kdengine.errors import KDError
+
 IGNORE = -100
 """The target of an unlabelled image and of an ignored pixel (torch's own `ignore_index`)."""
 
@@ -113,8 +115,13 @@ def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage]) -> list[tupl
     """Student stages beside teacher stages, shallow to deep.
 
     Networks with different numbers of stages are aligned at their deep ends: the shallowest stages of the longer
-    one have no counterpart and are left out.
+    one have no counterpart and are left out. Raises KDError where one of them has no stage.
     """
+    for network, stages in (("student", student), ("teacher", teacher)):
+        if not stages:
+            raise KDError(f"The {network} has no feature maps [B, channels, h, w] that this method could match: its "
+                          "layers put out vectors or tokens. Take a method that matches logits, such as kd, or another "
+                          f"{network}. Where a layer of your own network has such maps, name it in `stages`.")
     count = min(len(student), len(teacher))
     return list(zip(student[len(student) - count :], teacher[len(teacher) - count :], strict=True))
 
@@ -229,7 +236,7 @@ def _watch_last_relu(
 def _largest_convolution(network: nn.Module, path: str) -> nn.Conv2d:
     """The convolution with the most weights in a stage, the later of equals; in a stage of none, the last before it.
 
-    A stage that is a single ReLU has its convolution before it.
+    A stage that is a single ReLU has its convolution before it. Raises KDError where there is none at all.
     """
     before: list[nn.Conv2d] = []
     inside: list[nn.Conv2d] = []
@@ -240,6 +247,9 @@ def _largest_convolution(network: nn.Module, path: str) -> nn.Conv2d:
         reached = reached or name == path
         if isinstance(module, nn.Conv2d):
             (inside if reached else before).append(module)
+    if not inside + before:
+        raise KDError(f"There is no convolution in {path} of the network, nor before it, so there are no weights to "
+                      "match. Take another method.")
     return max(reversed(inside), key=lambda each: each.weight.numel()) if inside else before[-1]
 
 

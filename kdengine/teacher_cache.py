@@ -98,27 +98,28 @@ class TeacherCache:
 
     def epoch(
         self, teacher: Network, views: Views, seed: int, epoch: int, wanted: Wanted, precision: str,
-        keep_going: Callable[[], bool] = lambda: True,
+        keep_going: Callable[[], bool] = lambda: True, *, kept: Wanted | None = None,
     ) -> Epoch | None:
         """What is wanted of a teacher on an epoch's views, the input gradient apart.
 
         From disk, or else computed and put there; a folder that cannot be written to only means that they are computed
-        again the next time. keep_going() is asked between chunks; None once it says no.
+        again the next time. kept: the part that is put there, where all that the run's students want does not fit;
+        None is all. keep_going() is asked between chunks; None once it says no.
         """
         device = views.order.device
         places = torch.arange(len(views.order), device=device)
         name = f"{seed}-{epoch}"
         if views.policy == STILL:
             name, places, views = "still", views.order, replace(views, order=places)
-        names = (LOGITS, *(FEATURES + each for each in wanted.features),
-                 *(PREACTIVATIONS + each for each in wanted.preactivations))
-        rows = {what: self._read(f"{name}.{what}", len(views.order)) for what in names}
+        rows = {what: self._read(f"{name}.{what}", len(views.order)) for what in _names(wanted)}
         if any(each is None for each in rows.values()):
             rows = _asked(teacher, views, wanted, precision, keep_going)
             if rows is None:
                 return None
+            put = _names(wanted if kept is None else kept)
             for what, each in rows.items():
-                self._write(f"{name}.{what}", each)
+                if what in put:
+                    self._write(f"{name}.{what}", each)
             self._make_room()
         weights = largest_convolutions(teacher, teacher.stages, wanted.weights)
         return Epoch({what: each.to(device) for what, each in rows.items()},
@@ -171,6 +172,12 @@ def key(**facts: object) -> str:
     """32 hexadecimal digits over everything that decides a teacher's numbers, and over torch's version."""
     told = repr((3, torch.__version__, CHUNK, sorted(facts.items())))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _names(wanted: Wanted) -> tuple[str, ...]:
+    """Of what rows are kept where this is wanted."""
+    return (LOGITS, *(FEATURES + each for each in wanted.features),
+            *(PREACTIVATIONS + each for each in wanted.preactivations))
 
 
 def _asked(

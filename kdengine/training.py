@@ -49,12 +49,8 @@ class Learner:
     ) -> None:
         if method.needs_teacher and teacher is None:
             raise KDError(f"Method {method.name!r} needs a teacher and none was given.")
-        if network.task not in method.tasks:
-            raise KDError(f"Method {method.name!r} is for {' and '.join(method.tasks)}; this is {network.task}.")
-        if (network.task == "segmentation") != (split.target.dim() > 1):
-            given = "one class an image" if split.target.dim() == 1 else "a mask for each image"
-            raise KDError(f"{network.architecture} is for {network.task}; these data have {given}. "
-                          "`python -m kdengine models` says what each network is for.")
+        check_task(method, network.architecture, network.task,
+                   "classification" if split.target.dim() == 1 else "segmentation")
         self.network = network
         self.program: nn.Module = network
         self.method = method
@@ -139,6 +135,16 @@ class Learner:
         return adapter.to(device) if adapter else None
 
 
+def check_task(method: Method, student: str, task: str, data_task: str) -> None:
+    """Raise KDError unless a method does a student's task, and that is the task of the data."""
+    if task not in method.tasks:
+        raise KDError(f"Method {method.name!r} is for {' and '.join(method.tasks)}; this is {task}.")
+    if task != data_task:
+        given = "one class an image" if data_task == "classification" else "a mask for each image"
+        raise KDError(f"{student} is for {task}; these data have {given}. "
+                      "`python -m kdengine models` says what each network is for.")
+
+
 def train(
     learners: Sequence[Learner],
     teacher: Network | None,
@@ -193,6 +199,8 @@ def train(
             together = _AtOnce(stack.enter_context(workers(at_once, student_threads)))
         try:
             for epoch in range(first_epoch, configuration.epochs):
+                if not _any_goes_on(learners, keep_going):
+                    break
                 _train_epoch(learners, looks, together, taught, split, policy, weights, epoch, on_epoch, on_step,
                              keep_going)
         except torch.OutOfMemoryError as error:
@@ -285,7 +293,7 @@ def _train_epoch(
     def end(learner: Learner, history: list[dict[str, Tensor]]) -> None:
         values = torch.stack([torch.stack(list(terms.values())) for terms in history]).double().cpu()
         names = list(history[0])
-        learner.failure = _failure(learner, epoch, values, names)
+        learner.failure = _failure(learner, epoch, values, names, taught, epoch_views)
         if learner.failure:
             return
         means = values.mean(dim=0).tolist()
@@ -320,18 +328,30 @@ class _Taught:
     ) -> None:
         self.teacher, self.precision, self.cache = teacher.eval(), precision, cache
         self.cached, self.live = [], []
+        self.kept = Wanted()
+        """What goes to disk: of those who read rounded signals, what fits there for all together."""
+        epochs = learners[0].configuration.epochs
+
+        def fits(wanted: Wanted) -> bool:
+            return cache is not None and cache.holds(wanted, teacher, split, policy, epochs)
+
         for each in learners:
-            if each.method.needs_teacher:
-                held = cache and cache.holds(
-                    each.wanted_of_teacher, teacher, split, policy, each.configuration.epochs)
-                (self.cached if held else self.live).append(each)
+            if not each.method.needs_teacher:
+                continue
+            # Asked of each alone: company must not decide whether its numbers are rounded.
+            if not fits(each.wanted_of_teacher):
+                self.live.append(each)
+                continue
+            self.cached.append(each)
+            if fits(self.kept | each.wanted_of_teacher):
+                self.kept |= each.wanted_of_teacher
+        self.wanted: Wanted | None = None
+        """What is looked at in the live teacher."""
 
     def __enter__(self) -> _Taught:
         self.stack = ExitStack()
         if self.live:
-            wanted = reduce(or_, (each.wanted_of_teacher for each in self.live))
-            self.look = self.stack.enter_context(
-                observing(folded(self.teacher), self.teacher.stages, wanted, weights_of=self.teacher))
+            self.folded = folded(self.teacher)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -342,7 +362,7 @@ class _Taught:
         self.epoch = None
         if active := [each.wanted_of_teacher for each in self.cached if each.active]:
             self.epoch = self.cache.epoch(
-                self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going)
+                self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going, kept=self.kept)
 
     def batch(self, batch: Batch, start: int) -> dict[Learner, Signals]:
         """To each learner, of a batch whose first view is the epoch's `start`-th."""
@@ -350,11 +370,26 @@ class _Taught:
         if self.epoch:
             kept = self.epoch.batch(start, start + len(batch.index))
             says |= {each: kept.only(each.wanted_of_teacher) for each in self.cached if each.active}
-        if self.live:
+        if live := [each for each in self.live if each.active]:
+            look = self._looking_at(reduce(or_, (each.wanted_of_teacher for each in live)))
             with torch.no_grad(), autocast(batch.images.device, self.precision):
-                seen = self.look(batch.images, batch.target)
-            says |= {each: seen.only(each.wanted_of_teacher) for each in self.live}
+                seen = look(batch.images, batch.target)
+            says |= {each: seen.only(each.wanted_of_teacher) for each in live}
         return says
+
+    def is_finite(self, images: Tensor) -> bool:
+        """Whether the teacher answers these images with finite numbers."""
+        with torch.no_grad(), autocast(images.device, self.precision):
+            return bool(self.teacher(images).isfinite().all())
+
+    def _looking_at(self, wanted: Wanted) -> Callable[..., Signals]:
+        """A look at the live teacher that shows what is wanted: less, once some of its learners are out."""
+        if wanted != self.wanted:
+            self.stack.close()
+            self.look = self.stack.enter_context(
+                observing(self.folded, self.teacher.stages, wanted, weights_of=self.teacher))
+            self.wanted = wanted
+        return self.look
 
 
 @dataclass(frozen=True)
@@ -461,15 +496,22 @@ def _take_after(earlier: Future | None, step: _Step) -> None:
     step.take()
 
 
-def _failure(learner: Learner, epoch: int, values: Tensor, names: list[str]) -> NotFinite | None:
-    """What stopped being finite in this epoch, if anything did. values: [steps, terms]."""
-    advice = f"The last finite epoch is kept; try a learning rate below {learner.configuration.learning_rate:g}."
+def _failure(
+    learner: Learner, epoch: int, values: Tensor, names: list[str], taught: _Taught | None, shown: Views
+) -> NotFinite | None:
+    """What stopped being finite in this epoch, if anything did. values: [steps, terms]; shown: the epoch's views."""
+    configuration = learner.configuration
+    advice = f"The last finite epoch is kept; try a learning rate below {configuration.learning_rate:g}."
     bad = (~values.isfinite()).nonzero()
     if len(bad):
         step, term = bad[0].tolist()
-        return NotFinite(
-            f"Epoch {epoch + 1}, step {step + 1}: the term {names[term]!r} became {values[step, term].item()}. {advice}"
-        )
+        where = f"Epoch {epoch + 1}, step {step + 1}: the term {names[term]!r} became {values[step, term].item()}."
+        first = step * configuration.batch_size
+        if learner.method.needs_teacher and not taught.is_finite(shown.render(first, first + configuration.batch_size)):
+            teacher = configuration.teacher or taught.teacher.architecture
+            return NotFinite(f"{where} The teacher {teacher} answers these images with numbers that are not finite; "
+                             "no learning rate helps. Take another teacher.")
+        return NotFinite(f"{where} {advice}")
     finite = torch.stack([parameter.detach().isfinite().all() for parameter in learner.parameters]).all()
     if not finite:
         return NotFinite(f"Epoch {epoch + 1}, step {len(values)}: weights stopped being finite numbers. {advice}")

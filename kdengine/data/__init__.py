@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine.data.cifar import CIFAR10, CIFAR100
-from kdengine.data.content import leave_out, thin, withhold_labels
+from kdengine.data.content import leave_out, require_labels, thin, thinned, withhold_labels
 from kdengine.data.dataset import DataSet
 from kdengine.data.digits import Digits
 from kdengine.data.fashion_mnist import FASHION_MNIST
@@ -15,7 +15,7 @@ from kdengine.data.imagenette import IMAGENETTE
 from kdengine.data.pictures import picture_tensor, read_picture
 from kdengine.data.public_masks import OXFORD_PET, VOC2012
 from kdengine.data.shapes import Shapes, ShapesSegmentation
-from kdengine.data.source import Source
+from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.places import data_root
 
@@ -83,19 +83,11 @@ def load(
     unreadable files.
     """
     source, path = _source(spec)
-    if not 0 < share <= 1:
-        raise KDError(f"share is {share!r}; allowed is a number above 0 and up to 1.")
-    if image_size is not None and not 8 <= image_size <= 1024:
-        raise out_of_range("image_size", image_size, 8, 1024)
+    _check_share_and_size(share, image_size)
     content = source.read(root or data_root(), path, image_size)
     train = content.train
-    if content.task == "segmentation" and (labels_per_class is not None or without_class is not None):
-        raise KDError(f"{spec} has a mask for each image, not a label; labels_per_class and without_class are for "
-                      "images of one class each. Use share to train on fewer.")
+    _check_labels(spec, content.task, content.classes, labels_per_class, without_class)
     if without_class is not None:
-        if without_class not in range(len(content.classes)):
-            known = ", ".join(f"{number} {name}" for number, name in enumerate(content.classes))
-            raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {known}.")
         train = leave_out(train, without_class)
     if share != 1:
         train = thin(train, share)
@@ -117,6 +109,34 @@ def load(
         boxes=content.boxes,
         notes=content.notes,
     )
+
+
+def outline(
+    spec: str,
+    *,
+    root: Path | None = None,
+    labels_per_class: int | None = None,
+    share: float = 1.0,
+    without_class: int | None = None,
+    image_size: int | None = None,
+) -> Outline:
+    """What is known within a moment of what `load` gives for the same arguments: no picture is decoded.
+
+    Raises as `load` does, for all that can be told so soon: data that are not here, a folder of another form, an
+    argument that these data cannot take.
+    """
+    source, path = _source(spec)
+    _check_share_and_size(share, image_size)
+    known = source.outline(root or data_root(), path, image_size)
+    _check_labels(spec, known.task, known.classes, labels_per_class, without_class)
+    if labels_per_class is not None and known.smallest is not None and without_class is None:
+        require_labels(labels_per_class, thinned(known.smallest, share))
+    return known
+
+
+def known_classes(spec: str) -> tuple[str, ...] | None:
+    """The classes of a data set where they are known without it being here; None otherwise. KDError for no data set."""
+    return _source(spec)[0].known_classes()
 
 
 def task_of(spec: str, root: Path | None = None) -> str:
@@ -149,6 +169,24 @@ def describe(root: Path | None = None) -> list[dict[str, Any]]:
     return rows + [FOLDER.describe_one(place) for place in image_folders(root) if str(place) not in listed]
 
 
+def _check_share_and_size(share: float, image_size: int | None) -> None:
+    if not 0 < share <= 1:
+        raise KDError(f"share is {share!r}; allowed is a number above 0 and up to 1.")
+    if image_size is not None and not 8 <= image_size <= 1024:
+        raise out_of_range("image_size", image_size, 8, 1024)
+
+
+def _check_labels(
+    spec: str, task: str, classes: tuple[str, ...] | None, labels_per_class: int | None, without_class: int | None
+) -> None:
+    if task == "segmentation" and (labels_per_class is not None or without_class is not None):
+        raise KDError(f"{spec} has a mask for each image, not a label; labels_per_class and without_class are for "
+                      "images of one class each. Use share to train on fewer.")
+    if without_class is not None and classes is not None and without_class not in range(len(classes)):
+        known = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+        raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {known}.")
+
+
 def _source(spec: str) -> tuple[Source, str]:
     """The source a spec names, and the path that follows it (empty where none does)."""
     name, _, path = spec.partition(":")
@@ -159,5 +197,5 @@ def _source(spec: str) -> tuple[Source, str]:
     return SOURCES[name], path
 
 
-__all__ = ["SOURCES", "DataSet", "Source", "describe", "download", "load", "picture_tensor", "read_picture",
-           "require", "task_of"]
+__all__ = ["SOURCES", "DataSet", "Outline", "Source", "describe", "download", "known_classes", "load", "outline",
+           "picture_tensor", "read_picture", "require", "task_of"]

@@ -12,6 +12,7 @@ from kdengine.data import cache
 from kdengine.data.content import Content, content
 from kdengine.data.pictures import resized
 from kdengine.data.public import Public
+from kdengine.data.source import Outline
 from kdengine.errors import KDError
 from kdengine.views import Split
 
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 class Cifar(Public):
     """50,000 training and 10,000 test images. A. Krizhevsky, Learning Multiple Layers of Features (2009).
 
-    files: the published files, in order.
+    files: the published files, in order. names: the classes, in the order of their numbers.
     """
 
     files: tuple[str, ...] = field(kw_only=True)
+    names: tuple[str, ...] = field(kw_only=True)
+
+    def known_classes(self) -> tuple[str, ...]:
+        """See Source.known_classes."""
+        return self.names
 
     def published(self, root: Path) -> Path | None:
         """See Public.published."""
@@ -35,9 +41,14 @@ class Cifar(Public):
 
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode. The files are pickles: torchvision opens them only after it has checked their MD5."""
-        size = image_size or 32
+        size = self.outline_of(place, image_size).size
         key = cache.key((self.name, size), ((name, place / name) for name in self.files))
         return cache.cached(root, key, lambda: self._decode(place, size))
+
+    def outline_of(self, place: Path, image_size: int | None) -> Outline:
+        """See Public.outline_of. Of the 50,000 a tenth is held out."""
+        del place
+        return Outline(self.task, self.names, image_size or 32, smallest=45_000 // len(self.names))
 
     def fetch(self, into: Path) -> None:
         """See Public.fetch."""
@@ -70,6 +81,7 @@ CIFAR10 = Cifar(
     download_bytes=170_498_071,
     layout="cifar-10-batches-py",
     files=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+    names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )
 CIFAR100 = Cifar(
     name="cifar100",
@@ -80,4 +92,16 @@ CIFAR100 = Cifar(
     download_bytes=169_001_437,
     layout="cifar-100-python",
     files=("train", "test", "meta"),
+    names=(
+        "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+        "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee",
+        "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant",
+        "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower",
+        "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom",
+        "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate",
+        "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark",
+        "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower",
+        "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train", "trout", "tulip",
+        "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
+    ),
 )

@@ -16,6 +16,8 @@ from kdengine.signals import IGNORE
 from kdengine.views import Split, seed_from
 
 Item = TypeVar("Item")
+VALIDATION_SHARE = 0.1
+"""Of each class of train, held out where there is no validation split."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def content(
     Raises KDError where no class has two training images, so that there is nothing to hold out.
     """
     if validation is None:
-        kept, held = hold_out(train.target, 0.1, "validation")
+        kept, held = hold_out(train.target, VALIDATION_SHARE, "validation")
         if not len(held):
             raise KDError("No class has more than one training image, too few to hold a validation split out of. "
                           "Add images, or a validation split.")
@@ -79,9 +81,7 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
 
     A class of two or more gives at least one image and keeps at least one; a class of one keeps it.
     """
-    held = [
-        index[: min(max(_rounded(share * len(index)), 1), len(index) - 1)] for index in _by_class(target, purpose)
-    ]
+    held = [index[: held_out(len(index), share)] for index in _by_class(target, purpose)]
     taken = torch.zeros(len(target), dtype=torch.bool)
     taken[torch.cat(held)] = True
     return (~taken).nonzero().flatten(), taken.nonzero().flatten()
@@ -104,6 +104,16 @@ def split_in_three(items: Sequence[Item], key: Callable[[Item], int]) -> tuple[d
             f"There are no folders train and test, so the pictures were split here, the same way every time: {counts}.")
 
 
+def held_out(count: int, share: float) -> int:
+    """How many of a class of `count` images are held out: see `hold_out`."""
+    return min(max(_rounded(share * count), 1), count - 1)
+
+
+def thinned(count: int, share: float) -> int:
+    """How many of a class of `count` images are left of `share` of it: see `thin`."""
+    return max(_rounded(share * count), 1)
+
+
 def leave_out(split: Split, label: int) -> Split:
     """The split of labels without the images of class number `label`, in its order."""
     return select(split, (split.target != label).nonzero().flatten())
@@ -114,7 +124,7 @@ def thin(split: Split, share: float) -> Split:
 
     Of masks, which have no one class, `share` of them all.
     """
-    index = torch.cat([index[: max(_rounded(share * len(index)), 1)] for index in _by_class(split.target, "share")])
+    index = torch.cat([index[: thinned(len(index), share)] for index in _by_class(split.target, "share")])
     return select(split, index.sort().values)
 
 
@@ -125,14 +135,18 @@ def withhold_labels(split: Split, labels_per_class: int, classes: tuple[str, ...
     """
     by_class = _by_class(split.target, "labels")
     smallest = min(by_class, key=len)
-    if not 1 <= labels_per_class <= len(smallest):
-        name = classes[int(split.target[smallest[0]])]
-        raise KDError(f"labels_per_class is {labels_per_class!r}; allowed is from 1 to {len(smallest)}, all that the "
-                      f"smallest class, {name!r}, has in this training split.")
+    require_labels(labels_per_class, len(smallest), f", {classes[int(split.target[smallest[0]])]!r},")
     target = torch.full_like(split.target, IGNORE)
     for index in by_class:
         target[index[:labels_per_class]] = split.target[index[:labels_per_class]]
     return Split(split.images, target)
+
+
+def require_labels(labels_per_class: int, smallest: int, name: str = "") -> None:
+    """Raise KDError unless the smallest class, of `smallest` training images, has so many labels to give."""
+    if not 1 <= labels_per_class <= smallest:
+        raise KDError(f"labels_per_class is {labels_per_class!r}; allowed is from 1 to {smallest}, all that the "
+                      f"smallest class{name} has in this training split.")
 
 
 def _by_class(target: Tensor, purpose: str) -> list[Tensor]:

@@ -11,9 +11,12 @@ import torch
 from kdengine.data import cache
 from kdengine.data.content import Content, content, hold_out, select
 from kdengine.data.pictures import resized
-from kdengine.data.source import Source
+from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError
 from kdengine.views import Split
+
+SIZE = 32
+"""Height and width where none is asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ class Digits(Source):
         del path
         key = cache.key((self.name, version("scikit-learn"), image_size), ())
         # Decoding is quick; importing scikit-learn is not (3 s), and every run would wait for it.
-        return cache.cached(root, key, lambda: self._decode(image_size or 32))
+        return cache.cached(root, key, lambda: self._decode(image_size or SIZE))
+
+    def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
+        """See Source.outline."""
+        del root, path
+        return Outline(self.task, tuple(map(str, range(self.classes))), image_size or SIZE, smallest=122)
 
     def download(self, root: Path) -> None:
         """See Source.download."""

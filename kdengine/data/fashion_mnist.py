@@ -16,6 +16,7 @@ from kdengine.data import cache
 from kdengine.data.content import Content, content
 from kdengine.data.pictures import resized
 from kdengine.data.public import Public
+from kdengine.data.source import Outline
 from kdengine.errors import KDError
 from kdengine.views import Split
 
@@ -43,9 +44,18 @@ class FashionMNIST(Public):
                 return place
         return None
 
+    def known_classes(self) -> tuple[str, ...]:
+        """See Source.known_classes."""
+        return _CLASSES
+
+    def outline_of(self, place: Path, image_size: int | None) -> Outline:
+        """See Public.outline_of. Of the 60,000 a tenth is held out."""
+        del place
+        return Outline(self.task, _CLASSES, image_size or 32, smallest=5400)
+
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode."""
-        size = image_size or 32
+        size = self.outline_of(place, image_size).size
         files = ((name, _file(place, name)) for names in _FILES.values() for name in names)
         return cache.cached(root, cache.key((self.name, size), files), lambda: self._decode(place, size))
 

@@ -6,6 +6,7 @@ Without split folders, `<class>/*` is split here.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kdengine.data import cache
-from kdengine.data.content import Content, content, split_in_three
+from kdengine.data.content import VALIDATION_SHARE, Content, content, held_out, split_in_three
 from kdengine.data.directories import (
     EXTENSIONS,
     has_splits,
@@ -27,9 +28,9 @@ from kdengine.data.directories import (
     split_notes,
     subfolders,
 )
-from kdengine.data.mask_folder import VIEWS, count_classes, is_mask_folder, read_mask_folder
+from kdengine.data.mask_folder import VIEWS, count_classes, is_mask_folder, mask_outline, read_mask_folder
 from kdengine.data.pictures import picture_shape, picture_tensor, read_picture
-from kdengine.data.source import Source
+from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError
 from kdengine.views import Split
 
@@ -51,6 +52,11 @@ class Folder(Source):
         """See Source.read. Raises KDError that names the file or folder at fault."""
         place = self._place(root, path)
         return (read_mask_folder if is_mask_folder(place) else read_image_folder)(place, root, image_size)
+
+    def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
+        """See Source.outline."""
+        place = self._place(root, path)
+        return (mask_outline if is_mask_folder(place) else image_outline)(place, image_size)
 
     def task_at(self, root: Path, path: str) -> str:
         """See Source.task_at."""
@@ -94,6 +100,19 @@ def image_folders(root: Path) -> list[Path]:
     return [place for place in subfolders(root) if has_splits(place)] if root.is_dir() else []
 
 
+def image_outline(place: Path, image_size: int | None, names: Mapping[str, str] | None = None) -> Outline:
+    """What is known of an image folder from its names alone. Raises KDError as `read_image_folder` does, for those."""
+    classes, splits, _ = _listed(place, split_folders(place), names)
+    counts = Counter(label for _, label in splits["train"])
+    smallest = min(counts.values())
+    if "validation" not in splits:
+        smallest -= held_out(smallest, VALIDATION_SHARE)
+    # Whether all are square and equal would mean opening each; one that is not says so.
+    first = picture_shape(splits["train"][0][0])
+    size = image_size or (DEFAULT_SIZE if first[0] != first[1] or first[0] >= DEFAULT_SIZE else None)
+    return Outline("classification", classes, size, smallest)
+
+
 def read_image_folder(
     place: Path, root: Path, image_size: int | None, names: Mapping[str, str] | None = None
 ) -> Content:
@@ -105,21 +124,7 @@ def read_image_folder(
     images' own size where all are square, equal and at most 64, else 64. Raises KDError.
     """
     folders = split_folders(place)
-    if folders:
-        labels = [each.name for each in subfolders(folders["train"])]
-        notes = split_notes(folders)
-        splits = {split: _pictures(folder, labels) for split, folder in folders.items()}
-    else:
-        labels = [each.name for each in subfolders(place)]
-        if sum(bool(pictures_in(place / label)) for label in labels) < 2:
-            raise no_train(place)
-        splits, note = split_in_three(_pictures(place, labels), key=lambda picture: picture[1])
-        notes = [note]
-    if len(labels) < 2:
-        raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
-                      "each class into a folder of its own: train/<class>/<image>.")
-    names = names or {}
-    classes = tuple(names.get(label, label) for label in labels)
+    classes, splits, notes = _listed(place, folders, names)
     paths = [path for pictures in splits.values() for path, _ in pictures]
     key = cache.key(
         (classes, {split: len(pictures) for split, pictures in splits.items()}, image_size),
@@ -136,6 +141,30 @@ def read_image_folder(
     looked_into = [place, *folders.values(), *(path.parent for path in paths)]
     notes += left_out_note(place, looked_into, set(paths))
     return replace(cache.cached(root, key, decode), notes=tuple(notes))
+
+
+def _listed(
+    place: Path, folders: Mapping[str, Path], names: Mapping[str, str] | None
+) -> tuple[tuple[str, ...], dict[str, list[tuple[Path, int]]], list[str]]:
+    """The classes of an image folder, each split's images with their class numbers, and notes. Raises KDError.
+
+    folders: by split, empty where there are none.
+    """
+    if folders:
+        labels = [each.name for each in subfolders(folders["train"])]
+        notes = split_notes(folders)
+        splits = {split: _pictures(folder, labels) for split, folder in folders.items()}
+    else:
+        labels = [each.name for each in subfolders(place)]
+        if sum(bool(pictures_in(place / label)) for label in labels) < 2:
+            raise no_train(place)
+        splits, note = split_in_three(_pictures(place, labels), key=lambda picture: picture[1])
+        notes = [note]
+    if len(labels) < 2:
+        raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
+                      "each class into a folder of its own: train/<class>/<image>.")
+    names = names or {}
+    return tuple(names.get(label, label) for label in labels), splits, notes
 
 
 def _task(place: Path) -> str:

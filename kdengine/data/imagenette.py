@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from kdengine.data.content import Content
 from kdengine.data.directories import has_splits
-from kdengine.data.folder import read_image_folder
+from kdengine.data.folder import image_outline, read_image_folder
 from kdengine.data.public import Public
+from kdengine.data.source import Outline
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ class Imagenette(Public):
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode."""
         return read_image_folder(place, root, image_size, self.class_names)
+
+    def known_classes(self) -> tuple[str, ...]:
+        """See Source.known_classes."""
+        return tuple(self.class_names.values())
+
+    def outline_of(self, place: Path, image_size: int | None) -> Outline:
+        """See Public.outline_of."""
+        return image_outline(place, image_size, self.class_names)
 
     def fetch(self, into: Path) -> None:
         """See Public.fetch."""

@@ -30,6 +30,7 @@ from kdengine.data.directories import (
 )
 from kdengine.data.mask_values import Reading, read_values, survey
 from kdengine.data.pictures import opened_mask, picture_shape, picture_tensor, read_picture
+from kdengine.data.source import Outline
 from kdengine.errors import KDError
 from kdengine.views import Split
 
@@ -68,6 +69,13 @@ def count_classes(place: Path) -> int | None:
     """How many classes the folder's classes.txt names; None where there is none. Raises KDError as reading it does."""
     names = read_class_names(place)
     return names and len(names.names)
+
+
+def mask_outline(place: Path, image_size: int | None) -> Outline:
+    """What is known of a mask folder without opening a picture. Raises KDError where its splits are not there."""
+    split_folders(place)
+    names = read_class_names(place)
+    return Outline("segmentation", names and names.names, image_size or DEFAULT_SIZE)
 
 
 def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content:

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from kdengine.data.content import Content
 from kdengine.data.directories import has_splits
-from kdengine.data.folder import read_image_folder
-from kdengine.data.mask_folder import is_mask_folder, read_mask_folder
-from kdengine.data.source import Source
+from kdengine.data.folder import image_outline, read_image_folder
+from kdengine.data.mask_folder import is_mask_folder, mask_outline, read_mask_folder
+from kdengine.data.source import Outline, Source
 from kdengine.errors import DataMissing, KDError
 from kdengine.files import discard, sweep, temporary
 
@@ -37,6 +37,10 @@ class Public(Source):
         """The content of the published files in `place`. Raises KDError where they are damaged."""
 
     @abstractmethod
+    def outline_of(self, place: Path, image_size: int | None) -> Outline:
+        """What is known of the published files in `place` without decoding them."""
+
+    @abstractmethod
     def fetch(self, into: Path) -> None:
         """Let torchvision download it into this folder."""
 
@@ -54,8 +58,22 @@ class Public(Source):
             if self.task == "segmentation":
                 return read_mask_folder(place, root, image_size)
             return read_image_folder(place, root, image_size, self.class_names)
+        raise self._missing(root)
+
+    def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
+        """See Source.outline."""
+        del path
+        if place := self.published(root):
+            return self.outline_of(place, image_size)
+        if place := self._image_folder(root):
+            if self.task == "segmentation":
+                return mask_outline(place, image_size)
+            return image_outline(place, image_size, self.class_names)
+        raise self._missing(root)
+
+    def _missing(self, root: Path) -> DataMissing:
         inside = "images and masks" if self.task == "segmentation" else "<class>/<image>"
-        raise DataMissing(
+        return DataMissing(
             f"{self.title} is not on this machine. Download it ({self.download_bytes / 1e6:.0f} MB) with "
             f"`python -m kdengine data {self.name} --download`, or put it as a folder with {inside} in train and test "
             f"at {root / self.name}.",

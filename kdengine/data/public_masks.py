@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdengine.data.content import Content
-from kdengine.data.mask_folder import VIEWS, read_pairs
+from kdengine.data.mask_folder import DEFAULT_SIZE, VIEWS, read_pairs
 from kdengine.data.mask_values import numbered
 from kdengine.data.public import Public
+from kdengine.data.source import Outline
 from kdengine.errors import KDError
 
 
@@ -34,6 +35,15 @@ class PublicMasks(Public):
         """See Public.published."""
         place = root / self.layout
         return place if all((place / name).is_file() for name in self.lists.values()) else None
+
+    def known_classes(self) -> tuple[str, ...]:
+        """See Source.known_classes."""
+        return self.names
+
+    def outline_of(self, place: Path, image_size: int | None) -> Outline:
+        """See Public.outline_of."""
+        del place
+        return Outline(self.task, self.names, image_size or DEFAULT_SIZE)
 
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode."""

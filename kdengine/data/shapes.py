@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdengine.data import cache
 from kdengine.data.content import Content, content
-from kdengine.data.source import Source
+from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError, out_of_range
 from kdengine.views import Split, seed_from
 
@@ -95,12 +95,17 @@ class Shapes(Source):
 
     def read(self, root: Path, path: str, image_size: int | None) -> Content:
         """See Source.read. Raises KDError for a size outside SIZES."""
-        del path
+        size = self.outline(root, path, image_size).size
+        key = cache.key((self.name, _VERSION, size, torch.__version__), ())
+        return cache.cached(root, key, lambda: self._content(size))
+
+    def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
+        """See Source.outline. Raises KDError for a size outside SIZES."""
+        del root, path
         size = image_size or 64
         if not SIZES[0] <= size <= SIZES[1]:
             raise out_of_range("image_size of shapes", size, *SIZES)
-        key = cache.key((self.name, _VERSION, size, torch.__version__), ())
-        return cache.cached(root, key, lambda: self._content(size))
+        return self._outline(size)
 
     def download(self, root: Path) -> None:
         """See Source.download."""
@@ -109,6 +114,9 @@ class Shapes(Source):
     def _drawn(self, size: int) -> dict[str, Scenes]:
         return {split: scenes(count, size, split, tied=self.tied and split == "train")
                 for split, count in COUNTS.items()}
+
+    def _outline(self, size: int) -> Outline:
+        return Outline(self.task, tuple(KINDS), size, smallest=COUNTS["train"] // len(KINDS))
 
     def _content(self, size: int) -> Content:
         drawn = self._drawn(size)
@@ -119,6 +127,9 @@ class Shapes(Source):
 @dataclass(frozen=True)
 class ShapesSegmentation(Shapes):
     """The same scenes, with a mask each."""
+
+    def _outline(self, size: int) -> Outline:
+        return Outline(self.task, (BACKGROUND, *KINDS), size)
 
     def _content(self, size: int) -> Content:
         splits = {split: Split(each.images, each.masks) for split, each in self._drawn(size).items()}

@@ -11,6 +11,20 @@ from kdengine.data.content import Content
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What is known of a data set on this machine without opening its pictures; None where only they would tell.
+
+    classes: their names, in the order of their numbers. size: height and width of its images, in pixels. smallest: how
+    many training images the class with the fewest has.
+    """
+
+    task: str
+    classes: tuple[str, ...] | None = None
+    size: int | None = None
+    smallest: int | None = None
+
+
+@dataclass(frozen=True)
 class Source(ABC):
     """A data set, or a kind of them, by name.
 
@@ -40,6 +54,14 @@ class Source(ABC):
 
         path: what follows the name and a colon, empty where nothing does.
         """
+
+    @abstractmethod
+    def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
+        """What is known of that content within a moment. Raises as `read` does, for what can be told so soon."""
+
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Its classes where they are known without it being on this machine; None otherwise."""
+        return None
 
     @abstractmethod
     def download(self, root: Path) -> None:

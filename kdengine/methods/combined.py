@@ -56,7 +56,9 @@ class Combined(Method):
     )
 
     def wants(self, student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:
-        """The three deepest pairs."""
+        """The three deepest pairs; nothing where neither features nor relations have a weight."""
+        if not (self.feature_weight or self.relation_weight):
+            return Wanted(), Wanted()
         pairs = pair_stages(student, teacher)[-STAGES:]
         return Wanted(tuple(ours.name for ours, _ in pairs)), Wanted(tuple(theirs.name for _, theirs in pairs))
 

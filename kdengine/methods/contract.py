@@ -89,7 +89,8 @@ def every_stage(student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wan
 
 def deepest_stage(student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:
     """The features of each network's last stage."""
-    return Wanted((student[-1].name,)), Wanted((teacher[-1].name,))
+    ours, theirs = pair_stages(student, teacher)[-1]
+    return Wanted((ours.name,)), Wanted((theirs.name,))
 
 
 def describe(method: type[Method]) -> dict[str, Any]:

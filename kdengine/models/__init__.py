@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
-from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.errors import KDError, unknown_name
 from kdengine.models import (
     cifar_resnet,
     custom,
@@ -21,7 +22,7 @@ from kdengine.models import (
     wide_resnet,
 )
 from kdengine.models.architecture import Architecture
-from kdengine.models.network import Network, check
+from kdengine.models.network import Network, check, check_input
 
 MODELS: dict[str, Architecture] = {
     each.name: each
@@ -41,8 +42,7 @@ def build(
     wherever they fit; they expect the architecture's own mean and std. Raises KDError for an unknown name, a model that
     is not what it must be, and, with `start`, for one without published weights, and where they cannot be downloaded.
     """
-    if input_size is not None and input_size < 1:
-        raise out_of_range("input_size", input_size, 1, None)
+    check_input(input_size, mean, std)
     with _seeded(seed):
         require(name, start=start)
         if name not in MODELS:
@@ -75,10 +75,7 @@ def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int 
         raise unknown_name("network with ImageNet weights", name, published)
     known = imagenet.class_names()
     classes = known if classes is None else tuple(classes)
-    for each in classes:
-        if each not in known:
-            raise KDError(f"{each!r} is none of the 1000 ImageNet classes that {name} knows, such as "
-                          f"{', '.join(known[:3])}.")
+    imagenet.require_classes(name, classes)
     weights = published[name].load()
     if classes != known:
         kept = torch.tensor([known.index(each) for each in classes])
@@ -132,10 +129,20 @@ def describe() -> list[dict[str, Any]]:
 
 def parameters(name: str, classes: int = 10) -> int:
     """How many numbers a network of MODELS trains, counted without memory or time for any of them."""
+    return sum(each.numel() for each in _outline(name, classes).parameters())
+
+
+def shapes(name: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a network of MODELS, by its name in a state dict; as cheap as `parameters`."""
+    return {key: tuple(value.shape) for key, value in _outline(name, classes).state_dict().items()}
+
+
+def _outline(name: str, classes: int) -> nn.Module:
+    """A bare network of MODELS without weights."""
     if name not in MODELS:
         raise unknown_name("network", name, MODELS)
     with torch.device("meta"):
-        return sum(each.numel() for each in MODELS[name].build(classes).parameters())
+        return MODELS[name].build(classes)
 
 
 def _start(network: Network) -> None:
@@ -156,4 +163,4 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 __all__ = ["MODELS", "Architecture", "Network", "build", "can_start", "check", "describe", "parameters", "pretrained",
-           "require"]
+           "require", "shapes"]

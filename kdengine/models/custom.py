@@ -18,16 +18,16 @@ import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdengine import trust
-from kdengine.errors import KDError, out_of_range
+from kdengine.errors import KDError
 from kdengine.models.architecture import numbered
-from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check
+from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check, check_input
 from kdengine.signals import Stage
 
 INPUT_SIZE = 32
@@ -74,7 +74,10 @@ def network(
         raise KDError(f"{reference}({len(classes)}) raised {type(error).__name__}: {error}") from error
     if not isinstance(net, nn.Module):
         raise KDError(f"{reference} returned a {type(net).__name__}; it must return a torch.nn.Module.")
-    size = input_size or _input_size(net, reference)
+    size = input_size or getattr(net, "input_size", INPUT_SIZE)
+    mean = mean or _plain(net, "mean") or IMAGENET_MEAN
+    std = std or _plain(net, "std") or IMAGENET_STD
+    check_input(size, mean, std, whose=f"{reference}'s ")
     declared = _plain(net, "stages")
     built = Network(
         net,
@@ -82,8 +85,8 @@ def network(
         classes=classes,
         stages=find_stages(net, size) if declared is None else _as_stages(declared, reference),
         input_size=size,
-        mean=mean or _channel_numbers(net, "mean", reference) or IMAGENET_MEAN,
-        std=std or _channel_numbers(net, "std", reference) or IMAGENET_STD,
+        mean=mean,
+        std=std,
         task="segmentation" if getattr(net, "task", None) == "segmentation" else "classification",
     )
     check(built)
@@ -96,11 +99,13 @@ def find_stages(net: nn.Module, size: int) -> tuple[Stage, ...]:
     For each resolution, among the submodules that put out square maps [B, C, h, h] of it: the last of those nested
     least deeply, so whole blocks rather than the convolutions within. Left out are maps larger than one already seen
     (a decoder's, or a pooling that enlarges), 1x1 maps (pooled vectors), resolutions that are no whole fraction of
-    the input's, and submodules that run more than once in a forward (a shared ReLU).
+    the input's, and submodules that run more than once in a forward (a shared ReLU). A network that has its maps at
+    its beginning alone, and most of its weights behind them, among tokens [B, tokens, channels], has no stages: the
+    patch embedding of a transformer says nothing of what it answers.
     """
-    maps: list[tuple[str, Tensor]] = []
+    outputs: list[tuple[str, Tensor]] = []
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, path=path: maps.append((path, output)))
+        module.register_forward_hook(lambda _module, _inputs, output, path=path: outputs.append((path, output)))
         for path, module in net.named_modules() if path
     ]
     was_training = net.training
@@ -114,11 +119,13 @@ def find_stages(net: nn.Module, size: int) -> tuple[Stage, ...]:
         for handle in handles:
             handle.remove()
 
-    runs = Counter(path for path, _ in maps)
+    if _ends_in_tokens(net, outputs):
+        return ()
+    runs = Counter(path for path, _ in outputs)
     best: dict[int, tuple[str, int]] = {}
     smallest = size
-    for path, output in maps:
-        if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[2] != output.shape[3]:
+    for path, output in outputs:
+        if not _is_map(output):
             continue
         side = output.shape[2]
         if not 1 < side <= smallest or -(-size // _stride(size, side)) != side:
@@ -129,6 +136,28 @@ def find_stages(net: nn.Module, size: int) -> tuple[Stage, ...]:
     return numbered([(path, channels, _stride(size, side)) for side, (path, channels) in best.items()])
 
 
+def _is_map(output: object) -> bool:
+    return isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] == output.shape[3]
+
+
+def _ends_in_tokens(net: nn.Module, outputs: Sequence[tuple[str, object]]) -> bool:
+    """Whether the submodules that put out tokens after the last map hold more weights than all up to that map.
+
+    outputs: path and output of each submodule, in the order in which they ended. Tokens are [B, tokens, channels], or
+    channels last [B, h, w, channels].
+    """
+    last = max((place for place, (_, output) in enumerate(outputs) if _is_map(output)), default=None)
+    if last is None:
+        return False
+
+    def weights(paths: Iterable[str]) -> dict[int, int]:
+        return {id(each): each.numel() for path in paths for each in net.get_submodule(path).parameters()}
+
+    first = weights(path for path, _ in outputs[: last + 1])
+    behind = weights(path for path, output in outputs[last + 1 :] if isinstance(output, Tensor) and output.dim() > 2)
+    return sum(behind[each] for each in behind.keys() - first.keys()) > sum(first.values())
+
+
 def _stride(size: int, side: int) -> int:
     return round(size / side)
 
@@ -136,20 +165,6 @@ def _stride(size: int, side: int) -> int:
 def _plain(net: nn.Module, name: str) -> list | tuple | None:
     value = getattr(net, name, None)
     return value if isinstance(value, (list, tuple)) else None
-
-
-def _input_size(net: nn.Module, reference: str) -> int:
-    size = getattr(net, "input_size", INPUT_SIZE)
-    if not isinstance(size, int) or size < 1:
-        raise out_of_range(f"{reference}'s input_size", size, 1, None)
-    return size
-
-
-def _channel_numbers(net: nn.Module, name: str, reference: str) -> Sequence[float] | None:
-    numbers = _plain(net, name)
-    if numbers is not None and (len(numbers) != 3 or not all(isinstance(each, (int, float)) for each in numbers)):
-        raise KDError(f"{reference}'s {name} is {numbers!r}; it must be three numbers, one a colour channel.")
-    return numbers
 
 
 def _as_stages(declared: Sequence, reference: str) -> tuple[Stage, ...]:

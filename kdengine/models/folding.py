@@ -16,12 +16,15 @@ def folded(network: Network) -> Network:
     """A copy in evaluation mode whose convolutions scale and shift as the normalisation behind each of them did.
 
     Stage outputs and logits stay as they were, up to rounding; the weights of the convolutions do not. A convolution
-    that something else reads too keeps its normalisation, and so does all of a network whose way through its layers
-    depends on what it is shown.
+    that something else reads too keeps its normalisation, as does one at which a stage ends, and so does all of a
+    network whose way through its layers depends on what it is shown.
     """
     copied = copy.deepcopy(network).eval()
     net = copied.net
+    stages = [stage.path.removeprefix("net.") for stage in network.stages]
     for convolution, normalisation in _followed(net):
+        if any(_inside(convolution, stage) and not _inside(normalisation, stage) for stage in stages):
+            continue
         _put(net, convolution, fuse_conv_bn_eval(net.get_submodule(convolution), net.get_submodule(normalisation)))
         _put(net, normalisation, nn.Identity())
     return copied
@@ -30,20 +33,29 @@ def folded(network: Network) -> Network:
 def _followed(net: nn.Module) -> list[tuple[str, str]]:
     """The paths of each convolution whose output goes into a batch normalisation and nowhere else, and of that one."""
     try:
-        calls = [node for node in _Layers().trace(net).nodes if node.op == "call_module"]
+        nodes = list(_Layers().trace(net).nodes)
     except Exception:  # the network may be a stranger's code: its forward may ask anything of what it is given
         return []
+    calls = [node for node in nodes if node.op == "call_module"]
     times = Counter(node.target for node in calls)
+    read = {node.target.rpartition(".")[0] for node in nodes if node.op == "get_attr"}  # whose weights, say
     pairs = []
     for node in calls:
-        before = node.args[0]
+        normalisation = net.get_submodule(node.target)
+        if not isinstance(normalisation, nn.BatchNorm2d) or normalisation.running_mean is None or node.kwargs:
+            continue
+        before, = node.args
         if (
-            isinstance(net.get_submodule(node.target), nn.BatchNorm2d)
-            and before.op == "call_module" and isinstance(net.get_submodule(before.target), nn.Conv2d)
+            before.op == "call_module" and isinstance(net.get_submodule(before.target), nn.Conv2d)
             and len(before.users) == times[node.target] == times[before.target] == 1
+            and not read & {before.target, node.target}
         ):
             pairs.append((before.target, node.target))
     return pairs
+
+
+def _inside(path: str, stage: str) -> bool:
+    return path == stage or path.startswith(f"{stage}.")
 
 
 class _Layers(Tracer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from kdengine.errors import KDError
@@ -12,6 +14,15 @@ def class_names() -> tuple[str, ...]:
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def require_classes(name: str, classes: Sequence[str]) -> None:
+    """Raise KDError unless all the classes are among the 1000, which the network of that name knows."""
+    known = class_names()
+    for each in classes:
+        if each not in known:
+            raise KDError(f"{each!r} is none of the 1000 ImageNet classes that {name} knows, such as "
+                          f"{', '.join(known[:3])}.")
 
 
 def downloaded(model: str, megabytes: float, version: str = "IMAGENET1K_V1") -> dict[str, Tensor]:

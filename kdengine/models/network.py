@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdengine.errors import KDError
+from kdengine.errors import KDError, out_of_range
 from kdengine.signals import Stage, Wanted, observing
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+SIZES = (8, 1024)
+"""Smallest and largest side of the images that a network may be for, in pixels."""
 
 
 class Network(nn.Module):
@@ -58,11 +61,30 @@ class Network(nn.Module):
         return logits
 
 
+def check_input(
+    input_size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None, whose: str = ""
+) -> None:
+    """Raise KDError for an input size outside SIZES, and for what images cannot be normalised with; None is no word.
+
+    mean and std: one finite number a channel, std above 0. whose: what the error says before the name.
+    """
+    if input_size is not None and (type(input_size) is not int or not SIZES[0] <= input_size <= SIZES[1]):
+        raise out_of_range(f"{whose}input_size", input_size, *SIZES)
+    for name, numbers in (("mean", mean), ("std", std)):
+        if numbers is None:
+            continue
+        given = list(numbers) if isinstance(numbers, Sequence) else [numbers]
+        if len(given) != 3 or not all(isinstance(each, int | float) and math.isfinite(each) for each in given):
+            raise KDError(f"{whose}{name} is {given}; must be three finite numbers, one a color channel.")
+        if name == "std" and min(given) <= 0:
+            raise KDError(f"{whose}std is {given}; images are divided by it, so each number must be above 0.")
+
+
 def check(network: Network) -> None:
     """Hold a network to its own word; raises KDError that says what was promised and what came out.
 
-    On a batch of two images of its input size: logits are finite and [2, classes], or for segmentation
-    [2, classes, input_size, input_size]; every stage exists and gives
+    On a batch of two images of its input size: logits are finite, no probabilities, and [2, classes], or for
+    segmentation [2, classes, input_size, input_size]; every stage exists and gives
     [2, channels, input_size / stride, same], rounded up. The network's mode and its batch-norm statistics are left as
     they were.
     """
@@ -100,6 +122,10 @@ def _check_logits(network: Network, example: Tensor) -> None:
         raise KDError(f"{network.architecture} returns logits {list(logits.shape)}; must be {expected}.")
     if not logits.isfinite().all():
         raise KDError(f"{network.architecture} returns logits that are not finite numbers on ordinary images.")
+    sums = logits.sum(dim=1)
+    if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), rtol=0, atol=1e-3):
+        raise KDError(f"{network.architecture} returns probabilities: they are never negative and add up to 1, as "
+                      "after a softmax. Return the logits; take the softmax at the end away.")
 
 
 def _check_stages(network: Network, example: Tensor) -> None:

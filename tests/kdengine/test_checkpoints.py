@@ -68,6 +68,26 @@ def test_the_header_is_one_json_string_readable_by_any_safetensors_reader(saved)
         assert json.loads(file.metadata()["kdengine"])["architecture"] == "resnet8"
 
 
+@pytest.mark.parametrize(("wrong", "sentence"), [
+    ({"input_size": 10**6}, "input_size is 1000000; allowed is a number from 8 to 1024."),
+    ({"input_size": 4}, "input_size is 4; allowed is a number from 8 to 1024."),
+    ({"input_size": "32"}, "input_size is '32'; allowed is a number from 8 to 1024."),
+    ({"std": [0, 0.2, 0.2]}, "std is [0, 0.2, 0.2]; images are divided by it, so each number must be above 0."),
+    ({"std": [0.2, 0.2]}, "std is [0.2, 0.2]; must be three finite numbers"),
+    ({"std": [0.2, 0.2, float("inf")]}, "std is [0.2, 0.2, inf]; must be three finite numbers"),
+    ({"mean": [0.2, 0.2, float("nan")]}, "mean is [0.2, 0.2, nan]; must be three finite numbers"),
+    ({"mean": "abc"}, "must be three finite numbers"),
+    ({"mean": 5}, "mean is [5]; must be three finite numbers"),
+])
+def test_a_header_that_no_image_could_pass_is_refused_by_name(network, saved, wrong, sentence):
+    identity = {**checkpoints.describe(saved), **wrong}
+    save_file(network.net.state_dict(), saved, metadata={"kdengine": json.dumps(identity)})
+    with pytest.raises(KDError) as caught:
+        checkpoints.load(saved)
+    assert "small.safetensors" in str(caught.value)
+    assert sentence in str(caught.value)
+
+
 def test_describing_needs_no_torch(saved):
     code = (f"import sys, pathlib; from kdengine import checkpoints; "
             f"print(checkpoints.describe(pathlib.Path({str(saved)!r}))['method'], 'torch' in sys.modules)")
@@ -161,30 +181,6 @@ def test_a_file_that_is_no_weights_is_told(tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(KDError, match=r"x\.pth"):
         checkpoints.read_foreign(tmp_path / "x.pth")
-
-
-@pytest.mark.parametrize("held", [{}, {"a": 1}, [1, 2], torch.zeros(2)])
-def test_a_file_without_a_state_dict_is_told(tmp_path, held):
-    torch.save(held, tmp_path / "x.pth")
-    with pytest.raises(KDError, match="no state dict"):
-        checkpoints.read_foreign(tmp_path / "x.pth")
-
-
-@pytest.mark.parametrize("key", [None, "state_dict", "model", "net"])
-def test_foreign_weights_come_in_under_their_usual_wrappings(network, tmp_path, key):
-    state = {f"module.{name}": value for name, value in network.net.state_dict().items()}
-    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "x.pth")
-    loaded = checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
-    assert checkpoints.network_digest(loaded) == checkpoints.network_digest(network)
-    assert loaded.mean == (0.5, 0.5, 0.5)
-
-
-def test_weights_of_another_architecture_are_named(network, tmp_path):
-    torch.save(network.net.state_dict(), tmp_path / "x.pth")
-    with pytest.raises(KDError, match=r"does not hold the weights of a resnet20 with 3 classes; missing: "):
-        checkpoints.import_foreign(tmp_path / "x.pth", "resnet20", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
-    with pytest.raises(KDError, match=r"of another shape: .* is \[3, 64\], not \[4, 64\]"):
-        checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", [*CLASSES, "fox"], mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def test_weights_that_are_not_finite_are_refused(network, tmp_path):

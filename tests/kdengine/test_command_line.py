@@ -1,6 +1,8 @@
 """The command line: what a person types, what a script reads, and the sentence for a slip."""
 
+import argparse
 import json
+import math
 import re
 import subprocess
 import sys
@@ -10,8 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import checkpoints, data, explain, models, places, records, runs
-from kdengine.__main__ import main
+from kdengine import checkpoints, data, evaluation, explain, models, places, records, runs
+from kdengine.__main__ import _parser, main
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
 from kdengine.views import Split
@@ -84,6 +86,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("words", "sentence"), [
     (["distill", "--method", "kdd"], "Unknown method 'kdd'"),
     (["distill", "--method", "kd", "alpha=2"], "kd's alpha is '2'; allowed is a number from 0 to 1."),
+    (["distill", "--method", "kd", "alpha=1", "alpha=0"], "--method kd has alpha twice, '1' and '0'."),
     (["distill", "--method", "kd", "alpha"], "'alpha' after --method kd is not FIELD=VALUE"),
     (["distill", "--student", "resnet9"], "Unknown network 'resnet9'"),
     (["distill", "--teacher", "nobody"], "Unknown checkpoint 'nobody'"),
@@ -179,6 +182,128 @@ def test_foreign_weights_come_in_and_go_out(capsys, tmp_path):
     assert status == 0
     assert "onnxruntime.InferenceSession('x.onnx')" in out
     assert (tmp_path / "x.onnx").stat().st_size > 1_000_000
+
+
+@pytest.fixture
+def teacher_file(tmp_path):
+    """The digits' teacher as another program would leave it, and how its input is normalised."""
+    network = checkpoints.open_reference("digits-teacher")
+    torch.save({"model_state_dict": network.net.state_dict(), "epoch": 30}, tmp_path / "x.pt")
+    return [tmp_path / "x.pt", tmp_path / "x.safetensors", "--model", "resnet20",
+            "--mean", *network.mean, "--std", *network.std]
+
+
+def test_imported_weights_are_measured_at_once(capsys, tmp_path, teacher_file):
+    status, out, err = run(capsys, "import", *teacher_file, "--data", "digits")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[0] == "x.pt: read from 'model_state_dict', left out: epoch."
+    about = checkpoints.describe(tmp_path / "x.safetensors")
+    assert lines[1] == (f"Wrote {tmp_path}/x.safetensors (resnet20, 10 classes, images of 32 pixels, "
+                        f"digest {about['digest']}).")
+    share = checkpoints.describe(checkpoints.locate("digits-teacher"))["scores"]["test"]
+    assert lines[2] == f"A first look at digits: {records.told(share)}."
+    assert lines[3] == f"On all test images: python -m kdengine evaluate {tmp_path}/x.safetensors"
+    assert about["data"]["digest"] == data.load("digits", image_size=32).digest
+
+
+def test_weights_that_see_their_classes_in_another_order_get_a_warning(capsys, tmp_path, teacher_file):
+    held = torch.load(tmp_path / "x.pt")
+    state = held["model_state_dict"]
+    state |= {name: state[name].roll(1, 0) for name in ("fc.weight", "fc.bias")}
+    torch.save(held, tmp_path / "x.pt")
+    status, out, err = run(capsys, "import", *teacher_file, "--data", "digits")
+    assert status == 0, err
+    assert "Warning: that is near chance. Look at --mean and --std (of images in [0, 1]), at the order of the" in out
+
+
+def test_weights_come_in_without_their_data(capsys, tmp_path, teacher_file):
+    """Where this program knows the classes, where they are typed, and where they lie in a file."""
+    names = [f"kind {number}" for number in range(10)]
+    (tmp_path / "classes.txt").write_text("\n".join(names) + "\n")
+    for given, expected in (
+        (["--data", "cifar10"], data.known_classes("cifar10")),
+        (["--data", "folder:mine", "--classes", *names], tuple(names)),
+        (["--data", "folder:mine", "--classes", tmp_path / "classes.txt"], tuple(names)),
+    ):
+        status, out, err = run(capsys, "import", *teacher_file, *given)
+        assert status == 0, err
+        assert "Not measured yet" in out
+        about = checkpoints.describe(tmp_path / "x.safetensors")
+        assert (about["classes"], about["data"]["name"], about["data"]["digest"]) == (list(expected), given[1], None)
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    (["--data", "folder:mine"], "The classes of folder:mine are not known. There is no folder 'mine'"),
+    (["--data", "digits", "--classes", *"1234567890"], "--classes are not those of digits, which has 10 in this order: "
+                                                      "0, 1, 2,"),
+    (["--data", "folder:mine", "--classes", "one", "one"], "--classes names 1 different classes in 2 names"),
+    (["--data", "folder:mine", "--classes", "one", "two"], "holds the weights of a resnet20 with 10 classes; here it "
+                                                           "would have 2 classes (one, two)."),
+    (["--data", "digits", "--part", "ema"], "x.pt holds no weights under 'ema'. It has: model_state_dict."),
+    (["--data", "folder:mine", "--classes", "nowhere.txt"], "nowhere.txt cannot be used: No such file or directory."),
+    (["--data", "digits", "--image-size", "4"], "input_size is 4; allowed is a number from 8 to 1024."),
+    (["--data", "shapes_segmentation"], "resnet20 is for classification; these data are for segmentation."),
+])
+def test_an_import_that_cannot_be_meant_is_refused_and_writes_nothing(capsys, tmp_path, teacher_file, given, sentence):
+    status, _, err = run(capsys, "import", *teacher_file, *given)
+    assert status == 1
+    assert sentence in err
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_network_is_measured_at_the_size_it_takes(capsys, teacher_file):
+    status, out, err = run(capsys, "import", *teacher_file, "--data", "digits", "--image-size", 48)
+    assert status == 0, err
+    assert "images of 48 pixels" in out
+    assert "A first look at digits: " in out
+
+
+def every_option():
+    """Every option of every command that takes one value, or none."""
+    parser = _parser()
+    commands = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices
+    for name, command in commands.items():
+        for action in command._actions:
+            if action.option_strings and not isinstance(
+                action, argparse._HelpAction | argparse._AppendAction | argparse._AppendConstAction
+            ):
+                count = action.nargs if isinstance(action.nargs, int) else 1
+                words = [action.option_strings[0], *[str(next(iter(action.choices or ["3"])))] * count]
+                yield pytest.param(name, command, words, id=f"{name} {action.dest}")
+
+
+@pytest.mark.parametrize(("name", "command", "words"), list(every_option()))
+def test_an_option_given_twice_is_refused(capsys, name, command, words):
+    """argparse would keep the last, and drop the others without a word."""
+    positional = ["x" for action in command._actions if not action.option_strings and action.nargs in (None, "+")]
+    required = [word for action in command._actions if action.required and action.option_strings
+                and action.option_strings[0] != words[0]
+                for word in (action.option_strings[0], *["3"] * (action.nargs or 1))]
+    with pytest.raises(SystemExit) as ended:
+        _parser().parse_args([name, *positional, *required, *words, *words])
+    assert ended.value.code == 2
+    assert f"argument {words[0]}: given twice; give it once" in capsys.readouterr().err
+
+
+def test_what_may_be_given_several_times_still_may(capsys):
+    given = _parser().parse_args(["distill", "--method", "kd", "alpha=1", "--method", "none"])
+    assert given.method == [["kd", "alpha=1"], ["none"]]
+    assert _parser().parse_args(["recipe", "--skip", "a", "--skip", "b"]).skip == ["a", "b"]
+    assert _parser().parse_args(["runs", "a", "b", "--stop"]).run == ["a", "b"]
+
+
+def test_json_is_json_whatever_was_measured(capsys, monkeypatch):
+    """No reader of JSON takes NaN or Infinity."""
+    def refuse(number):
+        pytest.fail(f"{number} is no JSON")
+
+    monkeypatch.setattr(evaluation, "scores", lambda *_: {"n": 3, "loss": math.nan, "top1": math.inf, "kl": -math.inf})
+    status, out, err = run(capsys, "evaluate", "digits-teacher", "--json")
+    assert status == 0, err
+    measured = json.loads(out, parse_constant=refuse)
+    assert (measured["n"], measured["loss"], measured["top1"], measured["kl"]) == (3, None, None, None)
+    assert "json.dumps" not in Path(main.__code__.co_filename).read_text()  # one printer for all commands
 
 
 def test_relative_places_are_the_callers(capsys, tmp_path, monkeypatch):

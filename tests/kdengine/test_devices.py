@@ -1,12 +1,16 @@
 """What a process does to its memory and its threads."""
 
+import itertools
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from kdengine import runs, session, worker
+from kdengine import devices, runs, session, worker
 from kdengine.devices import workers
 from kdengine.records import Configuration
 
@@ -51,3 +55,58 @@ def test_workers_share_the_threads_and_leave_them_as_they_were():
         assert set(pool.map(lambda _: torch.get_num_threads(), range(8))) == {2}
         pool.submit(lambda: 1 / 0).result()
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize(("answer", "calls"), [(1, [(-3, 2**30), (-1, 2**31 - 1)]), (0, [(-3, 2**30)])])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told to keep memory")
+def test_a_library_that_refuses_the_first_setting_is_left_as_it_was(monkeypatch, answer, calls):
+    made = []
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: SimpleNamespace(
+        mallopt=lambda what, value: made.append((what, value)) or answer))
+    devices.keep_freed_memory()
+    assert made == calls
+
+
+def test_one_thread_is_of_its_caller_alone_and_given_back():
+    torch.set_num_threads(3)
+    with pytest.raises(ZeroDivisionError), devices.one_thread():
+        assert torch.get_num_threads() == 1
+        assert in_thread(torch.get_num_threads) == 3
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 3
+
+
+def in_thread(do):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(do).result()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_threads_that_are_inside_together_leave_in_any_order_and_none_stays_at_one(order):
+    torch.set_num_threads(3)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3)]  # one thread each, new to torch
+        inside = [devices.one_thread() for _ in pools]
+        for pool, each in zip(pools, inside, strict=True):
+            pool.submit(each.__enter__).result()
+            assert pool.submit(torch.get_num_threads).result() == 1
+        for place in order:
+            pools[place].submit(inside[place].__exit__, None, None, None).result()
+            assert pools[place].submit(torch.get_num_threads).result() == 3
+        assert [pool.submit(torch.get_num_threads).result() for pool in pools] == [3, 3, 3]
+    assert torch.get_num_threads() == 3
+    assert in_thread(torch.get_num_threads) == 3
+
+
+def test_many_threads_in_and_out_leave_the_number_as_it_was():
+    torch.set_num_threads(3)
+
+    def use(_):
+        with devices.one_thread():
+            inside = torch.get_num_threads()
+        return inside, torch.get_num_threads()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(use, range(200))) == {(1, 3)}
+    assert torch.get_num_threads() == 3
+    assert in_thread(torch.get_num_threads) == 3

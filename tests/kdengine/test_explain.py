@@ -694,3 +694,15 @@ def test_the_face_tells_one_image_as_it_tells_many():
     boxes = torch.tensor([[0, 0, 2, 2]] * 5)
     assert kdengine.heat_on_object((red((0, 0, 85), (3, 3, 255))[0] / 255).tolist(), reds(boxes), 2) == pytest.approx(
         {"inside": 0.25, "pointing": 0, "area": 0.25})
+
+
+@pytest.mark.parametrize("stage", [None, "stage1"])
+def test_a_network_without_feature_maps_has_no_heat_map_and_says_so(stage):
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)), architecture="own_networks:mlp",
+                      classes=CLASSES, stages=(), input_size=8)
+    with pytest.raises(KDError, match=r"own_networks:mlp has no feature maps .* to draw a heat map from"):
+        heat_map(network, torch.rand(1, 3, 8, 8), [0], stage=stage)
+    with pytest.raises(KDError, match="own_networks:mlp has no feature maps"):
+        default_stage(network)
+    with pytest.raises(KDError, match="own_networks:mlp has no feature maps"):
+        kdengine.heat_map(network, Image.new("RGB", (8, 8)), 0)

@@ -1,6 +1,7 @@
 """Runs: from configuration to record, through real workers that are stopped, killed and resumed."""
 
 import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from safetensors.torch import load_file
 
 from kdengine import (
@@ -40,6 +42,43 @@ LAUNCH = processes.launch
 
 def configuration(method="none", **given):
     return Configuration(**{**SMALL, "method": method, "teacher": TEACHER, **given})
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of two classes with six training images each, in the data root."""
+    place = tmp_path / "data" / "pictures"
+    for split, count in (("train", 6), ("test", 2)):
+        for name in ("left", "right"):
+            (place / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (32, 32), (number, 0, 0)).save(place / split / name / f"{number}.png")
+    return place
+
+
+OWN = """
+from torch import nn
+
+def mlp(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))
+
+def pooling(classes):
+    return nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
+
+def probabilities(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, classes), nn.Softmax(1))
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of a person's own networks, and a teacher of them that knows the digits."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDENGINE_TRUST", "own_of_runs")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "own_of_runs.py").write_text(OWN)
+    teacher = models.build("own_of_runs:mlp", [str(digit) for digit in range(10)])
+    checkpoints.save(teacher, tmp_path / "mlp-teacher")
 
 
 def finish(*configurations):
@@ -407,15 +446,12 @@ def test_a_run_is_not_resumed_on_other_data_or_another_teacher(waiting, monkeypa
     assert sentence in runs.read(run).status["reason"]
 
 
-def test_what_cannot_be_loaded_fails_the_run_with_a_sentence(waiting, tmp_path):
-    run, = finish(configuration(data=f"folder:{tmp_path / 'nowhere'}", teacher=None))
+def test_what_has_gone_meanwhile_fails_the_run_with_a_sentence(waiting, pictures):
+    run, = runs.submit([configuration(data=f"folder:{pictures}", teacher=None)])
+    shutil.rmtree(pictures)
+    worker.work([run])
     assert runs.state(run) == "failed"
-    assert str(tmp_path / "nowhere") in runs.read(run).status["reason"]
-
-
-def test_a_teacher_of_other_classes_is_refused(waiting):
-    run, = finish(configuration("kd", teacher="efficientnet_lite0"))
-    assert "'0' is none of the 1000 ImageNet classes" in runs.read(run).status["reason"]
+    assert str(pictures) in runs.read(run).status["reason"]
 
 
 def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
@@ -436,12 +472,53 @@ def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
     ({"method": "kd", "teacher": None}, "Method 'kd' needs a teacher"),
     ({"teacher": "digits-techer"}, "Unknown checkpoint 'digits-techer'. Did you mean 'digits-teacher'?"),
     ({"method": "kd", "hyperparameters": {"alpha": 2}}, "kd's alpha is 2"),
+    ({"data": "cifar100", "teacher": None}, "CIFAR-100 is not on this machine."),
+    ({"data": "folder:nowhere", "teacher": None}, "There is no folder 'nowhere'"),
+    ({"data": "folder:empty", "teacher": None}, "has no folder train"),
+    ({"data": "shapes", "teacher": "shapes-teacher", "image_size": 200},
+     "image_size of shapes is 200; allowed is a number from 48 to 96."),
+    ({"share": 1.0, "labels_per_class": 123}, "labels_per_class is 123; allowed is from 1 to 122"),
+    ({"share": 0.1, "labels_per_class": 13}, "labels_per_class is 13; allowed is from 1 to 12"),
+    ({"data": "folder:pictures", "labels_per_class": 6, "share": 1.0, "teacher": None},
+     "labels_per_class is 6; allowed is from 1 to 5"),
+    ({"without_class": 10}, "without_class is 10; allowed is the number of a class: 0 0, 1 1"),
+    ({"threads": 3}, "threads is 3; this process has 2 CPU cores"),
+    ({"method": "kd", "teacher": "efficientnet_lite0"}, "'0' is none of the 1000 ImageNet classes"),
+    ({"teacher": "shapes-teacher"}, "The teacher shapes-teacher knows 10 classes (circle, ellipse, ring, ...); the "
+                                    "data set has 10 classes (0, 1, 2, ...)."),
+    ({"teacher": "shapes-segmentation-teacher"}, "is for segmentation; these data are for classification."),
+    ({"image_size": 64}, "The teacher digits-teacher takes images of 32 pixels; these have 64. Set --image-size 32"),
+    ({"student": "fpn_tiny"}, "fpn_tiny is for segmentation; these data have one class an image."),
+    ({"method": "cwd"}, "Method 'cwd' is for segmentation; this is classification."),
+    ({"student": "own_of_runs:mlp", "method": "fitnet"}, "The student has no feature maps"),
+    ({"student": "own_of_runs:mlp", "method": "factor"}, "The student has no feature maps"),  # so has its first stage
+    ({"student": "own_of_runs:mlp", "method": "fitnet_original"}, "The student has no feature maps"),
+    ({"student": "own_of_runs:pooling", "method": "weights"}, "There is no convolution in net.0"),
+    ({"student": "own_of_runs:probabilities"}, "own_of_runs:probabilities returns probabilities"),
+    ({"teacher": "mlp-teacher", "method": "attention"}, "The teacher has no feature maps"),
 ])
-def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(waiting, wrong, sentence):
+def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(
+    waiting, monkeypatch, tmp_path, pictures, own, wrong, sentence
+):
+    monkeypatch.setattr("kdengine.devices.cores", lambda: 2)
+    monkeypatch.setattr("kdengine.data.load", lambda *_, **__: pytest.fail("it would take longer than a moment"))
+    (tmp_path / "data" / "empty").mkdir()
     with pytest.raises(KDError) as caught:
         runs.submit([configuration(**wrong)])
     assert sentence in str(caught.value)
-    assert runs.all_runs() == []
+    assert list(places.runs_root().glob("*")) == []
+
+
+@pytest.mark.parametrize("right", [
+    {"student": "own_of_runs:mlp", "method": "kd"}, {"teacher": "mlp-teacher", "method": "kd"}, {"threads": 2},
+    {"share": 1.0, "labels_per_class": 122}, {"share": 0.1, "labels_per_class": 12},
+    {"data": "folder:pictures", "labels_per_class": 5, "share": 1.0, "teacher": None},
+    {"data": "folder:pictures", "image_size": 48, "teacher": None},
+])
+def test_what_is_right_is_not_refused(waiting, monkeypatch, pictures, own, right):
+    monkeypatch.setattr("kdengine.devices.cores", lambda: 2)
+    run, = runs.submit([configuration(**right)])
+    assert runs.state(run) == "queued"
 
 
 @pytest.mark.parametrize("hours", [-100, 0, 100])
@@ -810,3 +887,43 @@ def test_kept_results_become_checkpoints_with_their_record(waiting, tmp_path, mo
     assert list(checkpoints.shipped()) == ["mine"]
     assert [row["name"] for row in results.rows()] == ["mine", run]
     assert results.history("mine") == runs.history(run)
+
+
+@pytest.mark.parametrize(("loss", "state"), [(99 * math.log(10), "finished"), (101 * math.log(10), "failed"),
+                                             (1e27, "failed"), (math.inf, "failed"), (math.nan, "failed")])
+def test_a_test_loss_that_no_training_means_to_leave_fails_the_run_with_a_reason(waiting, monkeypatch, loss, state):
+    """Finite or not: guessing among ten digits has a loss of 2.3."""
+    scores = evaluation.scores
+    monkeypatch.setattr(evaluation, "scores", lambda *given: scores(*given) | {"loss": loss})
+    run, = finish(configuration(epochs=1, teacher=None, learning_rate=0.03))
+    record = runs.read(run)
+    assert record.state == state
+    if state == "failed":
+        assert record.status["reason"] == (f"Its test loss is {loss:.3g}, where guessing has 2.3: training diverged. "
+                                           "The last epoch is kept; try a learning rate below 0.03.")
+        assert record.result == {}
+        assert (runs.directory(run) / records.STUDENT).is_file()
+
+
+def test_of_a_first_stage_no_answer_is_asked_for(waiting, monkeypatch):
+    scores = evaluation.scores
+    monkeypatch.setattr(evaluation, "scores", lambda logits, target, *more: scores(logits, target, *more) | (
+        {"loss": 1e27} if more else {}))
+    run, = runs.submit([configuration("fitnet_original", epochs=1)])
+    first = runs.read(run).configuration.initial
+    worker.work([first])
+    assert runs.state(first) == "finished"
+
+
+@pytest.mark.parametrize("value", [1e38, -1e38])
+def test_a_teacher_whose_answers_are_not_finite_is_named(waiting, monkeypatch, tmp_path, value):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path))
+    broken = models.build("resnet8", [str(digit) for digit in range(10)])
+    with torch.no_grad():
+        broken.net.fc.weight.fill_(value)  # each weight is finite, as a checkpoint's must be
+    checkpoints.save(broken, tmp_path / "broken.safetensors")
+    run, = finish(configuration("kd", teacher="broken"))
+    assert runs.state(run) == "failed"
+    assert runs.read(run).status["reason"] == (
+        "The teacher broken answers validation images with numbers that are not finite, so nothing can be learned from "
+        "it. Take another teacher.")

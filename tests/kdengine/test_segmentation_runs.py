@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from kdengine import checkpoints, data, evaluation, metrics, models, records, results, runs, worker
 from kdengine.__main__ import main
+from kdengine.errors import KDError
 from kdengine.records import Configuration
 from tests.kdengine import tiny
 
@@ -153,34 +154,37 @@ def test_a_student_starts_from_published_weights_where_it_is_told_to(monkeypatch
     ({"data": "digits", "image_size": None},
      "fpn_tiny is for segmentation; these data have one class an image. `python -m kdengine models` says"),
 ])
-def test_a_network_for_the_other_task_fails_with_what_is_needed(given, sentence):
-    run, = finish(configuration(**given))
-    assert runs.state(run) == "failed"
-    assert sentence in runs.read(run).status["reason"]
+def test_a_network_for_the_other_task_is_refused_with_what_is_needed(given, sentence):
+    refused(sentence, configuration(**given))
 
 
-def test_a_method_for_the_other_task_fails_with_what_it_is_for():
+def refused(sentence, *configurations):
+    """Before a run is created: nothing is left of it."""
+    before = runs.all_runs()
+    with pytest.raises(KDError) as caught:
+        runs.submit(configurations)
+    assert sentence in str(caught.value)
+    assert runs.all_runs() == before
+
+
+def test_a_method_for_the_other_task_is_refused_with_what_it_is_for():
     teacher, = finish(configuration(epochs=1))
-    run, = finish(configuration("crd", teacher=teacher))
-    assert "Method 'crd' is for classification; this is segmentation." in runs.read(run).status["reason"]
-    run, = finish(Configuration("digits", "resnet8", "cwd", teacher="digits-teacher", epochs=1, threads=1))
-    assert "Method 'cwd' is for segmentation; this is classification." in runs.read(run).status["reason"]
+    refused("Method 'crd' is for classification; this is segmentation.", configuration("crd", teacher=teacher))
+    refused("Method 'cwd' is for segmentation; this is classification.",
+            Configuration("digits", "resnet8", "cwd", teacher="digits-teacher", epochs=1, threads=1))
 
 
 @pytest.mark.parametrize("method", ["none", "kd"])
-def test_a_teacher_for_the_other_task_fails_with_what_it_is_for(tmp_path, method):
+def test_a_teacher_for_the_other_task_is_refused_with_what_it_is_for(tmp_path, method):
     """One that knows classes of the same names, so that nothing else stands in its way."""
     classifier = models.build("resnet8", CLASSES, input_size=SIZE)
     checkpoints.save(classifier, tmp_path / "classifier.safetensors")
-    run, = finish(configuration(method, teacher=str(tmp_path / "classifier.safetensors")))
-    assert runs.state(run) == "failed"
-    reason = runs.read(run).status["reason"]
-    assert "classifier.safetensors is for classification; these data are for segmentation" in reason
+    refused("classifier.safetensors is for classification; these data are for segmentation",
+            configuration(method, teacher=str(tmp_path / "classifier.safetensors")))
 
 
 def test_labels_and_classes_of_images_are_not_asked_of_masks():
-    run, = finish(configuration(labels_per_class=3))
-    assert "folder:tiles has a mask for each image, not a label" in runs.read(run).status["reason"]
+    refused("folder:tiles has a mask for each image, not a label", configuration(labels_per_class=3))
 
 
 def test_what_is_typed_reaches_the_configuration(capsys):

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from kdengine import processes, recipes, records, runs, sweeps, worker
+from kdengine import checkpoints, models, processes, recipes, records, runs, sweeps, worker
 from kdengine.errors import KDError
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Plan, Recipe, students, teacher
@@ -89,7 +89,8 @@ def pretend(ids):
         elif record.configuration.learning_rate == DIVERGES:
             runs.set_state(record, records.FAILED, reason="Epoch 1, step 2 of 3: the loss is nan.")
         else:
-            made.checkpoint(runs.directory(run) / records.STUDENT)
+            left = models.build(record.configuration.student, [str(each) for each in range(10)])
+            checkpoints.save(left, runs.directory(run) / records.STUDENT)
             done = made.finished(run, record.configuration)
             record.data, record.environment, record.result = done.data, done.environment, done.result
             runs.set_state(record, records.FINISHED, epoch=record.configuration.epochs)
@@ -226,9 +227,11 @@ def test_equal_numbers_are_one_configuration_however_they_are_written(workers, o
 @pytest.mark.parametrize("changed", [
     {"hyperparameters": {"temperature": 3.0}}, {"method": "label_smoothing"}, {"epochs": 3}, {"share": 0.06},
     {"labels_per_class": 2}, {"student": "resnet14"}, {"views": "none"}, {"learning_rate": 0.04}, {"batch_size": 31},
-    {"teacher": "digits-resnet8-kd"}, {"without_class": 3}, {"threads": 2}, {"schedule": "step"}, {"data": "cifar10"},
+    {"teacher": "digits-resnet8-kd"}, {"without_class": 3}, {"threads": 2}, {"schedule": "step"},
+    {"data": "shapes", "teacher": "shapes-teacher"},
 ])
-def test_another_configuration_is_another_run(workers, changed):
+def test_another_configuration_is_another_run(workers, monkeypatch, changed):
+    monkeypatch.setattr("kdengine.devices.cores", lambda: 2)
     asked = Configuration(method="kd", teacher="digits-teacher", **SMALL)
     first = sweeps.run([Part("Student", asked)])
     assert sweeps.run([Part("Student", dataclasses.replace(asked, **changed))]) != first

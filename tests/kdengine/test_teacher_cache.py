@@ -324,3 +324,20 @@ def test_logits_beyond_half_precision_stay_finite(tmp_path):
     logits = asked(kept(tmp_path), large, drawn()).logits
     assert logits.isfinite().all()
     assert logits.abs().max() == LARGEST
+
+
+def test_what_several_want_together_never_takes_more_than_there_is_room_for(tmp_path):
+    """Each alone fits, and so reads rounded signals as it would alone; on disk is what fits of all together."""
+    names, epochs = ("kd", "similarity", "activation_boundary_first"), 3
+    logits, deepest, shallow = 3, 12 * 4 * 4, 6 * 8 * 8
+    limit = 2 * (logits + deepest + shallow) * len(SPLIT) * epochs  # all that the third wants: it leaves no room
+    tight = kept(tmp_path / "tight", limit_bytes=limit)
+    together, _ = trained(*names, cache=tight)
+    alone = [trained(name, cache=kept(tmp_path / name))[0][0] for name in names]
+    assert all(map(same, together, alone))
+    files = list((tmp_path / "tight").rglob("*.npy"))
+    assert {tuple(path.name.split(".")[:2]) for path in files} == {
+        (f"0-{epoch}", what) for epoch in range(epochs) for what in ("logits", "features-stage2")}
+    assert sum(path.stat().st_size for path in files) <= limit
+    warm, _ = trained("kd", "similarity", cache=tight, by=silent())
+    assert all(map(same, warm, together[:2]))

@@ -18,6 +18,7 @@ from kdengine.methods import method
 from kdengine.methods.weights import Weights
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Wanted, observing
+from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner, _AtOnce, balanced_weights, learning_rate_at, train
 from kdengine.views import POLICIES, Split, steps_per_epoch, views
 from tests.kdengine import tiny
@@ -534,3 +535,67 @@ def test_side_by_side_no_student_pays_for_the_keeping_of_another():
 
     train([learner(), learner("kd")], teacher(), SPLIT, POLICIES["none"], on_epoch=keep)
     assert all(first["seconds"] == second["seconds"] for first, second in zip(rows[::2], rows[1::2], strict=True))
+
+
+class Asked:
+    """A teacher that counts how often it is asked, and what for."""
+
+    def __init__(self):
+        self.network, self.forwards, self.backwards = teacher(), 0, 0
+        self.network.register_forward_hook(self.asked)  # stays on the folded copy
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def asked(self, _module, inputs, _output):
+        self.forwards += 1
+        self.backwards += inputs[0].requires_grad
+
+
+STEPS = steps_per_epoch(len(SPLIT), 8)
+
+
+@pytest.mark.parametrize("ended", ["stopped", "failed"])
+def test_once_all_are_out_no_view_is_drawn_and_no_teacher_asked(monkeypatch, ended):
+    drawn, counts = [], Asked()
+    monkeypatch.setattr(training, "views", lambda *given: drawn.append(given[3]) or views(*given))
+    configuration = settings(learning_rate=1e38 if ended == "failed" else 0.1)
+    each = learner("kd", configuration)
+    train([each], counts.network, SPLIT, POLICIES["crop"], on_epoch=lambda *_: None,
+          keep_going=lambda one: ended == "failed" or not drawn)
+    assert (each.failure is not None) == (ended == "failed")
+    assert not each.active
+    assert drawn == [0]
+    # A failed one trains its epoch to the end, and then it is looked whether its teacher was at fault.
+    assert counts.forwards == (STEPS + 1 if ended == "failed" else 0)
+
+
+def test_the_teacher_is_asked_for_those_alone_who_still_train():
+    """The input gradient, a backward pass, until its student is out; then logits; then nothing."""
+    counts, steps = Asked(), Counter()
+    learners = [learner(name) for name in ("input_gradient", "kd", "none")]
+
+    def keep_going(each):
+        steps[each] += 1
+        return steps[each] <= {"input_gradient": 3, "kd": 6, "none": 1000}[each.method.name]
+
+    rows = []
+    train(learners, counts.network, SPLIT, POLICIES["crop"], keep_going=keep_going,
+          on_epoch=lambda each, row: rows.append((each.method.name, row["epoch"])))
+    # Each is asked once more at the beginning of an epoch.
+    assert (counts.backwards, counts.forwards) == (2, STEPS)
+    assert rows == [("kd", 1), ("none", 1), ("none", 2), ("none", 3)]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_teacher_that_is_not_finite_is_named_and_no_learning_rate_blamed(tmp_path, cached):
+    broken = teacher()
+    with torch.no_grad():
+        broken.net[-1].weight.fill_(1e38)
+    configuration = settings(teacher="the-broken-one")
+    each = Learner(tiny.network(), method("kd"), broken, SPLIT, configuration, "float32")
+    train([each], broken, SPLIT, POLICIES["crop"], on_epoch=lambda *_: pytest.fail("it trained"),
+          teacher_cache=TeacherCache(tmp_path, "key") if cached else None)
+    assert str(each.failure) == (
+        "Epoch 1, step 1: the term 'kl' became nan. The teacher the-broken-one answers these images with numbers that "
+        "are not finite; no learning rate helps. Take another teacher.")

@@ -140,6 +140,32 @@ def test_a_task_that_makes_no_sense_is_refused_in_words(name, task):
         Learner(network, method(name), tiny.network(), tiny.split(), Configuration(method=name), "float32")
 
 
+WANTING = [name for name, each in ALL.items() if Scene(name).wanted != Wanted()]
+FROM_STAGES = [name for name in WANTING if name != "input_gradient"]
+
+
+@pytest.mark.parametrize("name", FROM_STAGES)
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_a_network_without_feature_maps_is_refused_in_words(name, who):
+    """Whatever a method wants to see of stages, and whichever of the two has none."""
+    stages = tiny.network().stages
+    given = {"student": stages, "teacher": stages, who: ()}
+    with pytest.raises(KDError) as caught:
+        method(name).wants(given["student"], given["teacher"])
+    assert f"The {who} has no feature maps" in str(caught.value) or "A flow is from stage to stage" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - set(FROM_STAGES)))
+def test_a_method_that_needs_no_feature_maps_takes_a_network_without_any(name):
+    wanted = method(name).wants((), ())
+    assert all(each.features + each.preactivations + each.weights == () for each in wanted)
+
+
+def test_weights_of_zero_want_no_feature_maps():
+    assert method("combined", feature_weight=0, relation_weight=0).wants((), ()) == (Wanted(), Wanted())
+    assert method("cwd", feature_weight=0).wants((), ()) == (Wanted(), Wanted())
+
+
 def test_fields_are_checked_and_read_from_text():
     assert method("kd", temperature="3", alpha="0.5").temperature == 3.0
     for fields, sentence in [

@@ -260,6 +260,10 @@ def wrong_mean(classes):
     net = small(classes)
     net.mean = (0.5,)
     return net
+def wrong_std(classes):
+    net = small(classes)
+    net.std = (0.5, 0.0, 0.5)
+    return net
 def unused_layer(classes):
     class Net(nn.Module):
         def __init__(self):
@@ -285,10 +289,111 @@ def unused_layer(classes):
     ("not_a_stage", r"stages hold '1'; each must be \(path, channels, stride\) or a Stage"),
     ("no_stride", r"stages hold \('1', 8, 0\)"),
     ("twice", "stages share a name: same, same"),
-    ("wrong_size", r"input_size is \(32, 32\); allowed is a number of at least 1"),
-    ("wrong_mean", r"mean is \(0\.5,\); it must be three numbers"),
+    ("wrong_size", r"input_size is \(32, 32\); allowed is a number from 8 to 1024"),
+    ("wrong_mean", r"wrong_mean's mean is \[0\.5\]; must be three finite numbers"),
+    ("wrong_std", r"wrong_std's std is \[0\.5, 0\.0, 0\.5\]; images are divided by it"),
     ("unused_layer", r"a stage names a layer that puts out no tensor in a forward \('stage1'\)"),
 ])
 def test_what_is_wrong_is_said_in_a_sentence(module, name, sentence):
     with pytest.raises(KDError, match=sentence):
         models.build(f"{module(BROKEN)}:{name}", CLASSES)
+
+
+PROBABLE = SMALL + """
+def softmax(classes):
+    return nn.Sequential(small(classes), nn.Softmax(dim=1))
+def log_softmax(classes):
+    return nn.Sequential(small(classes), nn.LogSoftmax(dim=1))
+def sum_of_one(classes):
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = small(classes)
+        def forward(self, x):
+            x = 3 * self.body(x)
+            return x - x.mean(1, keepdim=True) + 1 / classes
+    return Shifted()
+def masks(classes):
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes, 1), nn.Softmax(dim=1))
+    net.task = "segmentation"
+    return net
+"""
+
+
+@pytest.mark.parametrize("name", ["softmax", "masks"])
+def test_a_network_that_ends_in_softmax_is_refused(module, name):
+    with pytest.raises(KDError, match=r"returns probabilities: .* Return the logits; take the softmax at the end away"):
+        models.build(f"{module(PROBABLE)}:{name}", CLASSES)
+
+
+@pytest.mark.parametrize("name", ["log_softmax", "sum_of_one"])
+def test_logits_that_are_no_probabilities_are_taken(module, name):
+    """The logarithms of probabilities are logits; numbers that add up to 1 may be negative."""
+    assert models.build(f"{module(PROBABLE)}:{name}", CLASSES).classes == CLASSES
+
+
+@pytest.mark.parametrize("size", [0, 7, 1025, 10**6, 32.0, "32", True])
+def test_a_size_that_no_network_takes_is_refused(module, size):
+    with pytest.raises(KDError, match=r"input_size is .*; allowed is a number from 8 to 1024"):
+        models.build(f"{module(SMALL)}:small", CLASSES, input_size=size)
+    own = f"{SMALL}def own(classes):\n    net = small(classes)\n    net.input_size = {size!r}\n    return net\n"
+    with pytest.raises(KDError, match=r"input_size is .*; allowed is a number from 8 to 1024"):
+        models.build(f"{module(own)}:own", CLASSES)
+
+
+def vision_transformer(**changes):
+    from torchvision.models import VisionTransformer
+
+    given = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
+    return VisionTransformer(**given | changes, num_classes=3)
+
+
+def swin_transformer():
+    from torchvision.models import SwinTransformer
+
+    return SwinTransformer(patch_size=[4, 4], embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=[4, 4],
+                           num_classes=3)
+
+
+class Mixed(nn.Module):
+    """Convolutions, then tokens: `layers` encoder layers behind them, and where `back`, a map again."""
+
+    def __init__(self, layers, width=16, back=False):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, 4, 1))
+        self.encoder = nn.Sequential(*(nn.TransformerEncoderLayer(width, 2, 32, batch_first=True)
+                                       for _ in range(layers)))
+        self.last = nn.Conv2d(width, 6, 3, padding=1) if back else None
+        self.head = nn.Linear(6 if back else width, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        tokens = self.encoder(x.flatten(2).transpose(1, 2))
+        if self.last is None:
+            return self.head(tokens.mean(1))
+        return self.head(self.last(tokens.transpose(1, 2).unflatten(2, x.shape[2:])).mean((2, 3)))
+
+
+class ChannelsLast(nn.Module):
+    """A patch embedding, then blocks on [B, h, w, channels]."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Conv2d(3, 16, 4, 4)
+        self.blocks = nn.Sequential(*(nn.Linear(16, 16) for _ in range(6)))
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.embedding(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+@pytest.mark.parametrize("make", [vision_transformer, ChannelsLast, lambda: Mixed(3)],
+                         ids=["vit", "channels last", "mostly tokens"])
+def test_a_transformer_s_patch_embedding_is_no_stage(make):
+    assert find_stages(make(), 32) == ()
+
+
+def test_maps_that_a_network_mostly_consists_of_or_comes_back_to_are_stages():
+    assert [stage.path for stage in find_stages(Mixed(1, width=64), 32)] == ["net.first.1", "net.first"]
+    assert [stage.path for stage in find_stages(Mixed(3, back=True), 32)] == ["net.first.1", "net.last"]
+    assert find_stages(swin_transformer(), 32)[-1].path == "net.permute"  # the last block's, as maps again

@@ -153,3 +153,70 @@ def test_every_network_for_32_pixels_can_be_folded():
         if each.input_size == 32:
             network = models.build(name, CLASSES)
             assert normalisations(folded(network)) < normalisations(network), name
+
+
+class Chained(nn.Module):
+    """A convolution, its normalisation, and a ReLU, the first inside a block of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
+        self.normalisation = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.relu(self.normalisation(self.block(x))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("path", "left"), [("block.0", 1), ("block", 1), ("normalisation", 0), ("relu", 0)])
+def test_a_stage_shows_the_same_folded_wherever_it_ends(path, left):
+    """At a convolution, at a block that ends in one, at a normalisation, behind it."""
+    network = used(Network(Chained(), architecture="own", classes=CLASSES, stages=numbered([(path, 4, 1)]),
+                           input_size=8))
+    merged = folded(network)
+    assert normalisations(merged) == left
+    for plain, after in zip(seen(network), seen(merged), strict=True):
+        torch.testing.assert_close(plain, after, rtol=1e-4, atol=1e-5)
+
+
+class Place(nn.Module):
+    """Called without arguments."""
+
+    __module__ = "torch.nn.place"  # so that it is one step, as torch's own layers are
+    def forward(self):
+        return torch.full((1,), 0.5)
+
+
+class Calling(nn.Module):
+    """Calls its layers by keyword, or without arguments, and one layer's weights by themselves."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.place = Place()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.normalisation = nn.BatchNorm2d(4, track_running_stats=how != "no statistics")
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        if self.how == "without arguments":
+            x = x + self.place()
+        if self.how == "by keyword":
+            x = self.normalisation(input=self.convolution(input=x))
+        else:
+            x = self.normalisation(self.convolution(x))
+        if self.how == "weights read":
+            x = x + self.convolution.weight.mean()
+        return self.head(x.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("how", "left"), [
+    ("by keyword", 1), ("without arguments", 0), ("weights read", 1), ("no statistics", 1)])
+def test_however_layers_are_called_the_answers_stay(how, left):
+    network = Network(Calling(how), architecture="own", classes=CLASSES, stages=(), input_size=8).eval()
+    if how != "no statistics":
+        network = used(network)
+    merged = folded(network)
+    assert normalisations(merged) == left
+    torch.testing.assert_close(network(noise(network)), merged(noise(network)), rtol=1e-4, atol=1e-5)

@@ -149,8 +149,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_with_the_way_to_ones_o
     models.require("resnet20")
 
 
-def test_an_input_size_below_one_is_refused():
-    with pytest.raises(KDError, match="input_size is 0; allowed is a number of at least 1"):
+def test_an_input_size_out_of_range_is_refused():
+    with pytest.raises(KDError, match="input_size is 0; allowed is a number from 8 to 1024"):
         models.build("resnet8", CLASSES, input_size=0)
 
 

@@ -88,6 +88,20 @@ def test_stop_is_heard_by_the_sweep_and_forgotten_by_the_next_run(monkeypatch):
     assert heard == [True, False, True, False]
 
 
+def test_a_network_that_a_method_cannot_use_is_refused_before_anything_is_trained(monkeypatch, tmp_path):
+    """Hints and contrast want feature maps; the teacher would be trained for hours before they ask."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDENGINE_TRUST", "own_of_recipes")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sweeps, "run", lambda *_: pytest.fail("it trains"))
+    (tmp_path / "own_of_recipes.py").write_text(
+        "from torch import nn\n\n\ndef mlp(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))\n")
+    for who in ("student", "teacher"):
+        with pytest.raises(KDError, match=f"The {who} has no feature maps"):
+            recipes.run(recipes.plan("six_methods", **{who: "own_of_recipes:mlp"}))
+
+
 def test_progress_names_every_network_trained_or_not():
     asked = recipes.plan("response_vs_feature", seeds=2)
     told = recipes.progress(asked)

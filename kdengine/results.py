@@ -14,13 +14,13 @@ from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, runs_root
 from kdengine.records import (
     FINISHED,
-    FIRST_STAGE,
     HISTORY,
     PREDICTIONS,
     RECORD,
     STUDENT,
     Record,
     headline,
+    is_first_stage,
     read_record,
     read_rows,
 )
@@ -53,7 +53,10 @@ _POINTS = {"change"}
 
 
 def finished() -> dict[str, Record]:
-    """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first."""
+    """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first.
+
+    First stages are no results, kept or not.
+    """
     shipped = {}
     for path in checkpoints_root().glob(f"{SHIPPED}/*/{RECORD}"):
         try:
@@ -61,9 +64,9 @@ def finished() -> dict[str, Record]:
         except KDError:
             continue  # a damaged record must not hide the others
     shipped = dict(sorted(shipped.items(), key=lambda item: (item[1].created, item[1].id)))
-    own = {record.id: record for record in runs.all_runs()
-           if record.state == FINISHED and not record.configuration.method.endswith(FIRST_STAGE)}
-    return shipped | own
+    own = {record.id: record for record in runs.all_runs() if record.state == FINISHED}
+    return {name: record for name, record in (shipped | own).items()
+            if not is_first_stage(record.configuration.method)}
 
 
 def folder(name: str) -> Path:

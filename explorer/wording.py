@@ -17,7 +17,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>#+!|~$&=]|:(?=\S)|^-|^:")
 _NUMBERED = re.compile(r"^(\d+)(?=[.)])")
 # Words that are replaced after Markdown has been read, so that no escape keeps them: links, mail addresses, emoji,
 # icons, arrows. In code they stay.
-_REPLACED = re.compile(r"https?://|www\.|[-.\w+]@[-\w]|:[-+\w]+:|^(?:<?->|<-|--|[<>~]=)$", re.IGNORECASE)
+_REPLACED = re.compile(r"https?://|www\.|[-.\w+]@[-\w]|:[-+\w/]+:|^(?:<?->|<-|--|[<>~]=)$", re.IGNORECASE)
 
 
 def as_text(text: str) -> str:

@@ -156,7 +156,8 @@ def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
         family["students"].append(name)
         family["teacher"] = family["teacher"] or checkpoints.imagenet_teacher(name, about)
     for data, family in found.items():
-        family["teacher"] = family["teacher"] or default_teacher(data)
+        best = default_teacher(data)  # of another task where a header says so of this data set
+        family["teacher"] = family["teacher"] or (best if best in family["students"] else None)
         family["students"] = [name for name in family["students"] if name != family["teacher"]]
     return found
 

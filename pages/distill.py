@@ -236,7 +236,7 @@ def label(run: dict, group: list[dict]) -> str:
         return asked["method"]
     apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
              if any(other["hyperparameters"].get(key) != value for other in twins)]
-    return f"{asked['method']} ({', '.join(apart)})"
+    return f"{asked['method']} ({', '.join(apart) or run['id']})"
 
 
 def show_progress(watched: list[dict]) -> None:
@@ -287,7 +287,7 @@ def show_run(run: str, watched: dict, name: str) -> None:
         st.info(error_text(error))
     if watched["state"] == FAILED and watched["log"]:
         with row.expander("What the worker printed"):
-            st.code(watched["log"])
+            st.code(watched["log"], language=None)
 
 
 st.title("Distill")

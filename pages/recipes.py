@@ -119,7 +119,7 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
                 st.error(f"{each['label']}, seed {each['seed']}, failed: {as_text(each['reason'] or '')}")
         if watched["log"] and len(done) < len(networks):
             with st.expander("What its process printed"):
-                st.code(watched["log"])
+                st.code(watched["log"], language=None)
     if was_running and (not watched["running"] or tuple(done) != st.session_state.get("shown")):
         st.rerun()
 

@@ -102,6 +102,8 @@ def measured(reference: str) -> dict | None:
         record = read_record(results.folder(reference) / RECORD)
     except KDError:
         return None
+    if "iou" not in record.result.get("test", {}):
+        return None
     return {
         "test": record.result["test"], "interval": results.interval(reference, record),
         "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],

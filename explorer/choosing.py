@@ -10,19 +10,14 @@ from PIL import Image
 
 import kdengine
 from explorer.networks import open_network
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 
 KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 MOST_STUDENTS = 4
+NO_MAPS = "It puts out no feature maps, so there is no heat map."
 SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
-
-
-@st.cache_data(max_entries=1)
-def method_titles() -> dict[str | None, str]:
-    """What the distillation methods are called on screen; an imported checkpoint has none."""
-    titles = {each["name"]: each["title"] for each in kdengine.list_methods()}
-    return titles | {"none": "labels alone", None: "imported"}
 
 
 @st.cache_data(max_entries=1)
@@ -37,10 +32,14 @@ def summaries(methods: Mapping[str, dict]) -> str:
 
 
 def layer_names(stages: Sequence[tuple[str, ...]]) -> list[str]:
-    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have."""
-    depths = range(1, 1 + min(len(each) for each in stages))
-    names = [" / ".join(dict.fromkeys(each[-depth] for each in stages)) for depth in depths]
-    return ["automatic", f"{names[0]} (deepest)", *names[1:]]
+    """What can be chosen: automatic, then from the deepest up, since networks may differ in how many they have.
+
+    Networks without any do not count.
+    """
+    held = [each for each in stages if each]
+    depths = range(1, 1 + min(map(len, held), default=0))
+    names = [" / ".join(dict.fromkeys(each[-depth] for each in held)) for depth in depths]
+    return ["automatic", *(f"{name} (deepest)" for name in names[:1]), *names[1:]]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
@@ -84,12 +83,12 @@ def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:
         try:
             classes = open_network(reference).classes
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             if not kept:
                 return []
             continue
         if kept and classes != open_network(kept[0]).classes:
-            st.warning(f"{names[reference]} was trained on other classes and is left out.")
+            st.warning(f"{as_text(names[reference])} was trained on other classes and is left out.")
         else:
             kept.append(reference)
     return kept
@@ -130,7 +129,7 @@ def _go_to_dispute(key: str, disputed: Callable[[], list[int]], none: str) -> No
     try:
         found = disputed()
     except KDError as error:
-        st.toast(str(error))
+        st.toast(error_text(error))
         return
     if not found:
         st.toast(none)

@@ -77,7 +77,11 @@ def framed(inside: Image.Image, right: bool | None) -> Image.Image:
 
 
 def percent(share: float) -> str:
-    """A probability for people. What is not certain is never written as 100%, and what is possible never as 0%."""
+    """A share for people, a dash where there is none. What is not all is never written as 100%, nor what is possible
+    as 0%.
+    """
+    if math.isnan(share):
+        return "–"
     if 0.999 < share < 1:
         return "> 99.9%"
     if 0 < share < 0.001:

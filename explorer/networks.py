@@ -22,7 +22,9 @@ def open_network(reference: str) -> Network:
 
 @st.cache_resource(show_spinner="Opening the data set …", max_entries=4)
 def open_data(name: str, image_size: int | None = None) -> DataSet:
-    """As `kdengine.open_data`. One object for all sessions: read from it, never change it."""
+    """As `kdengine.open_data`, but no folder outside of the data root. One object for all sessions: only read from it.
+    """
+    kdengine.require_below_data_root(name)
     return kdengine.open_data(name, image_size)
 
 

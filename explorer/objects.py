@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from explorer.wording import as_text
 from kdengine.uncertainty import CONFIDENCE, holm, mcnemar
 
 Found = Mapping[str, Mapping[str, dict[str, Any]]]
@@ -24,10 +25,10 @@ def points(found: Found, measure: str) -> list[dict[str, Any]]:
 
 
 def table(found: Found, measure: str) -> list[dict[str, str]]:
-    """Two rows a network, in its images' own boxes and in the others', then a map that prefers nothing."""
+    """Two rows a network, in its images' own boxes and in the others', then a map that prefers nothing; Markdown."""
     rows = []
     for network, methods in found.items():
-        rows.append({"": network} | {method: _sure(each[measure]) for method, each in methods.items()})
+        rows.append({"": as_text(network)} | {method: _sure(each[measure]) for method, each in methods.items()})
         others = {method: _percent(each[measure]["elsewhere"]) for method, each in methods.items()}
         rows.append({"": ELSEWHERE} | others)
     return [*rows, {"": NOTHING} | {method: _percent(each["area"]) for method, each in methods.items()}]
@@ -44,7 +45,7 @@ def _following(found: Found) -> str:
     told = []
     for network, methods in found.items():
         follow = [method for method, each in methods.items() if each["pointing"]["low"] > each["pointing"]["elsewhere"]]
-        told.append(f"{network} with {_which(follow, methods)}")
+        told.append(f"{as_text(network)} with {_which(follow, methods)}")
     return ("**The hottest point follows the object**, its whole interval above what the same maps get in the other "
             f"images' boxes: {'; '.join(told)}.")
 
@@ -59,12 +60,13 @@ def _differing(found: Found) -> str:
     for ((network, method), (ours, theirs)), p in zip(alone.items(), adjusted, strict=True):
         if p < 1 - CONFIDENCE:
             differ.setdefault((network, "more" if ours > theirs else "less"), []).append(method)
-    told = [f"{network} {how} often with {_which(methods, held)}" for (network, how), methods in differ.items()]
+    told = [f"{as_text(network)} {how} often with {_which(methods, held)}"
+            for (network, how), methods in differ.items()]
     if sum(map(len, differ.values())) < len(alone):
         told.append(f"{'no other' if told else 'none'} is distinguishable")
     count = next(iter(held.values()))["n"]
-    return (f"**Pointing at the object, against {first}** on the same {count} images (McNemar, Holm over {len(alone)} "
-            f"comparisons): {'; '.join(told)}.")
+    return (f"**Pointing at the object, against {as_text(first)}** on the same {count} images (McNemar, Holm over "
+            f"{len(alone)} comparisons): {'; '.join(told)}.")
 
 
 def _alike(found: Found) -> str:

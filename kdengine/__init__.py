@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine import trust
 from kdengine.errors import DataMissing, KDError
-from kdengine.records import Configuration, headline
+from kdengine.records import FINISHED, Configuration, headline, is_first_stage
 
 if TYPE_CHECKING:
     import numpy
@@ -35,6 +35,23 @@ def list_data() -> list[dict[str, Any]]:
     from kdengine import data
 
     return data.describe()
+
+
+def about_data(data: str) -> dict[str, Any]:
+    """A data set, or `folder:PATH`, as `list_data` tells of it, there or not; and `place`, the folder it belongs in.
+
+    Raises KDError for a name that is no data set's.
+    """
+    from kdengine import data as sets
+    from kdengine.places import data_root
+
+    sets.require(data)
+    name, _, path = data.partition(":")
+    about = next(each for each in list_data() if each["name"] == name)
+    if not path:
+        return about | {"place": str(data_root() / name)}
+    place = data_root() / path
+    return about | {"name": data, "title": place.name, "present": place.is_dir(), "place": str(place)}
 
 
 def task_of(data: str) -> str:
@@ -136,6 +153,31 @@ def results_table() -> list[dict[str, Any]]:
     return results.rows()
 
 
+def method_title(name: str | None) -> str:
+    """What a method, or first stage, is called on screen; a name that no method has is its own title.
+
+    `none` is called by what it learns from. None is a network that was not trained here, but imported.
+    """
+    from kdengine.methods import FIRST_STAGES, METHODS
+
+    if name is None:
+        return "imported"
+    if name == "none":
+        return "labels alone"
+    known = METHODS.get(name) or FIRST_STAGES.get(name)
+    return known.title if known else name
+
+
+def fit_to_show(about: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint or run is a network of its own, to be shown, compared and taught by.
+
+    A run that has not finished is none, nor is a first stage. about: as `list_checkpoints` or `list_runs` gives it.
+    """
+    if "configuration" in about:
+        return about["state"] == FINISHED and not is_first_stage(about["configuration"]["method"])
+    return not is_first_stage(about.get("method"))
+
+
 def default_teacher(data: str) -> str | None:
     """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy.
 
@@ -147,7 +189,7 @@ def default_teacher(data: str) -> str | None:
     best = {
         name: (checkpoints.has_record(name, about), headline(about["scores"]["validation"]))
         for name, about in list_checkpoints().items()
-        if about["data"]["name"] == data and about["data"]["labels_per_class"] is None
+        if fit_to_show(about) and about["data"]["name"] == data and about["data"]["labels_per_class"] is None
         and about["data"]["without_class"] is None
         and "validation" in about["scores"]  # imported weights were never measured here
         and (":" not in about["architecture"] or trust.trusted(about["architecture"]))
@@ -163,25 +205,84 @@ def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
     """
     from kdengine import checkpoints
 
-    known = {name: about for name, about in list_checkpoints().items() if about["task"] == task}
+    known = {name: about for name, about in list_checkpoints().items() if about["task"] == task and fit_to_show(about)}
     found: dict[str, dict[str, Any]] = {}
     for data in dict.fromkeys(about["data"]["name"] for about in known.values()):
         students = [name for name in known if known[name]["data"]["name"] == data]
         heard = [name for name in students if checkpoints.has_record(name, known[name])] or students
         taught_by = (checkpoints.imagenet_teacher(name, known[name]) for name in heard)
-        teacher = next(filter(None, taught_by), None) or default_teacher(data)
+        best = default_teacher(data)  # of another task where a header says so of this data set
+        teacher = next(filter(None, taught_by), None) or (best if best in students else None)
         found[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
     return found
 
 
 def teacher_of(name: str, about: dict[str, Any]) -> str | None:
-    """The reference of the network that taught a checkpoint or run, as it taught it; None where it had no teacher.
+    """The reference of the network that taught a checkpoint or run, as it taught it.
 
-    about: its identity, as `list_checkpoints` gives it, or its record, as `list_runs` does.
+    None where it had no teacher, and where that one is gone or not fit to be shown. about: its identity, as
+    `list_checkpoints` gives it, or its record, as `list_runs` does.
     """
     from kdengine import checkpoints
 
-    return checkpoints.imagenet_teacher(name, about) or (about.get("teacher") or {}).get("reference")
+    if imagenet := checkpoints.imagenet_teacher(name, about):
+        return imagenet
+    reference = (about.get("teacher") or {}).get("reference")
+    path = reference and checkpoints.locate(reference)
+    try:
+        return reference if path and fit_to_show(checkpoints.describe(path)) else None
+    except KDError:  # damaged since
+        return None
+
+
+def teaching_size(teacher: str, data: str) -> int | None:
+    """The image size at which a checkpoint or run can teach a data set; None where that is the data set's own.
+
+    Opens the data set, no network. Raises KDError where it cannot teach this: it takes no part in distillation, knows
+    other classes, has another task, is of an architecture that cannot be built, or the data set has no such size.
+    """
+    from kdengine import checkpoints, models
+    from kdengine import data as sets
+
+    path = checkpoints.locate(teacher)
+    if path is None:
+        raise KDError(f"The teacher {teacher} is gone. Choose another one.")
+    about, held = checkpoints.describe(path), sets.load(data)
+    if not fit_to_show(about):
+        raise KDError(f"{teacher} is the first stage of a method, not a network to learn from. Choose another teacher.")
+    if about["task"] != held.task or tuple(about["classes"]) != held.classes:
+        raise KDError(f"The teacher {teacher} was trained for other classes than {held.title} has. Choose one that was "
+                      "trained on this data set.")
+    models.require(about["architecture"])
+    size = about["input_size"]
+    if size == held.size:
+        return None
+    sets.load(data, image_size=size)
+    return size
+
+
+def require_below_data_root(data: str) -> None:
+    """Raise KDError where a data set is a folder that does not lie below the data root, links followed.
+
+    The sentence is the same whether there is anything or not: who sees a page learns nothing of the rest of the disk.
+    """
+    from kdengine.places import data_root
+
+    name, _, path = data.partition(":")
+    if name != "folder":
+        return
+    root, given = data_root(), Path(path)
+    # A way out and in again is refused too: whether it leads anywhere would tell what lies outside.
+    inside = not (given.is_absolute() or ".." in given.parts or path.startswith("~"))
+    try:
+        place = (root / given).resolve()
+        inside = inside and place != root and place.is_relative_to(root) and place.is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, not a path at all
+        inside = False
+    if not inside:
+        raise KDError(f"There is no such folder in the data folder, {root}. Pages read nothing outside of it. Put the "
+                      "folder there, or a copy of it, and name it by its path from there, for instance flowers. The "
+                      "command line takes any path.")
 
 
 def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
@@ -554,6 +655,7 @@ __all__ = [
     "Configuration",
     "DataMissing",
     "KDError",
+    "about_data",
     "compare_heat_maps",
     "data_notes",
     "default_teacher",
@@ -561,6 +663,7 @@ __all__ = [
     "download",
     "estimate",
     "example",
+    "fit_to_show",
     "heat_map",
     "heat_on_object",
     "heat_on_objects",
@@ -576,6 +679,7 @@ __all__ = [
     "mask_disagreements",
     "mask_scores",
     "masked_example",
+    "method_title",
     "move_aside",
     "open_data",
     "open_network",
@@ -585,6 +689,7 @@ __all__ = [
     "recipe_report",
     "recipe_results",
     "remove",
+    "require_below_data_root",
     "results_table",
     "resume",
     "sample_photographs",
@@ -595,6 +700,7 @@ __all__ = [
     "stop",
     "stop_recipe",
     "teacher_of",
+    "teaching_size",
     "watch",
     "watch_recipe",
 ]

@@ -197,6 +197,11 @@ class Record:
         write_json(directory / RECORD, written)
 
 
+def is_first_stage(method: str | None) -> bool:
+    """Whether a method runs only before another: what it leaves is no result, and teaches nobody."""
+    return method is not None and method.endswith(FIRST_STAGE)
+
+
 def headline(scores: dict[str, Any]) -> float:
     """The one number of a network's scores that tables and curves show: mIoU where there is one, else top-1 accuracy.
     """

@@ -18,13 +18,13 @@ from kdengine.errors import KDError
 from kdengine.places import checkpoints_root, child, runs_root
 from kdengine.records import (
     FINISHED,
-    FIRST_STAGE,
     HISTORY,
     PREDICTIONS,
     RECORD,
     STUDENT,
     Configuration,
     Record,
+    is_first_stage,
     read_record,
     read_rows,
 )
@@ -60,11 +60,14 @@ _POINTS = {"change", "change_low", "change_high"}
 
 
 def finished() -> dict[str, Record]:
-    """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first."""
+    """Records by name: shipped checkpoints as they were made, then this machine's finished runs, newest first.
+
+    First stages are no results, kept or not.
+    """
     shipped = dict(sorted(_shipped()[0].items(), key=lambda item: (item[1].created, item[1].id)))
-    own = {record.id: record for record in runs.all_runs()
-           if record.state == FINISHED and not record.configuration.method.endswith(FIRST_STAGE)}
-    return shipped | {name: record for name, record in own.items() if name not in shipped}
+    own = {record.id: record for record in runs.all_runs() if record.state == FINISHED and record.id not in shipped}
+    return {name: record for name, record in (shipped | own).items()
+            if not is_first_stage(record.configuration.method)}
 
 
 def unreadable() -> dict[str, str]:

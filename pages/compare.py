@@ -1,10 +1,12 @@
 """Compare: what several networks answer to one picture, where they look, and how far they agree."""
 
 import hashlib
+import math
 import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -19,7 +21,6 @@ from explorer.choosing import (
     TEST_IMAGE,
     heat_map_methods,
     layer_names,
-    method_titles,
     openable,
     read,
     summaries,
@@ -27,8 +28,8 @@ from explorer.choosing import (
 )
 from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
-from kdengine.records import FINISHED
 
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
 DOWNLOAD = "the **Distill** page fetches them"
@@ -106,33 +107,32 @@ def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
 def families() -> dict[str, Family]:
     """What can be compared: each data set that shipped checkpoints or finished runs know, and photographs."""
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
-    methods = method_titles()
     found: dict[str, Family] = {}
     shipped = kdengine.shipped_families()
     for reference, about in kdengine.list_checkpoints().items():
-        if about["task"] != "classification":
+        if about["task"] != "classification" or not kdengine.fit_to_show(about):
             continue
-        data, labels = about["data"]["name"], about["data"]["labels_per_class"]
+        method, data, labels = about.get("method"), about["data"]["name"], about["data"].get("labels_per_class")
         count = "all labels" if labels is None else f"{labels} labels a class"
         family = found.setdefault(data, Family(f"{titles.get(data, data)} (shipped)", data))
         family.networks[reference] = Known(
-            f"{about['architecture']} · {methods[about['method']]}", f"{reference}, {count}", about["method"])
+            f"{about['architecture']} · {kdengine.method_title(method)}", f"{reference}, {count}", method)
         teacher = kdengine.teacher_of(reference, about)
-        if teacher == shipped[data]["teacher"]:  # an ImageNet network: what else teaches is a checkpoint of its own
+        # An ImageNet network: what else teaches is a checkpoint of its own.
+        if teacher and teacher == shipped[data]["teacher"]:
             family.networks.setdefault(teacher, Known(about["teacher"]["reference"], "ImageNet weights, these classes"))
     for data, family in found.items():
         family.first = shipped[data]["teacher"]
     found["photograph"] = photographs()
     for run in kdengine.list_runs():
-        if run["state"] != FINISHED or run["data"].get("task") == "segmentation":
+        if not kdengine.fit_to_show(run) or run["data"].get("task") == "segmentation":
             continue
         asked = run["configuration"]
-        family = found.setdefault(asked["data"], Family(run["data"]["title"], asked["data"]))
+        family = found.setdefault(asked["data"], Family(run["data"].get("title", asked["data"]), asked["data"]))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
         family.networks[run["id"]] = Known(
-            f"{asked['student']} · {methods[asked['method']]} · {when}", run["id"], asked["method"])
-        if run["teacher"]:
-            teacher = kdengine.teacher_of(run["id"], run)
+            f"{asked['student']} · {kdengine.method_title(asked['method'])} · {when}", run["id"], asked["method"])
+        if teacher := kdengine.teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], run["teacher"]["reference"]))
             family.first = family.first or teacher
     for family in found.values():
@@ -169,22 +169,26 @@ def choose_picture(family: Family, references: list[str], classes: tuple[str, ..
         return uploaded(classes, samples=True)
     missing = [each for each in kdengine.list_data() if each["name"] == family.data and not each["present"]]
     if missing:
-        st.caption(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}). Bring a picture of "
-                   f"your own: {', '.join(classes[:10])}{' …' if len(classes) > 10 else ''}.")
-        known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
-        return uploaded(classes, samples=True, opening=next(iter(known), None))
+        return instead(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}).", classes)
+    try:
+        held = open_data_for(family.data, references)
+    except KDError as error:
+        return instead(f"The test images are not to be had: {error_text(error)}", classes)
     source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
                       label_visibility="collapsed")
-    return uploaded(classes) if source == OWN_PICTURE else test_image(family.data, references)
+    return uploaded(classes) if source == OWN_PICTURE else test_image(held, references)
 
 
-def test_image(data: str, references: list[str]) -> Picture | None:
+def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
+    """A picture of one's own, or a sample, where there are no test images. why: in Markdown."""
+    names = ", ".join(as_text(each) for each in classes[:10])
+    st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.")
+    known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
+    return uploaded(classes, samples=True, opening=next(iter(known), None))
+
+
+def test_image(held: Any, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
-    try:
-        held = open_data_for(data, references)
-    except KDError as error:
-        st.error(str(error))
-        return None
     last = len(held.test) - 1
     choosing.within(last, "image")
     thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
@@ -193,9 +197,9 @@ def test_image(data: str, references: list[str]) -> Picture | None:
     image, truth = kdengine.example(held, index)
     key = f"{held.digest} {index}"
     inside = centre(key, image)
-    thumbnail.image(inside, f"Truth: {held.classes[truth]}", width=76, alt="The picture alone")
+    thumbnail.image(inside, f"Truth: {as_text(held.classes[truth])}", width=76, alt="The picture alone")
     choosing.other_images(
-        last, "image", lambda: disputed(data, tuple(references)), disabled=len(references) < 2,
+        last, "image", lambda: disputed(held.name, tuple(references)), disabled=len(references) < 2,
         help="The next test image that they do not answer alike.",
         none="They name the same class for every test image.")
     return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
@@ -220,7 +224,7 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
     try:
         image = read(content)
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return None
     key = hashlib.sha256(content).hexdigest()
     inside = centre(key, image)
@@ -280,29 +284,29 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
     columns = st.columns([1] * len(references) + [2.6 - len(references)] * (len(references) < 3))
     for place, reference in enumerate(references):
         target = {OWN: own[place], FIRST: own[0], TRUTH: picture.truth, CLASS: chosen}[whose]
-        stage = stages[place][-layer] if layer else None
-        found = mapped(reference, picture.key, target, method, stage, picture.image)
+        found, note = look(reference, stages[place], picture, target, method, layer)
         known = family.networks[reference]
         card = Card(
             role=family.other_role if place else family.first_role, name=known.name,
-            inside=kdengine.overlay(picture.inside, found["heat"], opacity),
+            inside=kdengine.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
             probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth, first=place == 0,
         )
         cards.append(card)
-        maps.append(found | {"target": target})
+        maps.append(found and found | {"target": target})
         with columns[place]:
             st.html(comparison.heading(card))
             # As JPEG: at this size a PNG takes a tenth of a second, at every step of the opacity.
             st.image(card.picture, width="stretch", output_format="JPEG",
-                     alt=f"Where {known.name} looks for {classes[target]}")
+                     alt=f"Where {known.name} looks for {classes[target]}" if found else "The picture alone")
             st.html(comparison.bars(card))
-            st.caption(f"{known.note} · {map_note(found)}{object_note(family, references, picture, found)}")
+            st.caption(f"{as_text(known.note)} · {note}{object_note(family, references, picture, found)}")
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)
     title = heat_map_methods()[method]["title"]
-    explained = "; ".join(f"{card.role.lower()}: {classes[each['target']]} at {each['stage']}, {cells(each)}"
-                          for card, each in zip(cards, maps, strict=True))
+    explained = "; ".join(
+        f"{card.role.lower()}: " + (f"{classes[each['target']]} at {each['stage']}, {cells(each)}" if each else "none")
+        for card, each in zip(cards, maps, strict=True))
     caption = f"{title} of {explained}\n{SCALED}"
     st.download_button(
         "Download PNG", lambda: comparison.png(comparison.sheet(picture.inside, cards, caption)),
@@ -311,6 +315,19 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
     )
     if picture.index is not None:
         show_objects(family, references)
+
+
+def look(
+    reference: str, stages: tuple[str, ...], picture: Picture, target: int, method: str, layer: int
+) -> tuple[dict | None, str]:
+    """A network's heat map, None where it has none; and in Markdown where it was taken, or why there is none."""
+    if not stages:
+        return None, choosing.NO_MAPS
+    try:
+        found = mapped(reference, picture.key, target, method, stages[-layer] if layer else None, picture.image)
+    except KDError as error:
+        return None, error_text(error)
+    return found, as_text(map_note(found))
 
 
 def cells(found: dict) -> str:
@@ -326,31 +343,34 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
-def object_note(family: Family, references: list[str], picture: Picture, found: dict) -> str:
-    """How much of a map lies on the object, where the data set knows its place."""
-    if picture.index is None:
+def object_note(family: Family, references: list[str], picture: Picture, found: dict | None) -> str:
+    """How much of a map lies on the object, where there is one and the data set knows its place."""
+    if picture.index is None or not found:
         return ""
     on = kdengine.heat_on_object(found["heat"], open_data_for(family.data, references), picture.index)
     return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 
-def show_agreement(family: Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict]) -> None:
-    """One row a student: its answer and its map against the first network's."""
+def show_agreement(
+    family: Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict | None]
+) -> None:
+    """One row a student: its answer and its map, where there is one, against the first network's."""
     first, other = family.first_role.lower(), family.other_role.lower()
     st.subheader(f"Agreement with the {first}")
     rows = []
     for card, answer, best, found in zip(cards[1:], answers[1:], own[1:], maps[1:], strict=True):
-        alike = kdengine.compare_heat_maps(found["heat"], maps[0]["heat"])
+        alike = kdengine.compare_heat_maps(found["heat"], maps[0]["heat"]) if found and maps[0] else {}
+        correlation, cosine, overlap = (alike.get(each, math.nan) for each in ("correlation", "cosine", "overlap"))
         rows.append({
-            family.other_role: card.name,
+            family.other_role: as_text(card.name),
             "Same class": "yes" if best == own[0] else "no",
             f"KL({first} ‖ {other}), nats": comparison.figure(kdengine.kl_to_teacher(answer, answers[0])),
-            "Maps: rank correlation": comparison.figure(alike["correlation"]),
-            "Maps: cosine": comparison.figure(alike["cosine"]),
-            "Maps: overlap of the top 20%": comparison.percent(alike["overlap"]),
+            "Maps: rank correlation": comparison.figure(correlation),
+            "Maps: cosine": comparison.figure(cosine),
+            "Maps: overlap of the top 20%": comparison.percent(overlap),
         })
     st.table(pd.DataFrame(rows).set_index(family.other_role))
-    if len({each["target"] for each in maps}) > 1:
+    if len({each["target"] for each in maps if each}) > 1:
         st.caption("**These maps explain different classes.** Choose one class under *Explain* to compare where the "
                    "networks look for the same thing.")
 
@@ -358,7 +378,8 @@ def show_agreement(family: Family, cards: list[Card], answers: list[dict], own: 
 def show_objects(family: Family, references: list[str]) -> None:
     """Whether the heat lies on the objects of many test images, where the data set knows their places."""
     held = open_data_for(family.data, references)
-    if held.boxes is None:
+    references = [each for each in references if open_network(each).stages]  # the others have no maps
+    if held.boxes is None or not references:
         return
     section = st.expander("**Does the heat lie on the object?** Measured on many test images, which takes a while",
                           key="objects", bind="query-params")
@@ -373,7 +394,7 @@ def show_objects(family: Family, references: list[str]) -> None:
         for place, reference in enumerate(references):
             for number, (method, about) in enumerate(methods.items()):
                 done = (place * len(methods) + number) / (len(references) * len(methods))
-                progress.progress(done, f"{about['title']} of {titles[reference]} …")
+                progress.progress(done, f"{about['title']} of {as_text(titles[reference])} …")
                 measured = on_objects(reference, held.digest, method, held)
                 found[titles[reference]][about["title"]] = measured
         progress.empty()
@@ -420,6 +441,6 @@ if references:
             try:
                 show(found[key], references, picture)
             except KDError as error:
-                st.error(str(error))
+                show_error(error)
         else:
             invite(found[key])

@@ -6,6 +6,7 @@ import streamlit as st
 
 import kdengine
 from explorer import forms, unreadable
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
 from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
@@ -39,13 +40,27 @@ def catalogue() -> tuple[dict, dict]:
     return methods, models
 
 
-def teachers_for(data: str) -> list[str]:
-    """Shipped checkpoints and finished runs that know these classes, the best shipped one first."""
-    shipped = [name for name, about in kdengine.list_checkpoints().items() if about["data"]["name"] == data]
-    runs = [run["id"] for run in kdengine.list_runs()
-            if run["state"] == FINISHED and run["configuration"]["data"] == data]
+@st.cache_data(show_spinner="Looking at the data set …", max_entries=64, ttl=600)
+def teaching(teacher: str, data: str, digest: str) -> tuple[int | None, str | None]:
+    """The image size at which a teacher can teach a data set, None for its own; and why it cannot, None where it can.
+
+    digest: of its weights, which tells it from another of its name.
+    """
+    del digest
+    try:
+        return kdengine.teaching_size(teacher, data), None
+    except KDError as error:
+        return None, error_text(error)
+
+
+def teachers_for(data: str) -> dict[str, str]:
+    """Checkpoints and finished runs that know this data set, the best shipped one first; their digests by name."""
+    shipped = {name: about["digest"] for name, about in kdengine.list_checkpoints().items()
+               if about["data"]["name"] == data and kdengine.fit_to_show(about)}
+    runs = {run["id"]: "" for run in kdengine.list_runs()
+            if run["configuration"]["data"] == data and kdengine.fit_to_show(run)}
     best = kdengine.default_teacher(data)
-    return sorted([*shipped, *runs], key=lambda name: name != best)
+    return dict(sorted((shipped | runs).items(), key=lambda item: item[0] != best))
 
 
 def length(seconds: float) -> str:
@@ -63,36 +78,38 @@ def form() -> None:
         name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
                             format_func=lambda each: sets[each]["title"])
         if name == "folder":
-            path = st.text_input("Folder", placeholder="path to a folder with train/ and test/")
+            path = st.text_input("Folder", placeholder="in the data folder, with train/ and test/ in it")
             if not path:
-                st.info("Name a folder that holds `train/<class>/` and `test/<class>/` with pictures in them; or, for "
-                        "segmentation, `images/` and `masks/` in each of `train/` and `test/`.")
+                st.info("Name a folder in the data folder that holds `train/<class>/` and `test/<class>/` with "
+                        "pictures in them; or, for segmentation, `images/` and `masks/` in each of `train/` and "
+                        "`test/`.")
                 return
             name = f"folder:{path}"
-            try:
-                task = kdengine.task_of(name)
-            except KDError as error:
-                st.error(str(error))
-                return
         elif not sets[name]["present"]:
             offer_download(name, sets[name])
             return
-        else:
-            task = sets[name]["task"]
-        if name.startswith("folder:"):
-            try:
+        try:
+            kdengine.require_below_data_root(name)
+            task = kdengine.task_of(name)
+            if name.startswith("folder:"):
                 for note in notes(name):
-                    st.text(note)
-            except KDError as error:
-                st.error(str(error))
-                return
+                    st.caption(as_text(note))
+        except KDError as error:
+            show_error(error)
+            return
         models = {each: about for each, about in models.items() if about["task"] == task}
         methods = {each: about for each, about in methods.items() if task in about["tasks"]}
         teachers = teachers_for(name)
-        teacher = st.selectbox(
-            "Teacher", [None, *teachers], index=1 if teachers else 0,
-            format_func=lambda each: each or "none: train on the labels alone",
-        )
+        names = [None, *teachers]
+        usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
+        teacher = st.selectbox("Teacher", names, index=names.index(usual),
+                               format_func=lambda each: each or "none: train on the labels alone")
+        size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
+        if unable:
+            st.error(unable)
+            return
+        if size:
+            st.caption(f"The images are brought to {size} × {size} pixels, the size that this teacher was trained on.")
         if not teachers:
             st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
                        "it can be chosen here.")
@@ -130,13 +147,13 @@ def form() -> None:
             return
         configurations = [
             {"data": name, "student": student, "method": each, "hyperparameters": settings[each], "teacher": teacher,
-             "epochs": epochs, "seed": seed, "share": share / 100, "labels_per_class": labels}
+             "epochs": epochs, "seed": seed, "share": share / 100, "labels_per_class": labels, "image_size": size}
             for each in chosen
         ]
         try:
             expected = estimated(configurations)
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             return
         st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
                     f"{expected['images_per_second']:,.0f} images a second for {len(chosen)} "
@@ -145,7 +162,7 @@ def form() -> None:
             try:
                 started = kdengine.start([kdengine.Configuration(**each) for each in configurations])
             except KDError as error:
-                st.error(str(error))
+                show_error(error)
                 return
             st.session_state["group"] = kdengine.watch(started[0])["group"]
             st.session_state["started"] = True
@@ -162,7 +179,7 @@ def offer_download(name: str, about: dict) -> None:
             with st.spinner(f"Downloading {about['title']} …"):
                 kdengine.download(name)
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
         else:
             st.rerun()
 
@@ -204,7 +221,8 @@ def live(ids: list[str], was_active: bool) -> None:
     labels = {run: label(each, watched.values()) for run, each in watched.items()}
     teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
     if teacher:
-        st.caption(f"Teacher {teacher['reference']} ({teacher['architecture']}): {told(teacher['test'])}, "
+        st.caption(f"Teacher {as_text(teacher['reference'])} ({as_text(teacher['architecture'])}): "
+                   f"{told(teacher['test'])}, "
                    f"{teacher['parameters']:,} parameters.")
     show_progress(list(watched.values()))
     for run, each in watched.items():
@@ -227,7 +245,7 @@ def label(run: dict, group: list[dict]) -> str:
         return asked["method"]
     apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
              if any(other["hyperparameters"].get(key) != value for other in twins)]
-    return f"{asked['method']} ({', '.join(apart)})"
+    return f"{asked['method']} ({', '.join(apart) or run['id']})"
 
 
 def show_progress(watched: list[dict]) -> None:
@@ -238,9 +256,10 @@ def show_progress(watched: list[dict]) -> None:
     progress = active[0]["progress"]
     if active[0]["state"] == "queued":
         first = active[0]["configuration"]["initial"]
-        st.progress(0.0, f"Waiting for the first stage, {first} …" if first else "Waiting for a training slot …")
+        awaited = f"the first stage, {as_text(first)}" if first else "a training slot"
+        st.progress(0.0, f"Waiting for {awaited} …")
     elif progress.get("phase") != "Training":
-        st.progress(0.0, f"{progress.get('phase', 'Starting')} …")
+        st.progress(0.0, f"{as_text(progress.get('phase', 'Starting'))} …")
     else:
         done = progress["epoch"] * progress["of"] + progress["images"]
         text = f"Epoch {min(progress['epoch'] + 1, progress['epochs'])} of {progress['epochs']}"
@@ -255,7 +274,7 @@ def show_run(run: str, watched: dict, name: str) -> None:
     row = st.container(key=f"run-{run}")
     what, score, button = row.columns([3, 4, 1], vertical_alignment="center")
     word, colour = BADGES[watched["state"]]
-    what.markdown(f"**{name}** :{colour}-badge[{word}]")
+    what.markdown(f"**{as_text(name)}** :{colour}-badge[{word}]")
     if watched["state"] == FINISHED:
         test = watched["result"]["test"]
         score.markdown(f"Test {headline_name(test)} **{headline(test):.2%}** on {test['n']} images, last epoch")
@@ -264,7 +283,7 @@ def show_run(run: str, watched: dict, name: str) -> None:
         scores = last["validation"]
         score.markdown(f"Epoch {last['epoch']}: validation {headline_name(scores)} {headline(scores):.2%}")
     if watched["status"]["reason"]:
-        score.caption(watched["status"]["reason"])
+        score.caption(as_text(watched["status"]["reason"]))
     try:
         if watched["state"] in ACTIVE and button.button("Stop", key=f"stop {run}", width="stretch"):
             kdengine.stop(run)
@@ -274,10 +293,10 @@ def show_run(run: str, watched: dict, name: str) -> None:
             kdengine.resume([run])
             st.rerun()
     except KDError as error:  # it ended, or another tab was quicker, between the drawing and the click
-        st.info(str(error))
+        st.info(error_text(error))
     if watched["state"] == FAILED and watched["log"]:
         with row.expander("What the worker printed"):
-            st.code(watched["log"])
+            st.code(watched["log"], language=None)
 
 
 st.title("Distill")

@@ -4,6 +4,7 @@ import streamlit as st
 
 import kdengine
 from explorer import forms
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.records import ACTIVE, FAILED, FINISHED
 from kdengine.uncertainty import SEEDS_FOR_A_METHOD
@@ -70,13 +71,18 @@ def describe(name: str, scale: str, seeds: int) -> None:
 
 def present(data: str) -> bool:
     """Whether the data set is on this machine; says how to get it where it is not."""
-    known = {each["name"]: each for each in kdengine.list_data()}
-    if known[data]["present"]:
+    about = kdengine.about_data(data)
+    if about["present"]:
         return True
-    size = known[data]["download_bytes"]
-    st.info(f"{known[data]['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB) on the "
-            "**Distill** page, or put into the data folder.")
-    st.page_link("../pages/distill.py", label="To the Distill page →", query_params={"data": known[data]["title"]})
+    place, size = as_text(about["place"]), about["download_bytes"]
+    if size is None:
+        st.info(f"{as_text(about['title'])} is not on this machine, and there is no download of it. Put it at {place}: "
+                "a folder with `train/` and `test/`, and in both of them `<class>/` with pictures, or, for "
+                "segmentation, `images/` and `masks/`.")
+    else:
+        st.info(f"{about['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB) on the "
+                f"**Distill** page, or put as a folder at {place}.")
+        st.page_link("../pages/distill.py", label="To the Distill page →", query_params={"data": about["title"]})
     return False
 
 
@@ -110,14 +116,14 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
                 try:
                     kdengine.start_recipe(name, scale, seeds)
                 except KDError as error:
-                    st.toast(str(error))
+                    st.toast(error_text(error))
                 st.rerun()
         for each in networks:
             if each["state"] == FAILED:
-                st.error(f"{each['label']}, seed {each['seed']}, failed: {each['reason']}")
+                st.error(f"{each['label']}, seed {each['seed']}, failed: {as_text(each['reason'] or '')}")
         if watched["log"] and len(done) < len(networks):
             with st.expander("What its process printed"):
-                st.code(watched["log"])
+                st.code(watched["log"], language=None)
     if was_running and (not watched["running"] or tuple(done) != st.session_state.get("shown")):
         st.rerun()
 
@@ -134,7 +140,7 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
     st.dataframe(found["table"], hide_index=True, width="stretch")
     st.caption(found["reading"])
     st.subheader("Observations")
-    st.markdown("\n".join(f"- {each}" for each in found["remarks"]))
+    st.markdown("\n".join(f"- {as_text(each)}" for each in found["remarks"]))
     st.subheader("Figures")
     columns = st.columns(2, gap="large")
     for place, (caption, chart) in enumerate(found["figures"].items()):
@@ -167,4 +173,4 @@ if present(recipes()[name]["scales"][scale]["data"]):
         try:
             show(name, scale, seeds, runs)
         except KDError as error:
-            st.error(str(error))
+            show_error(error)

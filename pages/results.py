@@ -4,6 +4,7 @@ import streamlit as st
 
 import kdengine
 from explorer import unreadable
+from explorer.wording import as_text
 from kdengine import results
 from kdengine.charts import accuracy_curves, term_curves
 
@@ -16,7 +17,9 @@ if not table:
     st.stop()
 
 sets = sorted({row["data"] for row in table})
-chosen = st.pills("Data set", sets, selection_mode="multi", default=sets) if len(sets) > 1 else sets
+chosen = sets
+if len(sets) > 1:
+    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, format_func=as_text)
 shown = [row for row in table if row["data"] in chosen]
 if not shown:
     st.info("Choose at least one data set.")

@@ -17,7 +17,6 @@ from explorer.choosing import (
     TEST_IMAGE,
     heat_map_methods,
     layer_names,
-    method_titles,
     openable,
     read,
     summaries,
@@ -25,9 +24,10 @@ from explorer.choosing import (
 )
 from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
+from explorer.wording import error_text, show_error
 from kdengine import KDError, charts, results
 from kdengine.colours import STUDENTS, TEACHER, class_colours
-from kdengine.records import FINISHED, RECORD, read_record
+from kdengine.records import RECORD, read_record
 
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
@@ -102,6 +102,8 @@ def measured(reference: str) -> dict | None:
         record = read_record(results.folder(reference) / RECORD)
     except KDError:
         return None
+    if "iou" not in record.result.get("test", {}):
+        return None
     return {
         "test": record.result["test"], "interval": results.interval(reference, record),
         "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],
@@ -117,7 +119,6 @@ def disputed(digest: str, references: tuple[str, ...], _held: Any) -> list[int]:
 def families() -> dict[str, Family]:
     """What can be compared: by data set and image size, shipped checkpoints and finished runs that segment it."""
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
-    methods = method_titles()
     found: dict[str, Family] = {}
     shipped, checkpoints = kdengine.shipped_families("segmentation"), kdengine.list_checkpoints()
     for data, known in shipped.items():
@@ -126,19 +127,18 @@ def families() -> dict[str, Family]:
             about, size = checkpoints[reference], checkpoints[reference]["input_size"]
             family = found.setdefault(f"{data} {size}", Family(f"{titles.get(data, data)} (shipped)", data, size))
             name = f"{about['architecture']} · {shortened(reference, references)}"
-            family.networks[reference] = Known(name, about["method"])
+            family.networks[reference] = Known(name, about.get("method"))
     for family in found.values():
         family.first = next(iter(family.networks))  # its teacher, where it has one
     for run in kdengine.list_runs():
-        if run["state"] != FINISHED or run["data"].get("task") != "segmentation":
+        if not kdengine.fit_to_show(run) or run["data"].get("task") != "segmentation":
             continue
         asked, size = run["configuration"], run["data"]["size"]
         family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
         family.networks[run["id"]] = Known(
-            f"{asked['student']} · {methods[asked['method']]} · {when}", asked["method"])
-        if run["teacher"]:
-            teacher = kdengine.teacher_of(run["id"], run)
+            f"{asked['student']} · {kdengine.method_title(asked['method'])} · {when}", asked["method"])
+        if teacher := kdengine.teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Known(run["teacher"]["architecture"]))
             family.first = family.first or teacher
     for family in found.values():
@@ -173,7 +173,7 @@ def choose_picture(family: Family, references: list[str]) -> Picture | None:
     try:
         held = open_data(family.data, family.size)
     except KDError as error:
-        st.caption(f"The test images are not to be had: {error} Bring a picture of your own.")
+        st.caption(f"The test images are not to be had: {error_text(error)} Bring a picture of your own.")
         return uploaded()
     source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="mask source", bind="query-params",
                       label_visibility="collapsed")
@@ -203,7 +203,7 @@ def uploaded() -> Picture | None:
     try:
         image = read(content)
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return None
     key = hashlib.sha256(content).hexdigest()
     return Picture(key, image, drawn(key, image))
@@ -318,8 +318,15 @@ def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, d
             looks[reference] = {"alt": "no heat map", "notes": [
                 f"{whose} no {first.classes[target]} here, so there is no region to explain."]}
             continue
-        found = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None, picture.image,
-                       region)
+        if not own:
+            looks[reference] = {"alt": "no heat map", "notes": [choosing.NO_MAPS]}
+            continue
+        try:
+            found = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None,
+                           picture.image, region)
+        except KDError as error:
+            looks[reference] = {"alt": "no heat map", "notes": [str(error)]}
+            continue
         looks[reference] = {
             "alt": f"where it looks for {first.classes[target]}",
             "picture": kdengine.overlay(picture.shown, found["heat"], opacity),
@@ -399,7 +406,7 @@ if references:
             try:
                 show(references, names, picture)
             except KDError as error:
-                st.error(str(error))
+                show_error(error)
         else:
             invite()
         show_classes(references, names)

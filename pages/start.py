@@ -4,6 +4,7 @@ import streamlit as st
 
 import kdengine
 from explorer.bars import accuracy_bars
+from explorer.wording import as_text
 from kdengine.uncertainty import share_interval
 
 SHOWN = {
@@ -40,8 +41,8 @@ with picture:
         st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
 with words:
     if len(measured) == len(SHOWN):
-        labels = shipped["digits-resnet8-kd"]["data"]["labels_per_class"]
-        count = shipped["digits-teacher"]["scores"]["test"]["n"]
+        labels = as_text(str(shipped["digits-resnet8-kd"]["data"].get("labels_per_class")))
+        count = as_text(str(shipped["digits-teacher"]["scores"]["test"]["n"]))
         st.markdown(
             f"**Who had which labels?** 1,797 real handwritten digits. The teacher read *every* training label. The "
             f"student alone had **{labels} labels a class** and nothing else. The student with a teacher read **no "

@@ -8,6 +8,7 @@ from PIL import Image
 import kdengine
 from explorer import networks
 from explorer.temperature import component, typed
+from explorer.wording import error_text, show_error
 from kdengine import KDError
 
 OPENING_TEMPERATURE = 4.0
@@ -27,7 +28,7 @@ def temperature() -> float:
     try:
         return typed.read_temperature(st.query_params.get("T", f"{OPENING_TEMPERATURE:g}"))
     except KDError as error:
-        st.error(f"{error} The slider stands at {OPENING_TEMPERATURE:g}.")
+        st.error(f"{error_text(error)} The slider stands at {OPENING_TEMPERATURE:g}.")
         return OPENING_TEMPERATURE
 
 
@@ -51,7 +52,7 @@ def typed_logits() -> dict | None:
         typed.read_classes(**given)
         st.session_state["good_logits"] = given
     except KDError as error:
-        st.error(f"{error} The chart keeps the last logits that could be read.")
+        st.error(f"{error_text(error)} The chart keeps the last logits that could be read.")
         given = st.session_state.get("good_logits", OPENING_LOGITS)
     teacher, student, classes = typed.read_classes(**given)
     label = fields.selectbox("Hard label", classes, key="label", bind="query-params")
@@ -84,7 +85,7 @@ def example_in_link(last: int) -> int:
     try:
         return typed.read_place(st.query_params.get("example", "0"), last)
     except KDError as error:
-        st.error(f"{error} Number 0 is shown.")
+        st.error(f"{error_text(error)} Number 0 is shown.")
         return 0
 
 
@@ -118,7 +119,7 @@ def uploaded() -> dict | None:
     try:
         picture = kdengine.read_picture(file.getvalue() if file else samples[sample]["path"])
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return None
     picture_column.image(picture, width=THUMBNAIL, alt="The uploaded picture")
     shown = answers(pair, picture)
@@ -160,7 +161,7 @@ T = temperature()
 try:
     shown = SOURCES[chosen]()
 except KDError as error:
-    st.error(str(error))
+    show_error(error)
     shown = None
 if shown is not None:
     component.distributions(**shown, temperature=T, on_temperature=keep_temperature)

@@ -18,7 +18,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent.parent
 START_S = 60
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
-_ARGUMENTS = (
+ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )
@@ -31,15 +31,15 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def server(runs: Path) -> Iterator[str]:
-    """The explorer, started from a foreign working directory; yields its address."""
+def server(runs: Path, **environment: str) -> Iterator[str]:
+    """The explorer, started from a foreign working directory, with more environment variables; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(PROJECT / "explorer" / "app.py"),
                "--server.port", str(port), "--server.headless", "true"]
     with tempfile.TemporaryDirectory() as elsewhere:
-        process = subprocess.Popen(command, cwd=elsewhere, env=os.environ | {"KDENGINE_RUNS": str(runs)},
+        process = subprocess.Popen(command, cwd=elsewhere, env=os.environ | {"KDENGINE_RUNS": str(runs), **environment},
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             address = f"http://127.0.0.1:{port}"
@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=list(_ARGUMENTS))
+        launched = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
         try:
             yield launched
         finally:

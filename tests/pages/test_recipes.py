@@ -3,23 +3,26 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from kdengine import recipes, runs
+from kdengine.places import data_root
 from kdengine.records import FAILED
 from tests.kdengine.recipes import scene
+from tests.kdengine.tiny import write_tiles
 
-PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "recipes.py"
+APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 
 
 def opened(**link):
     st.cache_resource.clear()
     st.cache_data.clear()
-    at = AppTest.from_file(str(PAGE), default_timeout=90)
+    at = AppTest.from_file(str(APP), default_timeout=90)
     for key, value in link.items():
         at.query_params[key] = value
-    at.run()
+    at.switch_page("../pages/recipes.py").run()
     assert not at.exception, at.exception
     return at
 
@@ -71,11 +74,36 @@ def test_stop_reaches_the_process(launched):
     assert list(runs.runs_root().glob(".recipes/response_vs_feature-*/stop"))
 
 
-def test_data_that_are_not_here_are_told_and_nothing_can_be_started(launched):
-    at = opened()
-    at.selectbox(key="recipe").set_value("colour_invariance").run()
-    assert "CIFAR-10 is not on this machine" in words(at)
-    assert not [each for each in at.button if each.label == "Run"]
+@pytest.mark.parametrize("scale", recipes.SCALES)
+def test_every_recipe_opens_and_what_it_needs_and_is_not_here_is_told(launched, scale):
+    at = opened(scale=scale.capitalize())
+    for name, recipe in recipes.RECIPES.items():
+        at.selectbox(key="recipe").set_value(name).run()
+        assert not at.exception, (name, at.exception)
+        assert recipe.question in words(at)
+        here = scale == "quick"  # as README promises
+        assert bool([each for each in at.button if each.label == "Run"]) == here, name
+        assert ("is not on this machine" in words(at)) == (not here), name
+
+
+def test_what_can_be_downloaded_is_offered_and_a_folder_is_described(launched):
+    at = opened(scale="Paper")
+    at.selectbox(key="recipe").set_value("segmentation_kd").run()
+    assert "PASCAL VOC 2012 is not on this machine. It can be downloaded (2,000 MB)" in words(at)
+    assert len(at.get("page_link")) == 1
+    at.get("button_group")[0].set_value("lab").run()
+    told = words(at).replace("\\", "")
+    assert "camvid is not on this machine, and there is no download of it." in told
+    assert f"Put it at {data_root() / 'camvid'}: a folder with `train/` and `test/`" in told
+    assert "`images/` and `masks/`" in told
+    assert not at.get("page_link")
+
+
+def test_a_folder_that_is_here_can_be_trained_on(launched):
+    write_tiles(data_root() / "camvid", train=2, test=2)
+    at = opened(scale="Lab")
+    at.selectbox(key="recipe").set_value("segmentation_kd").run()
+    assert button(at, "Run")
 
 
 def test_half_done_shows_what_there_is_and_goes_on(launched):

@@ -248,7 +248,7 @@ def test_a_recipe_is_trained_told_and_reported(train_here, capsys, tmp_path, mon
 
 
 def test_what_could_not_be_trained_is_told_and_nothing_is_reported_of_it(train_here, capsys, tmp_path):
-    assert main(["recipe", "colour_invariance", "--report", str(tmp_path / "report")]) == 1
+    assert main(["recipe", "colour_invariance", "--data", "cifar10", "--report", str(tmp_path / "report")]) == 1
     told = capsys.readouterr().err
     assert runs.all_runs() == []
     assert "python -m kdengine data cifar10 --download" in told

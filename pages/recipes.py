@@ -102,7 +102,7 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
             try:
                 kdengine.stop_recipe(name, scale, seeds)
             except KDError as error:
-                st.toast(str(error))
+                st.toast(error_text(error))
             else:
                 st.toast("Stopping. What is trained is kept; starting again goes on from there.")
     else:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import kdengine
-from kdengine import models, runs, worker
+from kdengine import models
 from kdengine.__main__ import main
 from kdengine.records import RECORD, Configuration
 from tests.browser import real
@@ -56,12 +56,6 @@ def there(week, monkeypatch):
 
 
 @pytest.fixture
-def here(monkeypatch):
-    """This process trains what a step starts, which spares the start of others."""
-    monkeypatch.setattr(runs, "_launch", worker.work)
-
-
-@pytest.fixture
 def every_page(page):
     """Opens every page that the app names, in one tab, and holds each to what it must be."""
     told = []
@@ -96,14 +90,14 @@ def test_1_nothing_has_run(every_page):
     every_page()
 
 
-def test_2_a_method_of_two_stages_and_its_first_stage_kept(every_page, here):
+def test_2_a_method_of_two_stages_and_its_first_stage_kept(every_page, train_here):
     assert main(["distill", "--data", "digits", "--method", "activation_boundary", "--method", "none", *CHEAP]) == 0
     first, = of("activation_boundary_first")
     assert main(["runs", first, "--keep", "digits-first"]) == 0
     every_page()
 
 
-def test_3_a_recipe_with_a_method_of_two_stages(every_page, here):
+def test_3_a_recipe_with_a_method_of_two_stages(every_page, train_here):
     skipped = ("Logits (KD)", "Weights", "Features (MSE)", "Gradients (input)", "Relations (RKD)")
     assert main(["recipe", "what_can_be_matched", "--epochs", "1", "--share", "0.2", "--teacher", "resnet8",
                  *(word for label in skipped for word in ("--skip", label))]) == 0
@@ -114,8 +108,9 @@ def test_3_a_recipe_with_a_method_of_two_stages(every_page, here):
 def test_4_a_checkpoint_from_elsewhere(every_page, week):
     weights = week / "weights.pth"
     torch.save(models.build("resnet8", tuple("0123456789"), seed=3).net.state_dict(), weights)
-    assert main(["import", str(weights), str(week / "checkpoints" / "digits-imported.safetensors"), "--model", "resnet8",
-                 "--data", "digits", "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"]) == 0
+    output = week / "checkpoints" / "digits-imported.safetensors"
+    assert main(["import", str(weights), str(output), "--model", "resnet8", "--data", "digits",
+                 "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"]) == 0
     every_page()
 
 
@@ -197,7 +192,7 @@ def test_9_a_worker_is_killed(every_page, page):
     every_page()
 
 
-def test_10_masks_are_learned(every_page, page, week, here):
+def test_10_masks_are_learned(every_page, page, week, train_here):
     write_tiles(week / "data" / "tiles", train=12, val=4, test=4)
     assert main(["train", "--data", "folder:tiles", "--model", "fpn_tiny", "--image-size", "32", "--epochs", "1",
                  "--batch-size", "4", "--precision", "float32"]) == 0

@@ -88,6 +88,7 @@ class Data(TypedDict, total=False):
     share: Share
     without_class: Count | None
     views: Text
+    notes: list[Text]
     train: Count
     labelled: Count
     validation: Count
@@ -168,7 +169,7 @@ class Taught(TypedDict):
     """What a network was trained on, as its checkpoint tells it."""
 
     name: Text
-    digest: NotRequired[Text]
+    digest: NotRequired[Text | None]
     labels_per_class: NotRequired[Some | None]
     share: NotRequired[Share]
     without_class: NotRequired[Count | None]
@@ -193,7 +194,7 @@ class Identity(TypedDict):
 
     architecture: Text
     classes: Annotated[list[Text], Meta(min_length=1)]
-    input_size: Annotated[int, Meta(ge=1, le=4096)]
+    input_size: Annotated[int, Meta(ge=8, le=1024)]
     mean: Annotated[list[float], Meta(min_length=3, max_length=3)]
     std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=3, max_length=3)]
     digest: Text

@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 from streamlit.testing.v1 import AppTest
 
+from explorer.wording import as_text
 from kdengine import checkpoints, files, processes, recipes, records, results, runs, worker
 from kdengine.__main__ import main
 from kdengine.errors import KDError
@@ -160,7 +161,8 @@ def test_the_recipes_page_says_a_sentence(disk, monkeypatch):
         assert not at.exception
         return [each.value for each in at.toast]
 
-    said = f"{recipes._place(plan)} cannot be written: {READ_ONLY}. Make it writable, or choose another folder."
+    said = as_text(
+        f"{recipes._place(plan)} cannot be written: {READ_ONLY}. Make it writable, or choose another folder.")
     with read_only(disk):
         at = AppTest.from_file(ROOT / "pages" / "recipes.py", default_timeout=120).run()
         assert press(at, "Run") == [said]

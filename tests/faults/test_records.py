@@ -4,10 +4,10 @@ import json
 import os
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from safetensors.numpy import save
 
 import kdengine
@@ -223,15 +223,15 @@ def lay_active(name):
 
 
 def refuse(monkeypatch, name):
-    """Whoever asks for a run's lock gets what the system says of a file that is not ours."""
-    acquire = FileLock.acquire
+    """Whoever opens a run's lock gets what the system says of a file that is not ours."""
+    opened = os.open
 
-    def refused(lock, *given, **named):
-        if name in str(lock.lock_file):
-            raise PermissionError(13, "Permission denied", lock.lock_file)
-        return acquire(lock, *given, **named)
+    def refused(path, *how, **more):
+        if Path(path) == places.runs_root() / name / runs.LOCK:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
 
-    monkeypatch.setattr(FileLock, "acquire", refused)
+    monkeypatch.setattr(os, "open", refused)
 
 
 def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatch):
@@ -277,7 +277,7 @@ def test_a_queued_run_that_cannot_be_looked_at_takes_nobody_s_turn(monkeypatch):
         record.save(places.runs_root() / name)
         (places.runs_root() / name / runs.LOCK).touch()
     refuse(monkeypatch, "theirs")
-    assert not worker._older_in_queue(["ours"])
+    assert not worker._older_in_queue([runs.read("ours")])
 
 
 @pytest.mark.parametrize("content", ["folder", "pipe", "huge", "not text"])
@@ -354,6 +354,7 @@ def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):
     with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
         kdengine.resume(["stranger"])
     assert runs.read("stranger").state == "stopped"
+    runs.set_state(record, "queued")  # as a stranger may write it
     worker.work(["stranger"])
     assert runs.read("stranger").state == "failed"
     with pytest.raises(KDError, match="Unknown checkpoint"):

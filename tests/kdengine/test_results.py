@@ -259,7 +259,7 @@ def test_what_is_kept_appears_whole_or_not_at_all(kept, monkeypatch, failing, be
         return real(*given)
 
     monkeypatch.setattr(owner, failing, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(KDError, match="cannot be written: No space left"):
         results.keep("run", "mine", replace=True)
     assert calls
     assert files(kept) == there

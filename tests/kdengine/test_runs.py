@@ -33,6 +33,7 @@ from kdengine import (
 )
 from kdengine.errors import KDError
 from kdengine.records import Configuration
+from tests.kdengine import made
 
 SMALL = {"share": 0.1, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1}
 TEACHER = "digits-teacher"
@@ -775,7 +776,7 @@ def test_what_ends_while_a_resume_waits_for_its_lock_is_not_begun_again(nobody, 
     take = processes.take
 
     def quicker(path, patience_s):
-        runs.set_state(runs.read(run), "finished")
+        made.finished(run, runs.read(run).configuration).save(runs.runs_root() / run)
         return take(path, patience_s)
 
     monkeypatch.setattr(processes, "take", quicker)

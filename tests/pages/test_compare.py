@@ -532,7 +532,8 @@ def test_an_unusual_picture_is_compared_like_any_other(thousand, name, content):
 
 
 def test_an_upload_may_be_any_of_the_kinds_offered(thousand):
-    assert photographs().file_uploader[0].allowed_type == [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"]
+    assert photographs().file_uploader[0].allowed_type == [
+        ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
 
 def test_the_packaged_networks_name_what_a_photograph_shows(shipped):

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 import kdengine
+from explorer.wording import as_text
 from kdengine import checkpoints, evaluation, models, results
 from kdengine.colours import BACKGROUND, CLASSES, RIGHT, STUDENTS, TEACHER, WRONG
 from kdengine.data.dataset import DataSet
@@ -383,7 +384,8 @@ def test_networks_of_other_classes_are_left_out(shipped, held):
     checkpoints.save(network, shipped / "blocks-kd.safetensors", method="kd", hyperparameters={},
                      data={"name": "blocks", "labels_per_class": None}, scores={"validation": {"miou": 0.5}})
     at = opened()
-    assert at.warning[0].value == "by_colour:network · kd was trained on other classes and is left out."
+    assert at.warning[0].value == (
+        as_text("by_colour:network · kd") + " was trained on other classes and is left out.")
     assert len(figures(at)) == 4
 
 

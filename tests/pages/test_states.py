@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 import kdengine
-from kdengine import checkpoints, models, results, runs, worker
+from kdengine import checkpoints, models, results, runs
 from kdengine.__main__ import main
 from kdengine.records import STUDENT, Configuration
 
@@ -33,12 +33,6 @@ def nothing_remembered(drawn, monkeypatch):
     monkeypatch.setenv("KDENGINE_DATA", str(drawn))
     st.cache_data.clear()
     st.cache_resource.clear()
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """This process is the worker."""
-    monkeypatch.setattr(runs, "_launch", worker.work)
 
 
 @pytest.fixture
@@ -84,7 +78,7 @@ def words(at):
 # -- first stages ----------------------------------------------------------------------------------------------------
 
 
-def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(here, folder):
+def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, folder):
     ids = runs.submit([Configuration(method=method, **SHORT) for method in TWO_STAGES])
     firsts = [runs.read(run).configuration.initial for run in ids]
     assert {runs.read(run).state for run in (*ids, *firsts)} == {"finished"}
@@ -98,7 +92,7 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(here, folder):
     assert set(pages["Results"].dataframe[0].value["name"]) == set(ids)
 
 
-def test_a_kept_first_stage_is_never_shown_and_never_teaches(here, folder):
+def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder):
     run, = runs.submit([Configuration(method="factor", **SHORT)])
     first = runs.read(run).configuration.initial
     results.keep(first, "digits-untrained")
@@ -114,7 +108,7 @@ def test_a_kept_first_stage_is_never_shown_and_never_teaches(here, folder):
     assert only.startswith("resnet8 · Factor transfer · ")
 
 
-def test_a_first_stage_of_segmentation_is_no_network_there_either(here):
+def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
     shared = {"data": "shapes_segmentation", "student": "fpn_tiny", "epochs": 1, "batch_size": 16, "share": 0.05,
               "precision": "float32", "image_size": 48}
     teacher, = runs.submit([Configuration(method="none", **shared)])
@@ -133,7 +127,7 @@ def test_a_method_that_is_no_more_is_called_by_its_name(folder):
     assert "resnet8 · forgotten" in labelled(at.multiselect, "Students").options
 
 
-def test_a_teacher_that_is_gone_is_not_offered(here, folder):
+def test_a_teacher_that_is_gone_is_not_offered(train_here, folder):
     run, = runs.submit([Configuration(method="kd", **SHORT)])
     (folder / "digits-teacher.safetensors").unlink()
     at = every_page()["Compare"]
@@ -269,7 +263,7 @@ def test_a_teacher_that_cannot_teach_this_is_offered_and_not_preselected(folder,
     assert "--" not in words(at)  # no flag of the command line
 
 
-def test_the_weights_of_a_first_stage_cannot_teach(here):
+def test_the_weights_of_a_first_stage_cannot_teach(train_here):
     run, = runs.submit([Configuration(method="factor", **SHORT)])
     first = runs.read(run).configuration.initial
     assert (runs.directory(first) / STUDENT).is_file()

@@ -108,8 +108,8 @@ def test_bad_logits_stay_in_their_field_and_the_last_good_ones_on_the_chart():
     at = opened()
     at.text_input(key="teacher_logits").set_value("3, 1, 2").run()
     at.text_input(key="teacher_logits").set_value("3, nan, 2").run()
-    assert told(at) == ["Logit 2 of the teacher is 'nan'; allowed is a number from -1000 to 1000. The chart keeps the "
-                        "last logits that could be read."]
+    assert told(at) == ["Logit 2 of the teacher is 'nan'; allowed is a number from \\-1000 to 1000. The chart keeps "
+                        "the last logits that could be read."]
     assert at.text_input(key="teacher_logits").value == "3, nan, 2" and drawn(at)["teacher"] == [3, 1, 2]
     at.text_input(key="teacher_logits").set_value("3, 0, 2").run()
     assert told(at) == [] and drawn(at)["teacher"] == [3, 0, 2]

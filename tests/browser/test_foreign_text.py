@@ -14,6 +14,7 @@ from kdengine.records import PREDICTIONS, STUDENT, Configuration
 from tests.browser import real
 from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES, photograph
+from tests.kdengine import made
 from tests.kdengine.recipes import scene
 
 pytestmark = pytest.mark.browser
@@ -56,8 +57,7 @@ def hostile_runs(folder, shipped):
         Configuration(data=DATA, student="resnet8", method=TEXT), RUN, scene.answers(60),
         measured={"kl_to_teacher": 0.5, "agreement": 0.5})
     assert (folder / RUN / PREDICTIONS).is_file()
-    finished.teacher = {"reference": TEXT, "architecture": TEXT, "parameters": 10, "test": {"top1": 0.9, "n": 10},
-                        "validation": {"top1": 0.9}}
+    finished.teacher = made.teacher(TEXT, architecture=TEXT)
     finished.data |= {"title": TEXT, "classes": list(CLASSES)}
     finished.save(folder / RUN)
     kept = dataclasses.replace(

@@ -108,9 +108,12 @@ def _stated(path: Path) -> str:
         raise KDError(f"its header is of {length:,} bytes; {_MOST_HEADER_BYTES:,} are allowed")
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata()[_IDENTITY]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise KDError(f"{type(error).__name__}: {error}") from error
+            stated = file.metadata()
+    except (SafetensorError, ValueError) as error:
+        raise KDError(f"its header cannot be read: {str(error).rpartition(': ')[2].lower()}") from error
+    if not stated or _IDENTITY not in stated:
+        raise KDError("its header does not say what network it is")
+    return stated[_IDENTITY]
 
 
 def load(path: Path) -> Network:

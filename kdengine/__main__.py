@@ -563,10 +563,16 @@ def _speeds(given: argparse.Namespace) -> int:
     import torch
 
     from kdengine import models, speeds
-    from kdengine.devices import choose_device, device_name, multiplies_bfloat16
+    from kdengine.devices import choose_device, cores, device_name, multiplies_bfloat16
+    from kdengine.errors import out_of_range
 
     device = choose_device(given.device)
-    if given.threads:
+    for option, low in (("classes", 2), ("batch_size", 2), ("image_size", 8)):
+        if getattr(given, option) < low:
+            raise out_of_range(option, getattr(given, option), low, None)
+    if given.threads is not None:
+        if not 1 <= given.threads <= cores():
+            raise out_of_range("threads", given.threads, 1, cores())
         torch.set_num_threads(given.threads)
     for name in given.model:
         network = models.build(name, [str(number) for number in range(given.classes)], input_size=given.image_size)

@@ -6,7 +6,6 @@ Listable without torch, loadable without pickle.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -17,7 +16,7 @@ from kdengine import schema, trust
 from kdengine.errors import KDError, unknown_name
 from kdengine.files import replacing, writing
 from kdengine.places import BAD_NAME, checkpoints_root, child, runs_root
-from kdengine.records import RECORD, STUDENT, has_headline, read_record
+from kdengine.records import RECORD, STUDENT, as_json, has_headline, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +57,7 @@ def save(network: Network, path: Path, **about: Any) -> str:
         "digest": digest(state),
         **about,
     }
-    save_tensors(path, state, {_IDENTITY: json.dumps(identity)})
+    save_tensors(path, state, {_IDENTITY: as_json(identity)})
     return identity["digest"]
 
 

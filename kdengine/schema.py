@@ -193,7 +193,7 @@ class Identity(TypedDict):
     """What a checkpoint says of itself. mean, std: of each color channel, for images in [0, 1]."""
 
     architecture: Text
-    classes: Annotated[list[Text], Meta(min_length=1)]
+    classes: Annotated[list[Text], Meta(min_length=1, max_length=100_000)]
     input_size: Annotated[int, Meta(ge=8, le=1024)]
     mean: Annotated[list[float], Meta(min_length=3, max_length=3)]
     std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=3, max_length=3)]

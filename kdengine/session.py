@@ -145,7 +145,7 @@ class Session:
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
             without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
             # Which images are shown, and how often, follows those that have a label.
-            labels_per_class=asked.labels_per_class, labelled_share=asked.labels_per_class and asked.labelled_share,
+            labels_per_class=asked.labels_per_class, labelled_share=asked.labelled_share,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import psutil
 import torch
@@ -37,6 +37,21 @@ _BUSY = 0.1
 """Cores in use by others from which a machine is not quiet."""
 _LOOK_S = 1.0
 """Seconds over which it is looked whether others use the machine."""
+
+
+class _Entry(TypedDict):
+    network: str
+    input_size: int
+    batch_size: int
+    training: bool
+    machine: str
+    way: tuple[Literal["float32", "bfloat16"], Literal["channels_last", "contiguous_format"]]
+    seconds: dict[str, float]
+
+
+class _File(TypedDict):
+    version: Literal[2]  # _VERSION
+    settled: dict[str, _Entry]
 
 
 class Way(NamedTuple):
@@ -136,9 +151,7 @@ def student_threads(device: torch.device, students: int) -> int | None:
 
 
 def _settled() -> dict[str, Any]:
-    held = read_json(runs_root() / FILE)
-    ours = isinstance(held, dict) and held.get("version") == _VERSION and isinstance(held.get("settled"), dict)
-    return held["settled"] if ours else {}
+    return read_json(runs_root() / FILE, _File).get("settled", {})
 
 
 def _key(network: Network, batch_size: int, training: bool) -> str:

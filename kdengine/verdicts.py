@@ -194,5 +194,6 @@ def _way(record: Record) -> dict[str, str | None]:
         "memory": ran.get("memory_formats", {}).get("student"),
         "threads": threads and f"{threads} thread{'s' if threads > 1 else ''}",
         "compiling": None if "compiled" not in ran else "compiled" if ran["compiled"] else "not compiled",
-        "device": ran.get("device"),
+        "device": ran.get("device_name") or ran.get("device"),
+        "torch": (version := ran.get("packages", {}).get("torch")) and f"torch {version}",
     }

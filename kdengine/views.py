@@ -194,11 +194,11 @@ def steps_per_epoch(count: int, size: int) -> int:
 def _order(labelled: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Which image is shown i-th: long [N] of bool [N], see `views`."""
     count, known = len(labelled), int(labelled.sum())
-    if not 0 < known < share * count:
-        return torch.randperm(count, generator=generator)
-    shown = (torch.arange(1, count + 1) * share).floor()
-    due = shown.diff(prepend=torch.zeros(1)) > 0  # evenly spread: whatever the batch size, each batch gets its part
+    shown = (torch.arange(count + 1, dtype=torch.float64) * share).floor()
+    due = shown.diff() > 0  # evenly spread: whatever the batch size, each batch gets its part
     wanted = int(due.sum())
+    if not 0 < known < wanted:
+        return torch.randperm(count, generator=generator)
     passes = [torch.randperm(known, generator=generator) for _ in range(math.ceil(wanted / known))]
     order = torch.empty(count, dtype=torch.long)
     order[due] = labelled.nonzero().flatten()[torch.cat(passes)[:wanted]]

@@ -164,13 +164,13 @@ st.title("Recipes")
 name, scale, seeds = choose()
 describe(name, scale, seeds)
 if present(recipes()[name]["scales"][scale]["data"]):
-    watched = kdengine.watch_recipe(name, scale, seeds)
-    runs = tuple(finished(watched["networks"]))
-    st.session_state["shown"] = runs
-    st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(
-        name, scale, seeds, watched["running"])
-    if runs:
-        try:
+    try:
+        watched = kdengine.watch_recipe(name, scale, seeds)
+        runs = tuple(finished(watched["networks"]))
+        st.session_state["shown"] = runs
+        st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(
+            name, scale, seeds, watched["running"])
+        if runs:
             show(name, scale, seeds, runs)
-        except KDError as error:
-            show_error(error)
+    except KDError as error:
+        show_error(error)

@@ -29,11 +29,11 @@ COLUMNS: dict[str, str] = {
 _COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image"}
 READING = (
     "Change is against the independent student of the same seed, data and schedule: in points, and as a share of what "
-    "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation). "
-    "Three seeds or more: whether the method does (paired t over the seeds). Both adjusted by Holm over all that is "
-    "held against the same independent student, here or elsewhere. The interval of a change has the confidence at "
-    "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds; of "
-    "ms / image, over 50 forwards of one image."
+    "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation), "
+    "adjusted by Holm over all networks held against the same independent student, here or elsewhere. Three seeds or "
+    "more: whether the method does (paired t over the seeds), by Holm over the methods of this recipe. The interval of "
+    "a change has the confidence at which it is judged: 95% for one comparison, more for several. A ± is the standard "
+    "deviation over the seeds; of ms / image, over 50 forwards of one image."
 )
 """How the table is to be read."""
 

@@ -99,7 +99,7 @@ def test_the_file_holds_it_for_this_machine_and_version(machine):
     assert len(rounds) == measured
     entry, = speeds.settled(CPU)
     assert {key: entry[key] for key in ("network", "input_size", "batch_size", "training", "way")} == {
-        "network": "tiny", "input_size": tiny.SIZE, "batch_size": 8, "training": True, "way": [HALF, LAST]}
+        "network": "tiny", "input_size": tiny.SIZE, "batch_size": 8, "training": True, "way": (HALF, LAST)}
     assert entry["seconds"][f"{HALF} {LAST}"] == 0.5
     for other in ({"batch_size": 16, "training": True}, {"batch_size": 8, "training": False}):
         assert speeds.way(tiny.network(), **other) == (FLOAT, LAST)
@@ -109,7 +109,8 @@ def test_the_file_holds_it_for_this_machine_and_version(machine):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"tiny 8 8": {"seconds": {"x": 1}, "settled": true}}',
-                                     '{"version": 1, "settled": {}}', '{"version": 2}', '{"version": 2, "settled": 3}'])
+                                     '{"version": 1, "settled": {}}', '{"version": 2}', '{"version": 2, "settled": 3}',
+                                     '{"version": 2, "settled": {"x": {"way": ["float16", "bogus"]}}}'])
 def test_a_file_of_another_kind_settles_nothing_and_breaks_nothing(machine, content):
     path = places.runs_root() / speeds.FILE
     path.parent.mkdir(parents=True)

@@ -98,11 +98,13 @@ def test_copies_of_one_network_count_once():
     ({"student_threads": 1}, "1 thread against 2 threads"),
     ({"compiled": True}, "compiled against not compiled"),
     ({"device": "cuda"}, "cuda against cpu"),
+    ({"device_name": "Another CPU"}, "Another CPU against cpu"),
+    ({"packages": {"torch": "2.11.0"}}, "torch 2.11.0 against torch 2.15.0"),
     ({}, None),
 ])
 def test_twins_that_were_computed_otherwise_are_said_to_be(environment, told):
     usual = {"precision": {"student": "float32"}, "memory_formats": {"student": "channels_last"}, "threads": 2,
-             "student_threads": None, "compiled": False, "device": "cpu"}
+             "student_threads": None, "compiled": False, "device": "cpu", "packages": {"torch": "2.15.0"}}
     outcome = made({label: RIGHT[label] for label in ("Teacher", "Independent", "KD")},
                    {label: METHODS[label] for label in ("Independent", "KD")})
     twin = dataclasses.replace(outcome.of("Independent")[0], environment=usual)

@@ -427,3 +427,9 @@ def test_another_epoch_shows_others_of_the_unlabelled():
     shown = [set(views(split, POLICIES["none"], 0, epoch, 0.5).order.tolist()) for epoch in range(8)]
     assert shown[0] != shown[1]
     assert set.union(*shown) == set(range(100))
+
+
+def test_a_share_whose_product_rounds_leaves_as_many_as_are_due():
+    # 0.137 * 3000 lies just above 411 in double, and just below in float.
+    shown = views(withheld(3000, 411), POLICIES["none"], 0, 0, 0.137)
+    assert len(shown.order) == 3000

@@ -184,11 +184,12 @@ def network_digest(network: Network) -> str:
 
 
 def shipped() -> dict[str, dict[str, Any]]:
-    """Name and identity of every readable checkpoint in the folder that says what it was trained on, by name.
+    """Name and identity of every readable checkpoint in the folder that says what it was trained on.
 
-    What somebody else has put there is among them; `has_record` tells them apart.
+    In order of their names, those that somebody else has put there behind the others: see `has_record`.
     """
-    return {name: about for name, about in _folder()[0].items() if "data" in about}
+    found = [(name, about) for name, about in _folder()[0].items() if "data" in about]
+    return dict(sorted(found, key=lambda each: not has_record(*each)))
 
 
 def unreadable() -> dict[str, str]:

@@ -195,8 +195,8 @@ class Identity(TypedDict):
     architecture: Text
     classes: Annotated[list[Text], Meta(min_length=1, max_length=100_000)]
     input_size: Annotated[int, Meta(ge=8, le=1024)]
-    mean: Annotated[list[float], Meta(min_length=3, max_length=3)]
-    std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=3, max_length=3)]
+    mean: Annotated[list[Annotated[float, Meta(ge=-1e3, le=1e3)]], Meta(min_length=3, max_length=3)]
+    std: Annotated[list[Annotated[float, Meta(ge=1e-6, le=1e3)]], Meta(min_length=3, max_length=3)]
     digest: Text
     task: NotRequired[Literal["classification", "segmentation"]]
     method: NotRequired[Text | None]

@@ -37,8 +37,9 @@ from kdengine.views import Split
 VIEWS = "zoom+flip"
 DEFAULT_SIZE = 128
 """Height and width where none is asked for."""
-IMAGES = ("images", "image", "imgs", "img")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "gt", "seg", "segmentation", "segmentations")
+IMAGES = ("images", "image", "imgs", "img", "jpegimages")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "gt", "seg", "segmentation", "segmentations",
+         "segmentationclass", "ground_truth", "groundtruth")
 """What the folders of images and of masks are called, in either case."""
 SUFFIXES = ("_mask", "_label", "_gt", "_seg")
 """What a mask's name may have behind its image's."""

@@ -109,7 +109,7 @@ def test_a_header_that_is_none_is_refused_with_its_reason(tmp_path, content, rea
 @pytest.mark.parametrize(("odd", "reason"), [
     ({"input_size": 10**6}, "Expected `int` <= 1024 - at `input_size`"),
     ({"input_size": 0}, "Expected `int` >= 8"),
-    ({"std": [0.5, 0, 0.5]}, "Expected `float` > 0.0 - at `std[1]`"),
+    ({"std": [0.5, 0, 0.5]}, "Expected `float` >= 1e-06 - at `std[1]`"),
     ({"mean": [0.5]}, "Expected `array` of length >= 3"),
     ({"classes": []}, "Expected `array` of length >= 1"),
     ({"classes": "ab"}, "Expected `array`, got `str`"),
@@ -152,6 +152,7 @@ def test_no_stranger_s_file_is_preferred_over_one_with_a_record(one_checkpoint):
     made.checkpoint(one_checkpoint / "a-stranger.safetensors", **about)
     assert kdengine.default_teacher("digits") == SHIPPED
     assert kdengine.shipped_families()["digits"] == {"teacher": SHIPPED, "students": ["a-stranger"]}
+    assert list(kdengine.list_checkpoints()) == [SHIPPED, "a-stranger"]  # pages open with the first
     made.checkpoint(one_checkpoint / f"{SHIPPED}.safetensors", **about | {"digest": "another"})
     assert not checkpoints.has_record(SHIPPED, checkpoints.describe(one_checkpoint / f"{SHIPPED}.safetensors"))
     (one_checkpoint / f"{SHIPPED}.safetensors").unlink()

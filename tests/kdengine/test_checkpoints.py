@@ -72,7 +72,7 @@ def test_the_header_is_one_json_string_readable_by_any_safetensors_reader(saved)
     ({"input_size": 10**6}, "Expected `int` <= 1024 - at `input_size`"),
     ({"input_size": 4}, "Expected `int` >= 8 - at `input_size`"),
     ({"input_size": "32"}, "Expected `int`, got `str` - at `input_size`"),
-    ({"std": [0, 0.2, 0.2]}, "Expected `float` > 0.0 - at `std[0]`"),
+    ({"std": [0, 0.2, 0.2]}, "Expected `float` >= 1e-06 - at `std[0]`"),
     ({"std": [0.2, 0.2]}, "Expected `array` of length >= 3 - at `std`"),
     ({"std": [0.2, 0.2, float("inf")]}, "JSON is malformed"),
     ({"mean": [0.2, 0.2, float("nan")]}, "JSON is malformed"),

@@ -118,7 +118,7 @@ def test_camvid_is_read_as_before(shared_data, tmp_path):
 
 @pytest.mark.parametrize(("images", "masks"), [
     ("images", "labels"), ("image", "mask"), ("Images", "Masks"), ("imgs", "annotations"), ("images", "gt"),
-    ("img", "segmentations")])
+    ("img", "segmentations"), ("JPEGImages", "SegmentationClass"), ("images", "ground_truth")])
 def test_folders_of_other_names_are_images_and_masks_and_never_two_classes(make_mask_folder, tmp_path, images, masks):
     place = make_mask_folder(train=4, test=2)
     first = data.load("folder:pets", root=tmp_path, image_size=16)

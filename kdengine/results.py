@@ -138,7 +138,7 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
         "method": f"{asked.method} ({settings})" if settings else asked.method,
         "seed": asked.seed,
         "labels": record.data["labelled"],
-        "loss": test["loss"],
+        "loss": test.get("loss"),
         "accuracy": test.get("top1"),
         "miou": test.get("miou"),
         "low": sure and sure.low,

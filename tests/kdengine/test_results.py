@@ -120,6 +120,16 @@ def test_a_damaged_shipped_record_hides_no_other(tmp_path):
     assert [each["name"] for each in results.rows()] == ["alone"]
 
 
+def test_a_result_whose_record_says_no_loss_has_a_dash(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration())
+    path = tmp_path / "runs" / "alone" / "record.json"
+    record = read_record(path)
+    del record.result["test"]["loss"]
+    record.save(path.parent)
+    assert row("alone")["loss"] is None
+    assert "| – | 60.00% |" in results.markdown(results.rows())
+
+
 def test_a_result_is_a_name_and_no_path(tmp_path):
     finished(tmp_path, "alone", 60, Configuration())
     for name in ("../runs/alone", "nothing"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kdengine import checkpoints, models
-from kdengine.records import PREDICTIONS, STUDENT, Configuration
+from kdengine.records import PREDICTIONS, RECORD, STUDENT, Configuration
 from tests.browser import real
 from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES, photograph
@@ -52,7 +52,7 @@ def hostile_checkpoints(folder):
 
 
 def hostile_runs(folder, shipped):
-    """A run that finished and one that failed, in one group; and the record of what segments."""
+    """A run that finished and one that failed, in one group, one that cannot be read, and what segments' record."""
     finished = scene.finished(
         Configuration(data=DATA, student="resnet8", method=TEXT), RUN, scene.answers(60),
         measured={"kl_to_teacher": 0.5, "agreement": 0.5})
@@ -72,6 +72,8 @@ def hostile_runs(folder, shipped):
     dataclasses.replace(finished, id="failed", status={"state": "failed", "reason": TEXT, "epoch": 0}, result={}).save(
         folder / "failed")
     (folder / "failed" / "log.txt").write_text(TEXT)
+    (folder / f"damaged {FILE}").mkdir()
+    (folder / f"damaged {FILE}" / RECORD).write_text("{")
 
 
 def hostile_data(folder):
@@ -152,6 +154,7 @@ def test_runs_that_are_called_like_markup(page):
     unobeyed(page)
     shown(page, f"{TEXT} ({RUN})")
     shown(page, f"Teacher {TEXT} ({TEXT}):")
+    shown(page, f"The run damaged {FILE} cannot be read:")
     opened(page, "results")
     unobeyed(page)
     shown(page, DATA)

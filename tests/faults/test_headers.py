@@ -93,6 +93,7 @@ def test_a_mutated_header_is_read_or_refused_and_harms_no_other(count, seed, one
     (b"\xff" * 8, "its header is of 18,446,744,073,709,551,615 bytes; 16,777,216 are allowed"),
     (struct.pack("<Q", 2**24 + 1) + b" " * 100, "its header is of 16,777,217 bytes"),
     (struct.pack("<Q", 10) + b"[" * 10, "its header cannot be read"),
+    (struct.pack("<Q", 2) + b"{}", "its header does not say what network it is"),
     (small(b"{"), "Input data was truncated"),
     (small(b"[" * 100_000), "maximum recursion depth exceeded"),
     (small(b"{}"), "Object missing required field `architecture`"),

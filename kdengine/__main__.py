@@ -348,7 +348,8 @@ def _see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
         _print_results([table[run] for run in finished])
     for run, record in ended.items():
         if record.state != records.FINISHED:
-            print(f"{run}: {runs.state(run)}. {record.status['reason'] or ''}", file=sys.stderr)
+            gone = f"Its worker is gone; go on with: python -m kdengine runs {run} --resume"
+            print(f"{run}: {runs.state(run)}. {record.status['reason'] or gone}", file=sys.stderr)
     return finished
 
 
@@ -475,6 +476,9 @@ def _same_classes(network: Any, held: Any) -> None:
 def _runs(given: argparse.Namespace) -> int:
     from kdengine import results, runs
 
+    asked = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(given, word)), None)
+    if asked and not given.run:
+        raise KDError(f"--{asked} needs the name of a run; `python -m kdengine runs` lists them.")
     if not given.run:
         found = runs.listed()
         if given.json:
@@ -492,6 +496,7 @@ def _runs(given: argparse.Namespace) -> int:
     elif given.stop or given.remove:
         for run in given.run:
             (runs.stop if given.stop else runs.remove)(run)
+            print(f"Stopping {run} at its last complete epoch." if given.stop else f"Removed {run}.")
     elif len(given.run) > 1:
         raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
     elif given.log:

@@ -226,10 +226,12 @@ def _require_few_lost(survey: Survey, names: ClassNames, lost: Collection[int]) 
     if len(survey.pixels) > _FEW and names.plain:
         raise _soft(survey)
     first = survey.written(min(lost))
+    # To ignore what is all but one class would leave nothing to learn.
+    ignoring = (f" A line `{first} = {IGNORED}` says that such pixels count nowhere."
+                if len(survey.pixels) - len(lost) > 1 else "")
     raise KDError(f"{FILE} names {len(names.names)} classes, but has no name for a value of the masks: "
-                  f"{survey.told(lost)}; without it too little is left. Say in {FILE}, one a line, which value is "
-                  f"which class, as in {survey.lines(names.names)}. A line `{first} = {IGNORED}` says that such pixels "
-                  "count nowhere.")
+                  f"{survey.told(lost)}. Say in {FILE}, one a line, which value is which class, as in "
+                  f"{survey.lines(names.names)}.{ignoring}")
 
 
 def _noted(

@@ -408,3 +408,23 @@ def test_a_module_named_on_the_command_line_is_trusted_by_that_command_and_its_w
     assert runs.read(name).state == records.STOPPED
     monkeypatch.setenv("KDENGINE_TRUST", "own_networks")
     assert run(capsys, "evaluate", name)[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--stop", "--resume", "--remove", "--log"])
+def test_what_is_to_be_done_with_a_run_needs_its_name(capsys, option):
+    assert main(["runs", option]) == 1
+    assert f"{option} needs the name of a run" in capsys.readouterr().err
+
+
+def test_a_run_that_is_removed_is_said_to_be(nobody, capsys):
+    run, = runs.submit([records.Configuration(method="none")])
+    assert main(["runs", run, "--remove"]) == 0
+    assert capsys.readouterr().out == f"Removed {run}.\n"
+    assert runs.all_runs() == []
+
+
+def test_a_run_whose_worker_is_gone_says_how_it_goes_on(nobody, capsys):
+    assert main(["distill", "--data", "digits", "--method", "none", "--epochs", "1"]) == 1
+    run, = (record.id for record in runs.all_runs())
+    assert (f"{run}: interrupted. Its worker is gone; go on with: python -m kdengine runs {run} --resume\n"
+            in capsys.readouterr().err)

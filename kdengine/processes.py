@@ -62,7 +62,7 @@ def take(path: Path, patience_s: float) -> Lock | None:
     if (descriptor := _handed_on.pop(str(path), None)) is not None:
         os.set_inheritable(descriptor, False)
         return Lock(descriptor, handed_on=True)
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+    lock = Lock(_opened(path, os.O_CREAT))
     deadline = time.monotonic() + patience_s
     try:
         while not lock_descriptor(lock.descriptor, blocking=False):
@@ -84,16 +84,23 @@ def held(path: Path) -> bool:
     """
     with _probing:
         try:
-            try:
-                descriptor = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
-                return False
-            except OSError:  # on a read-only disk, or another user's
-                descriptor = os.open(path, os.O_RDONLY)
-            with Lock(descriptor):
-                return not lock_descriptor(descriptor, blocking=False)
+            with Lock(_opened(path)) as lock:
+                return not lock_descriptor(lock.descriptor, blocking=False)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise KDError(f"Whether anybody holds {path} cannot be told: {error.strerror}.") from error
+
+
+def _opened(path: Path, how: int = 0) -> int:
+    """A lock file's descriptor. One that may only be read, another user's or on a read-only disk, can be locked too."""
+    try:
+        return os.open(path, os.O_RDWR | how, 0o644)
+    except OSError as error:
+        try:
+            return os.open(path, os.O_RDONLY)
+        except OSError:
+            raise error from None
 
 
 def launch(arguments: Sequence[str], log: Path, locks: Mapping[Path, Lock]) -> None:

@@ -228,7 +228,7 @@ def test_what_is_kept_is_the_checkpoint_and_what_was_measured_of_it(kept):
     assert checkpoints.has_record("a.good_Name-2", checkpoints.describe(kept / "a.good_Name-2.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../outside", "/tmp/x", "a/b", "a\\b", ".hidden", "-x", "a b", "ä",
+@pytest.mark.parametrize("name", ["", ".", "..", "../outside", "/outside", "a/b", "a\\b", ".hidden", "-x", "a b", "ä",
                                   "a\n", "x" * 101])
 def test_a_name_that_leads_elsewhere_keeps_nothing(kept, name):
     before = files(kept.parent)

@@ -133,6 +133,9 @@ def load(path: Path) -> Network:
         raise KDError(f"{path.name} is damaged: {error}. Train it again, or copy it from where it came.") from error
     if digest(state) != identity["digest"]:
         raise KDError(f"{path.name} is damaged: its weights do not have the digest {identity['digest']} it states.")
+    if identity["architecture"] in models.MODELS:  # before it is built: a header may claim a network of any size
+        _require_fit(state, models.shapes(identity["architecture"], len(identity["classes"])),
+                     identity["architecture"], identity["classes"], path.name)
     try:
         network = models.build(
             identity["architecture"], identity["classes"],
@@ -149,21 +152,30 @@ def fill(network: Network, state: Mapping[str, Tensor], source: str) -> None:
     from kdengine import foreign
 
     own = {name: tuple(value.shape) for name, value in network.net.state_dict().items()}
-    classes = len(network.classes)
-    if count := foreign.other_classes(state, own, classes):
-        raise KDError(f"{source} holds the weights of a {network.architecture} with {count} classes; here it would "
-                      f"have {_summary(network.classes)}. Name the {count} classes that it knows, in its order.")
+    _require_fit(state, own, network.architecture, network.classes, source)
+    infinite = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if infinite:
+        raise KDError(f"{source} holds weights that are not finite numbers: {foreign.some(infinite)}.")
+    network.net.load_state_dict(state, strict=False)
+
+
+def _require_fit(
+    state: Mapping[str, Tensor], own: Mapping[str, tuple[int, ...]], architecture: str, classes: Sequence[str],
+    source: str,
+) -> None:
+    """Raise KDError unless weights have the names and shapes of a network's own."""
+    from kdengine import foreign
+
+    if count := foreign.other_classes(state, own, len(classes)):
+        raise KDError(f"{source} holds the weights of a {architecture} with {count} classes; here it would "
+                      f"have {_summary(classes)}. Name the {count} classes that it knows, in its order.")
     if found := foreign.misfit(state, own):
         reshaped = [f"{name} is {list(state[name].shape)}, not {list(own[name])}" for name in found.reshaped]
         told = [f"{word} {foreign.some(names)}" for word, names in
                 (("missing:", found.missing), ("unexpected:", found.unexpected), ("of another shape:", reshaped))
                 if names]
-        raise KDError(f"{source} does not hold the weights of a {network.architecture} with {classes} classes; "
+        raise KDError(f"{source} does not hold the weights of a {architecture} with {len(classes)} classes; "
                       f"{'; '.join(told)}.")
-    infinite = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if infinite:
-        raise KDError(f"{source} holds weights that are not finite numbers: {foreign.some(infinite)}.")
-    network.net.load_state_dict(state, strict=False)
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -192,8 +192,8 @@ def resume(runs: Sequence[str]) -> None:
 
     Runs of one group that stand at the same epoch go on side by side; each ends with the weights it would have had
     without the pause (bit-equal on the CPU). Raises KDError where a run cannot be resumed, the disk has no room for it
-    or refuses, and where no process can be started; before any of them is, where its network is code that is not
-    trusted, or its first stage is gone.
+    or refuses, and where no process can be started; before any of them is, where its network or its teacher's is code
+    that is not trusted, or its teacher or its first stage is gone.
     """
     with ExitStack() as stack:
         locks = {run: stack.enter_context(_taken(run, "only {} runs can be resumed")) for run in dict.fromkeys(runs)}
@@ -218,6 +218,8 @@ def resume(runs: Sequence[str]) -> None:
 
 
 def _require_all_there(record: Record) -> None:
+    from kdengine import checkpoints
+
     asked = record.configuration
     if ":" in asked.student:
         trust.require(asked.student)
@@ -227,6 +229,8 @@ def _require_all_there(record: Record) -> None:
         except KDError:
             raise KDError(f"Run {record.id} starts from the run {asked.initial}, and there is no run of that name any "
                           "more. Give its folder that name back, or start a new run.") from None
+    if asked.teacher is not None:
+        checkpoints.require(asked.teacher)
 
 
 def stop_requested(run: str) -> bool:

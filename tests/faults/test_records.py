@@ -215,6 +215,20 @@ def test_a_run_whose_first_stage_was_renamed_says_so_when_resumed():
     assert runs.read("second").state == "stopped"
 
 
+def test_a_run_whose_teacher_is_code_says_so_when_resumed(mark):
+    teacher = places.checkpoints_root() / "strange.safetensors"
+    teacher.parent.mkdir(parents=True, exist_ok=True)
+    made.checkpoint(teacher, architecture="leaves_a_mark:f")
+    record = made.finished("taught", kdengine.Configuration(method="kd", teacher="strange"))
+    record.status["state"] = "stopped"
+    (places.runs_root() / "taught").mkdir(parents=True)
+    record.save(places.runs_root() / "taught")
+    with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
+        kdengine.resume(["taught"])
+    assert runs.read("taught").state == "stopped"
+    assert not mark.exists()
+
+
 def lay_active(name):
     record = made.finished(name)
     record.status["state"] = "running"

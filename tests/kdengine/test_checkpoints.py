@@ -87,6 +87,18 @@ def test_a_header_that_no_image_could_pass_is_refused_by_name(network, saved, wr
     assert sentence in str(caught.value)
 
 
+def test_a_header_that_claims_a_huge_network_is_refused_before_one_is_built(network, saved, monkeypatch):
+    identity = {**checkpoints.describe(saved), "classes": [f"class {number}" for number in range(90_000)]}
+    save_file(network.net.state_dict(), saved, metadata={"kdengine": json.dumps(identity)})
+
+    def built(*_, **__):
+        raise AssertionError("A network of 90,000 classes was built.")
+
+    monkeypatch.setattr(models, "build", built)
+    with pytest.raises(KDError, match=r"holds the weights of a resnet8 with 3 classes"):
+        checkpoints.load(saved)
+
+
 def test_describing_needs_no_torch(saved):
     code = (f"import sys, pathlib; from kdengine import checkpoints; "
             f"print(checkpoints.describe(pathlib.Path({str(saved)!r}))['method'], 'torch' in sys.modules)")

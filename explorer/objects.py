@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.wording import as_text
-from kdengine.uncertainty import CONFIDENCE, holm, mcnemar
+from kdengine.uncertainty import ALPHA, holm, mcnemar
 
 Found = Mapping[str, Mapping[str, dict[str, Any]]]
 
@@ -58,7 +58,7 @@ def _differing(found: Found) -> str:
     differ: dict[tuple[str, str], list[str]] = {}
     adjusted = holm([mcnemar(*each) for each in alone.values()])
     for ((network, method), (ours, theirs)), p in zip(alone.items(), adjusted, strict=True):
-        if p < 1 - CONFIDENCE:
+        if p < ALPHA:
             differ.setdefault((network, "more" if ours > theirs else "less"), []).append(method)
     told = [f"{as_text(network)} {how} often with {_which(methods, held)}"
             for (network, how), methods in differ.items()]

@@ -52,7 +52,8 @@ class _Comparison:
 def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
     """By name, the `none` run that is equal in everything but the method and the teacher it does not listen to.
 
-    Same data, to the digest, and same configuration; of several the one that ran in the same way, else the first.
+    Same data, to the digest, and same configuration; of several the one trained beside it, else one that ran in the
+    same way, else the first.
     """
     alone: dict[str, list[str]] = {}
     for name, record in among.items():
@@ -61,7 +62,8 @@ def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
     twins = {}
     for name, record in among.items():
         if record.configuration.method != "none" and (others := alone.get(_family(record))):
-            twins[name] = next((each for each in others if not way_difference(record, among[each])), others[0])
+            twins[name] = min(others, key=lambda each: (
+                among[each].group != record.group, way_difference(record, among[each]) is not None))
     return twins
 
 
@@ -109,28 +111,56 @@ def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions
         change = headline(ours.result["test"]) - headline(theirs.result["test"])
         text = None
         if p is not None:
-            text = f"{'differ' if p < 1 - uncertainty.CONFIDENCE else 'not distinguishable'} ({uncertainty.told(p)})"
+            text = f"{'differ' if p < uncertainty.ALPHA else 'not distinguishable'} ({uncertainty.told(p)})"
             if otherwise := way_difference(ours, theirs):
                 text += f"; trained otherwise: {otherwise}"
         verdicts.append(Verdict(change, interval, text, sum(each is not None for each in compared)))
     return verdicts
 
 
-def of_methods(families: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
-    """Of each method, given as its pairs of results of one seed each, whether it is better; these are the family.
+def of_methods(methods: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
+    """Of each method, given as its results beside their independent twins, a pair a seed, whether it is better.
 
-    Three pairs or more each. Paired t-test over the seeds, Holm over the methods.
+    Three pairs or more each. The family is every method `among` that is held against that independent student with so
+    many seeds.
     """
-    differences = [[headline(among[name].result["test"]) for name, _ in pairs] for pairs in families]
-    alone = [[headline(among[name].result["test"]) for _, name in pairs] for pairs in families]
-    judged = _judged([_compare_seeds(ours, theirs) for ours, theirs in zip(differences, alone, strict=True)])
+    known: dict[str, dict[str, dict[int, tuple[str, str]]]] = {}
+    for pair in independent_twins(among).items():
+        record = among[pair[0]]
+        seeds = known.setdefault(_family(record, seed=False), {}).setdefault(_method(record), {})
+        seeds.setdefault(record.configuration.seed, pair)
+    families: dict[str, dict[str, Pairs]] = {
+        family: {method: list(seeds.values()) for method, seeds in each.items()
+                 if len(seeds) >= uncertainty.SEEDS_FOR_A_METHOD}
+        for family, each in known.items()
+    }
+    places = []
+    for pairs in methods:
+        record = among[pairs[0][0]]
+        family, method = _family(record, seed=False), _method(record)
+        families.setdefault(family, {})[method] = pairs  # those seeds that the asker speaks of
+        places.append((family, method))
+    judged = {}
+    for family in dict.fromkeys(family for family, _ in places):
+        verdicts = of_seeds(list(families[family].values()), among)
+        judged |= {(family, method): verdict for method, verdict in zip(families[family], verdicts, strict=True)}
+    return [judged[place] for place in places]
+
+
+def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
+    """Of each comparison, given as its pairs of results of one seed, whether the first is better; these are the family.
+
+    Three pairs or more each. Paired t-test over the seeds.
+    """
+    sides = [tuple([headline(among[name].result["test"]) for name in side] for side in zip(*pairs, strict=True))
+             for pairs in compared]
     verdicts = []
-    for ours, theirs, (p, interval) in zip(differences, alone, judged, strict=True):
+    for (ours, theirs), (p, interval) in zip(sides, _judged([_compare_seeds(*each) for each in sides]), strict=True):
         change = statistics.fmean(ours) - statistics.fmean(theirs)
         word = "not distinguishable"
-        if p < 1 - uncertainty.CONFIDENCE:
+        if p < uncertainty.ALPHA:
             word = "better" if change > 0 else "worse"
-        verdicts.append(Verdict(change, interval, f"{word} ({uncertainty.told(p)})", len(families)))
+        verdicts.append(Verdict(change, interval, f"{word} ({uncertainty.told(p)})", len(compared)))
     return verdicts
 
 
@@ -178,11 +208,17 @@ def _compare_seeds(ours: Sequence[float], theirs: Sequence[float]) -> _Compariso
     return _Comparison(p, lambda level: uncertainty.mean_interval(differences, level) if varied else None)
 
 
-def _family(record: Record) -> str:
-    """Equal for runs that are held against the same independent student."""
-    asked = {name: value for name, value in dataclasses.asdict(record.configuration).items()
-             if name not in _METHOD_ALONE + _HOW_IT_RAN}
+def _family(record: Record, *, seed: bool = True) -> str:
+    """Equal for runs that are held against the same independent student; without the seed, whatever that is."""
+    left_out = _METHOD_ALONE + _HOW_IT_RAN + (() if seed else ("seed",))
+    asked = {name: value for name, value in dataclasses.asdict(record.configuration).items() if name not in left_out}
     return json.dumps(asked | {"digest": record.data["digest"]}, sort_keys=True)
+
+
+def _method(record: Record) -> str:
+    """Equal for runs of one method, its hyperparameters and its teacher. A first stage is another run for each seed."""
+    asked = record.configuration
+    return json.dumps([asked.method, asked.hyperparameters, asked.teacher], sort_keys=True)
 
 
 def _way(record: Record) -> dict[str, str | None]:

@@ -29,15 +29,16 @@ COLUMNS: dict[str, str] = {
 _COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image"}
 READING = (
     "Change is against the independent student of the same seed, data and schedule: in points, and as a share of what "
-    "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation), "
-    "adjusted by Holm over all networks held against the same independent student, here or elsewhere. Three seeds or "
-    "more: whether the method does (paired t over the seeds), by Holm over the methods of this recipe. The interval of "
-    "a change has the confidence at which it is judged: 95% for one comparison, more for several. A ± is the standard "
-    "deviation over the seeds; of ms / image, over 50 forwards of one image."
+    "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation). "
+    "Three seeds or more: whether the method does (paired t over the seeds). Both adjusted by Holm over all that is "
+    "held against the same independent student, here or elsewhere. The interval of a change has the confidence at "
+    "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds; of "
+    "ms / image, over 50 forwards of one image."
 )
 """How the table is to be read."""
 
 OPEN = "open until all is trained"
+TOO_FEW = "two seeds say too little"
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
@@ -47,8 +48,8 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
     over the seeds; from three on the verdict is about the method, once nothing is missing. See `kdengine.verdicts`.
     """
     recipe = outcome.plan.recipe
-    among = _among(outcome)
-    twins = verdicts.independent_twins(among)
+    everything = results.finished() | _among(outcome)
+    twins = verdicts.independent_twins(everything)
     table, compared = [], {}
     for part in outcome.parts:
         records = outcome.of(part.label)
@@ -64,10 +65,10 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
         if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:
             compared[part.label] = pairs
         table.append(row)
-    judged = _judged(outcome, compared)
+    judged = _judged(outcome, compared, everything)
     for row in table:
         if verdict := judged.get(row["label"]):
-            alone = statistics.fmean(headline(among[twin].result["test"]) for _, twin in compared[row["label"]])
+            alone = statistics.fmean(headline(everything[twin].result["test"]) for _, twin in compared[row["label"]])
             row |= {"change": verdict.change, "relative": verdict.change / alone if alone else math.nan,
                     "change_interval": verdict.interval}
             if recipe.judges(outcome, row["label"]):
@@ -132,7 +133,7 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
             named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
             if named:
                 told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
-                            f"p < {1 - uncertainty.CONFIDENCE:.2g}; all under the same teacher): {', '.join(named)}.")
+                            f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
     return told + recipe.remarks(outcome)
 
 
@@ -187,7 +188,7 @@ def _contrasts(outcome: Outcome) -> list[str]:
             asked[first, second] = pairs
     among = _among(outcome)
     if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in asked.values()):
-        judged = verdicts.of_methods(list(asked.values()), among)
+        judged = verdicts.of_seeds(list(asked.values()), among)
     else:
         judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, results.predictions)
     sentences = []
@@ -248,27 +249,24 @@ def _among(outcome: Outcome) -> dict[str, Record]:
     return {record.id: record for record in outcome.records.values()}
 
 
-def _judged(outcome: Outcome, compared: dict[str, Pairs]) -> dict[str, Verdict]:
+def _judged(outcome: Outcome, compared: dict[str, Pairs], everything: dict[str, Record]) -> dict[str, Verdict]:
     """What may be said of each label's networks against their independent twins.
 
-    Three seeds or more speak of the method, once the plan is complete. One speaks of two networks; so does the first of
-    two, whose interval is over both.
+    Three seeds or more speak of the method, once the plan is complete; one speaks of two networks; two of neither.
+    everything: all results of this machine, since the same networks may be judged in another recipe or on a page.
     """
-    among = _among(outcome)
-    methods = [label for label, pairs in compared.items() if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD]
-    judged = dict(zip(methods, verdicts.of_methods([compared[label] for label in methods], among), strict=True))
+    methods = {label: pairs for label, pairs in compared.items() if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD}
+    judged = dict(zip(methods, verdicts.of_methods(list(methods.values()), everything), strict=True))
     if outcome.missing:
         judged = {label: dataclasses.replace(verdict, text=OPEN) for label, verdict in judged.items()}
-    firsts = {label: pairs[0][0] for label, pairs in compared.items() if label not in judged}
-    # All of this machine, not of this recipe alone: the same two networks are judged on the Results page too.
-    of_networks = verdicts.of_networks(list(firsts.values()), results.finished() | among, results.predictions)
-    for label, first in firsts.items():
-        verdict, pairs = of_networks[first], compared[label]
-        if len(pairs) > 1:
-            changes = [headline(among[ours].result["test"]) - headline(among[theirs].result["test"])
+    single = {label: pairs[0][0] for label, pairs in compared.items() if len(pairs) == 1}
+    of_networks = verdicts.of_networks(list(single.values()), everything, results.predictions)
+    for label, pairs in compared.items():
+        if label in single:
+            judged[label] = of_networks[single[label]]
+        elif label not in judged:
+            changes = [headline(everything[ours].result["test"]) - headline(everything[theirs].result["test"])
                        for ours, theirs in pairs]
             sure = uncertainty.mean_interval(changes)
-            verdict = dataclasses.replace(verdict, change=sure.mean, interval=(sure.low, sure.high),
-                                          text=verdict.text and f"seed 0: {verdict.text}")
-        judged[label] = verdict
+            judged[label] = Verdict(sure.mean, (sure.low, sure.high), TOO_FEW, len(compared))
     return judged

@@ -147,6 +147,15 @@ def test_the_bootstraps_of_an_miou_agree_with_resampling_image_by_image():
         assert sure.std is None
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(14, 24), st.sampled_from([0.95, 0.99]))
+def test_the_interval_of_a_difference_in_miou_holds_0_where_the_test_does_not_reject(seed, right, confidence):
+    first, second = matrices(seed, 9), matrices(seed + 1, 9, right=right)
+    sure = uncertainty.mean_iou_difference(first, second, confidence=confidence)
+    if uncertainty.mean_iou_test(first, second) >= 1 - confidence:
+        assert sure.low <= 0 <= sure.high
+
+
 def test_counts_kept_in_few_bits_are_summed_in_more():
     counts = np.full((12, 2, 2), 30_000, dtype=np.int16)
     assert uncertainty.mean_iou_interval(counts).mean == pytest.approx(1 / 3)

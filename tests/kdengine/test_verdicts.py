@@ -5,11 +5,12 @@ import itertools
 import random
 
 import pytest
+from scipy import stats
 
 from kdengine import results, runs, uncertainty, verdicts
 from kdengine.recipes import comparison
 from kdengine.records import PREDICTIONS, STUDENT
-from tests.kdengine.recipes.scene import answers, finished, made
+from tests.kdengine.recipes.scene import answers, finished, made, recipe
 
 METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
 RIGHT = {"Teacher": [90], "Independent": [60], "KD": [range(9, 81)], "DKD": [range(5, 70)], "CRD": [range(30, 95)]}
@@ -146,3 +147,45 @@ def test_answers_to_other_images_are_not_compared():
     assert verdict.change == pytest.approx(0.12)
     (runs.runs_root() / name / PREDICTIONS).unlink()
     assert on_the_results_page()[name][1:] == ((None, None), None)
+
+
+THREE = {"Teacher": [90], "Independent": [60, 64, 62], "KD": [64, 70, 65], "DKD": [60, 66, 61], "CRD": [56, 58, 58]}
+
+
+def by_label(outcome):
+    return {row["label"]: (row["change"], row["change_interval"], row["verdict"]) for row in comparison.rows(outcome)}
+
+
+def test_a_method_of_two_recipes_has_one_verdict():
+    """Its correction is over all methods held against that student, whichever recipe trained them."""
+    whole = made(THREE, METHODS)
+    part = dataclasses.replace(whole, plan=dataclasses.replace(whole.plan, recipe=recipe(
+        {label: METHODS[label] for label in ("Independent", "KD")})), records={
+            key: record for key, record in whole.records.items() if key[0] in ("Teacher", "Independent", "KD")})
+    assert by_label(part)["KD"] == by_label(whole)["KD"]
+    raw = {label: stats.ttest_rel(THREE[label], THREE["Independent"]).pvalue for label in ("KD", "DKD", "CRD")}
+    adjusted = dict(zip(raw, uncertainty.holm(list(raw.values())), strict=True))
+    assert raw["KD"] < 0.05 < adjusted["KD"]  # alone it would be better
+    assert by_label(part)["KD"][2] == f"not distinguishable ({uncertainty.told(adjusted['KD'])})"
+
+
+def test_another_teacher_or_other_hyperparameters_are_another_method():
+    outcome = made({label: THREE[label] for label in ("Teacher", "Independent", "KD")},
+                   {label: METHODS[label] for label in ("Independent", "KD")})
+    alone = by_label(outcome)["KD"][2]
+    for number, change in enumerate(({"teacher": "another"}, {"hyperparameters": {"temperature": 2.0}})):
+        for record in outcome.of("KD"):
+            asked = dataclasses.replace(record.configuration, **change)
+            finished(asked, f"other-{number}-{asked.seed}", answers(61 + asked.seed))
+    assert verdicts.of_methods([[(ours.id, theirs.id) for ours, theirs in
+                                 zip(outcome.of("KD"), outcome.of("Independent"), strict=True)]],
+                               results.finished())[0].compared == 3
+    assert by_label(outcome)["KD"][2] != alone
+
+
+def test_the_twin_trained_beside_a_network_comes_first():
+    outcome = made({label: RIGHT[label] for label in ("Teacher", "Independent", "KD")},
+                   {label: METHODS[label] for label in ("Independent", "KD")})
+    ours = dataclasses.replace(outcome.of("KD")[0], group="race")
+    beside, earlier = (dataclasses.replace(outcome.of("Independent")[0], group=group) for group in ("race", "before"))
+    assert verdicts.independent_twins({"earlier": earlier, "beside": beside, "kd": ours}) == {"kd": "beside"}

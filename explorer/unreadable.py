@@ -11,7 +11,16 @@ from kdengine import KDError
 
 def show() -> None:
     """A list of what cannot be read, with a button for each, and of what is ignored; nothing where all is well."""
-    for place, each in enumerate(kdengine.list_unreadable()):
+    odd = kdengine.list_unreadable()
+    strange = [run for run in kdengine.list_runs() if run["ignored"]]
+    if count := len(odd) + len(strange):
+        what = "run or checkpoint is" if count == 1 else "runs and checkpoints are"
+        with st.expander(f"**{count} {what} not read, or not as a whole**"):
+            _list(odd, strange)
+
+
+def _list(odd: list[dict], strange: list[dict]) -> None:
+    for place, each in enumerate(odd):
         said, button = st.columns([6, 1], vertical_alignment="center")
         said.markdown(error_text(KDError(f"The {each['kind']} {each['name']} cannot be read: {each['reason']}")))
         if button.button("Move aside", key=f"aside {place} {as_text(each['name'])}", width="stretch",
@@ -22,7 +31,6 @@ def show() -> None:
                 show_error(error)
             else:
                 st.rerun()
-    for run in kdengine.list_runs():
-        if run["ignored"]:
-            st.caption(as_text(f"The run {run['id']} has fields that this version does not know and ignores: "
-                               f"{', '.join(run['ignored'])}"))
+    for run in strange:
+        st.caption(as_text(f"The run {run['id']} has fields that this version does not know and ignores: "
+                           f"{', '.join(run['ignored'])}"))

@@ -266,12 +266,13 @@ def _train(given: argparse.Namespace) -> int:
 def _distill(given: argparse.Namespace) -> int:
     import kdengine
     from kdengine import data
+    from kdengine.methods import METHODS
 
     trust.add(given.student)
     asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
     data.require(given.data)
     teacher = given.teacher or kdengine.default_teacher(given.data)
-    if teacher is None:
+    if teacher is None and any(METHODS[name].needs_teacher for name, _ in asked if name in METHODS):
         raise KDError(f"No checkpoint is shipped for {given.data}. Train a teacher first "
                       f"(python -m kdengine train --data {given.data} --keep my-teacher), then name it with --teacher.")
     return _run(given, [_configuration(given, given.student, method, teacher) for method in asked])
@@ -593,8 +594,8 @@ def _speeds(given: argparse.Namespace) -> int:
           f"Networks run in {fast}, on a CPU those of depthwise convolutions in float32, or as is settled for them.")
     if settled:
         print()
-        _print_table(["network", "input", "batch", "of", "way", "ms a step"],
-                     [[each["network"], f"{each['input_size']} px", str(each["batch_size"]),
+        _print_table(["network", "classes", "input", "batch", "of", "way", "ms a step"],
+                     [[each["network"], str(each["classes"]), f"{each['input_size']} px", str(each["batch_size"]),
                        "training" if each["training"] else "a forward", ", ".join(each["way"]),
                        ", ".join(f"{way} {1e3 * seconds:.1f}" for way, seconds in each["seconds"].items())]
                       for each in settled])

@@ -48,8 +48,9 @@ COMPILE = ("never", "always")
 def _from_no_format(held: dict[str, Any]) -> dict[str, Any]:
     """Records without a number. Where labels were withheld, batches held those that chance brought; and whether
     students were compiled could be left to a measurement, whose outcome stands in the environment."""
-    asked, ran = held.get("configuration", {}), held.get("environment") or {}
-    if asked.get("labels_per_class") is not None:
+    asked, ran, data = held.get("configuration", {}), held.get("environment") or {}, held.get("data") or {}
+    few_masks = "labelled" in data and 2 * data["labelled"] < data["train"]
+    if asked.get("labels_per_class") is not None or few_masks:
         asked = {"labelled_share": 0.0} | asked
     if asked.get("compile") == "auto":
         asked = asked | {"compile": "always" if ran.get("compiled") else "never"}

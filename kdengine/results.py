@@ -56,6 +56,7 @@ COLUMNS: dict[str, str] = {
     "milliseconds": "ms / image",
 }
 _PERCENT = {"accuracy", "miou", "low", "high", "agreement", "calibration_error"}
+_MARKUP = re.compile(r"[\\|`\[\]<!]")
 _POINTS = {"change", "change_low", "change_high"}
 
 
@@ -111,17 +112,30 @@ def as_text(value: Any, column: str) -> str:
 
 def markdown(table: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(as_text(row[column], column) for column in COLUMNS) + " |" for row in table]
-    return "\n".join(lines) + "\n"
+    cells = [[as_text(row[column], column) for column in COLUMNS] for row in table]
+    return "\n".join(markdown_table(list(COLUMNS.values()), cells)) + "\n"
+
+
+def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table. What would be read as a picture, a link or another cell is escaped."""
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(_MARKUP.sub(r"\\\g<0>", " ".join(cell.split())) for cell in row) + " |"
+
+    return [line(titles), "|" + " --- |" * len(titles), *map(line, cells)]
 
 
 def comma_separated(table: list[dict[str, Any]]) -> str:
-    """The rows as CSV, numbers unrounded, an empty cell where there is nothing."""
+    """The rows as CSV, numbers unrounded, an empty cell where there is nothing.
+
+    A text that a spreadsheet would compute gets an apostrophe before it.
+    """
+    def cell(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(COLUMNS))
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({column: cell(row[column]) for column in COLUMNS} for row in table)
     return text.getvalue()
 
 

@@ -391,6 +391,10 @@ def _check(configurations: Sequence[Configuration]) -> None:
     if shared.views is not None:
         views.policy(shared.views)
     for each in configurations:
+        if each.warmup_epochs > each.epochs:
+            raise KDError(f"warmup_epochs is {each.warmup_epochs:g} of {each.epochs} epochs, so the learning rate is "
+                          "never reached; allowed are at most as many as there are epochs.")
+    for each in configurations:
         if each.method not in methods.METHODS:
             raise unknown_name("method", each.method, methods.METHODS)
         method = methods.method(each.method, **each.hyperparameters)

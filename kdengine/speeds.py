@@ -41,6 +41,7 @@ _LOOK_S = 1.0
 
 class _Entry(TypedDict):
     network: str
+    classes: int
     input_size: int
     batch_size: int
     training: bool
@@ -89,7 +90,8 @@ def settle(network: Network, batch_size: int, *, training: bool) -> Way:
     """Measure the ways this machine can run a network in, and settle the fastest for good; one that is settled stays.
 
     Another precision or memory format than the usual one must be clearly faster. Raises KDError where others use the
-    machine or its measurements do not agree, and nothing is settled then; also where that cannot be written down.
+    cores (a GPU is not looked at) or measurements do not agree, and nothing is settled then; also where that cannot be
+    written down.
     """
     key, device = _key(network, batch_size, training), _device(network)
     if entry := _settled().get(key):
@@ -114,8 +116,8 @@ def settle(network: Network, batch_size: int, *, training: bool) -> Way:
         return seconds[each] * _WORTH ** sum(ours != theirs for ours, theirs in zip(each, preferred, strict=True))
 
     chosen = min(ways, key=price)
-    entry = {"network": network.architecture, "input_size": network.input_size, "batch_size": batch_size,
-             "training": training, "machine": _machine(device), "way": list(chosen),
+    entry = {"network": network.architecture, "classes": len(network.classes), "input_size": network.input_size,
+             "batch_size": batch_size, "training": training, "machine": _machine(device), "way": list(chosen),
              "seconds": {" ".join(each): seconds[each] for each in ways}}
     path = runs_root() / FILE
     try:
@@ -129,7 +131,7 @@ def settle(network: Network, batch_size: int, *, training: bool) -> Way:
 def settled(device: torch.device) -> list[dict[str, Any]]:
     """What is settled for a device, with this number of threads and version of torch.
 
-    By network, input_size, batch_size and training: the way, and the seconds of each way that was measured.
+    By network, classes, input_size, batch_size and training: the way, and the seconds of each way that was measured.
     """
     return [entry for _, entry in sorted(_settled().items()) if entry["machine"] == _machine(device)]
 
@@ -156,7 +158,8 @@ def _settled() -> dict[str, Any]:
 
 def _key(network: Network, batch_size: int, training: bool) -> str:
     what = "training" if training else "forward"
-    return f"{network.architecture} {network.input_size} {batch_size} {what} {_machine(_device(network))}"
+    shape = f"{network.architecture} {len(network.classes)} {network.input_size} {batch_size}"
+    return f"{shape} {what} {_machine(_device(network))}"
 
 
 def _machine(device: torch.device) -> str:

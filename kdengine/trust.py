@@ -28,7 +28,7 @@ def require(reference: str) -> None:
         raise KDError(
             f"{reference} is code of the module {module}, and importing that runs what is written in it. It is "
             f"imported only where it is trusted: if you know whose it is, set {VARIABLE}={module} and start again. "
-            "On the command line, --student and --model trust what they name, for that command."
+            "On the command line, --student, --model and a recipe's --teacher trust what they name, for that command."
         )
 
 

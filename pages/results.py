@@ -9,11 +9,11 @@ from kdengine import results
 from kdengine.charts import accuracy_curves, term_curves
 
 st.title("Results")
+unreadable.show()
 
 table = kdengine.results_table()
 if not table:
     st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")
-    unreadable.show()
     st.stop()
 
 sets = sorted({row["data"] for row in table})
@@ -88,5 +88,3 @@ else:
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(accuracy_curves(histories), width="stretch")
     terms.altair_chart(term_curves(histories), width="stretch")
-
-unreadable.show()

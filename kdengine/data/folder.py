@@ -28,7 +28,15 @@ from kdengine.data.directories import (
     split_notes,
     subfolders,
 )
-from kdengine.data.mask_folder import VIEWS, count_classes, is_mask_folder, mask_outline, read_mask_folder
+from kdengine.data.mask_folder import (
+    IMAGES,
+    MASKS,
+    VIEWS,
+    count_classes,
+    is_mask_folder,
+    mask_outline,
+    read_mask_folder,
+)
 from kdengine.data.pictures import picture_shape, picture_tensor, read_picture
 from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError
@@ -160,11 +168,24 @@ def _listed(
             raise no_train(place)
         splits, note = split_in_three(_pictures(place, labels), key=lambda picture: picture[1])
         notes = [note]
+    _require_no_masks(folders.get("train", place), labels)
     if len(labels) < 2:
         raise KDError(f"{folders['train']} has {len(labels)} class folders; at least 2 are needed. Put the images of "
                       "each class into a folder of its own: train/<class>/<image>.")
     names = names or {}
     return tuple(names.get(label, label) for label in labels), splits, notes
+
+
+def _require_no_masks(folder: Path, labels: list[str]) -> None:
+    """Raise KDError where two class folders look like images and their masks: one is called so, and the files pair up.
+    """
+    if len(labels) != 2 or not {label.lower() for label in labels} & {*IMAGES, *MASKS}:
+        return
+    first, second = ({path.stem for path in pictures_in(folder / label)} for label in labels)
+    if first == second:
+        raise KDError(f"{folder} holds {labels[0]} and {labels[1]}, with files of the same names. If they are images "
+                      "and masks, call them images and masks. If they are two classes, give them other names, or their "
+                      "files names of their own.")
 
 
 def _task(place: Path) -> str:

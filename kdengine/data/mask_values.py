@@ -131,7 +131,7 @@ def read_values(survey: Survey, names: ClassNames | None) -> Reading:
     if names and not names.plain:
         return _as_lines_say(survey, names)
     if survey.colored:
-        raise _colored(survey)
+        raise _colored(survey, names)
     if survey.palettes_differ:
         raise KDError("The masks have palettes that differ: the same value is another colour in another mask. If the "
                       f"colours are the classes, write into {FILE}, one a line, `#000000 = background` and so on. If "
@@ -271,13 +271,15 @@ def _soft(survey: Survey) -> KDError:
                    "and `128-255 = foreground`. Or save masks that hold one number for each class.")
 
 
-def _colored(survey: Survey) -> KDError:
+def _colored(survey: Survey, names: ClassNames | None) -> KDError:
     if survey.jpeg:
         return KDError(f"The masks are saved as JPEG, which mixes colours: there are {len(survey.pixels):,} different "
                        "ones. Save the masks as PNG from where they came.")
-    return KDError(f"The masks hold {len(survey.pixels):,} different colours, and nothing says which class each is. "
-                   f"Write into {FILE}, one a line: {survey.lines(['background'])}. A line `#000000 = {IGNORED}` says "
-                   "that such pixels count nowhere.")
+    silent = f"the names in {FILE} do not say" if names else "nothing says"
+    lines = survey.lines(names.names if names else ["background"])
+    return KDError(f"The masks hold {len(survey.pixels):,} different colours, and {silent} which class each is. Write "
+                   f"into {FILE}, one a line: {lines}. A line `#000000 = {IGNORED}` says that such pixels count "
+                   "nowhere.")
 
 
 class _Look(NamedTuple):

@@ -48,10 +48,11 @@ def markdown(outcome: Outcome) -> str:
     recipe, table = _trained(outcome)
     titles = list(comparison.titles(recipe).values())
     lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{outcome.plan.command}`", ""]
-    lines += ["## Results", "", *_table(titles, comparison.texts(recipe, table)), "", comparison.READING, ""]
+    lines += ["## Results", "", *results.markdown_table(titles, comparison.texts(recipe, table)), ""]
+    lines += [comparison.READING, ""]
     lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
     for title, facts in _sections(outcome).items():
-        lines += [f"## {title}", "", *_table(["", ""], facts), ""]
+        lines += [f"## {title}", "", *results.markdown_table(["", ""], facts), ""]
     lines += ["## Methods", ""]
     for method in _methods(outcome):
         lines += [f"**{method.title}** (`{method.name}`): {method.summary} Source: {method.source}.", "",
@@ -170,13 +171,6 @@ def _cost(record: Record) -> str:
 def _methods(outcome: Outcome) -> list[type[methods.Method]]:
     used = dict.fromkeys(part.configuration.method for part in outcome.parts)
     return [methods.METHODS[name] for name in used]
-
-
-def _table(titles: list[str], cells: list[list[str]]) -> list[str]:
-    def line(row: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-
-    return [line(titles), "|" + " --- |" * len(titles), *map(line, cells)]
 
 
 def _html_table(titles: list[str], cells: list[list[str]]) -> str:

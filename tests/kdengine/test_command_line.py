@@ -428,3 +428,12 @@ def test_a_run_whose_worker_is_gone_says_how_it_goes_on(nobody, capsys):
     run, = (record.id for record in runs.all_runs())
     assert (f"{run}: interrupted. Its worker is gone; go on with: python -m kdengine runs {run} --resume\n"
             in capsys.readouterr().err)
+
+
+def test_a_student_alone_needs_no_teacher_and_another_says_so(nobody, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "none"))
+    assert main(["distill", "--data", "digits", "--method", "none", "--detach"]) == 0
+    assert runs.all_runs()[0].configuration.teacher is None
+    assert main(["distill", "--data", "digits", "--method", "none", "--method", "kd", "--detach"]) == 1
+    assert "No checkpoint is shipped for digits." in capsys.readouterr().err
+    assert len(runs.all_runs()) == 1

@@ -186,6 +186,12 @@ def test_a_record_from_before_there_were_formats_says_what_was_usual_then(tmp_pa
     (tmp_path / RECORD).write_text(json.dumps(held))
     record = read_record(tmp_path / RECORD)
     assert (record.configuration.labelled_share, record.configuration.compile, record.format) == (0.0, "always", 1)
+    masks = dataclasses.asdict(Configuration(data="folder:tiles"))
+    del masks["labelled_share"]
+    for labelled, share in ((4, 0.0), (9, 0.5)):  # where most masks were void, batches were as chance brought them too
+        (tmp_path / RECORD).write_text(json.dumps(held | {
+            "configuration": masks, "data": {"labelled": labelled, "train": 10}}))
+        assert read_record(tmp_path / RECORD).configuration.labelled_share == share
     (tmp_path / RECORD).write_text(json.dumps(held | {"format": 1, "configuration": asked | {"compile": "never"}}))
     assert read_record(tmp_path / RECORD).configuration.labelled_share == 0.5
 

@@ -112,6 +112,15 @@ def test_both_downloads_hold_every_row(tmp_path):
     assert "| 60.00% | – | 50.20% | 69.06% | – |" in next(line for line in lines if line.startswith("| alone"))
 
 
+def test_what_others_called_things_is_text_in_both_downloads(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(data="folder:a|b ![x](http://stranger.example/x.png) <b>`c`"))
+    line = results.markdown(results.rows()).splitlines()[-1]
+    assert r"| folder:a\|b \!\[x\](http://stranger.example/x.png) \<b>\`c\` |" in line
+    finished(tmp_path, "=1+1", 60, Configuration())
+    names = [each["name"] for each in csv.DictReader(io.StringIO(results.comma_separated(results.rows())))]
+    assert sorted(names) == ["'=1+1", "alone"]
+
+
 def test_a_damaged_shipped_record_hides_no_other(tmp_path):
     finished(tmp_path, "alone", 60, Configuration())
     damaged = tmp_path / "none" / results.SHIPPED / "cut"

@@ -484,6 +484,7 @@ def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
      "labels_per_class is 6; allowed is from 1 to 5"),
     ({"without_class": 10}, "without_class is 10; allowed is the number of a class: 0 0, 1 1"),
     ({"threads": 3}, "threads is 3; this process has 2 CPU cores"),
+    ({"warmup_epochs": 50.0}, "warmup_epochs is 50 of 2 epochs, so the learning rate is never reached"),
     ({"method": "kd", "teacher": "efficientnet_lite0"}, "'0' is none of the 1000 ImageNet classes"),
     ({"teacher": "shapes-teacher"}, "The teacher shapes-teacher knows 10 classes (circle, ellipse, ring, ...); the "
                                     "data set has 10 classes (0, 1, 2, ...)."),

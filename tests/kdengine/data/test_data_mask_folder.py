@@ -132,6 +132,25 @@ def test_folders_of_other_names_are_images_and_masks_and_never_two_classes(make_
     assert found.notes == said + first.notes
 
 
+@pytest.mark.parametrize(("images", "masks"), [("images", "truth"), ("pictures", "masks"), ("images", "train")])
+def test_folders_that_look_like_images_and_masks_are_not_taken_for_two_classes(
+    make_mask_folder, tmp_path, images, masks
+):
+    place = make_mask_folder(train=4, test=2)
+    for split in ("train", "test"):
+        (place / split / "images").rename(place / split / f"{images} ")
+        (place / split / "masks").rename(place / split / masks)
+        (place / split / f"{images} ").rename(place / split / images)
+    with pytest.raises(KDError, match=r"with files of the same names\. If they are images and masks, call them images "
+                                      r"and masks\. If they are two classes, give them other names"):
+        data.load("folder:pets", root=tmp_path)
+    with pytest.raises(KDError, match="with files of the same names"):
+        data.outline("folder:pets", root=tmp_path)
+    for path in (place / "train" / masks).iterdir():  # files of their own: two classes that are called like this
+        path.rename(path.with_name(f"other-{path.name}"))
+    assert data.load("folder:pets", root=tmp_path).task == "classification"
+
+
 @pytest.mark.parametrize("suffix", ["_mask", "_label", "_gt", "_seg"])
 def test_a_mask_may_have_a_suffix_behind_its_image_s_name(make_mask_folder, tmp_path, suffix):
     place = make_mask_folder(train=4, test=2)

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import numbers
 import os
 import reprlib
 import typing
@@ -54,7 +55,17 @@ def _from_no_format(held: dict[str, Any]) -> dict[str, Any]:
         asked = {"labelled_share": 0.0} | asked
     if asked.get("compile") == "auto":
         asked = asked | {"compile": "always" if ran.get("compiled") else "never"}
-    return held | {"configuration": asked} if asked else held
+    parts = {name: {split: _counted(scores) for split, scores in held[name].items()}
+             for name in ("result", "teacher") if isinstance(held.get(name), dict)}
+    return held | parts | ({"configuration": asked} if asked else {})
+
+
+def _counted(scores: Any) -> Any:
+    """Scores whose shares of images were means of single floats, as counts over counts; anything else as it is."""
+    if not isinstance(scores, dict) or "miou" in scores or not isinstance(count := scores.get("n"), int):
+        return scores
+    shares = {name: scores[name] for name in ("top1", "top5", "agreement") if isinstance(scores.get(name), float)}
+    return scores | {name: round(share * count) / count for name, share in shares.items() if 0 <= share <= 1 <= count}
 
 
 _UPGRADES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_no_format,)
@@ -139,8 +150,10 @@ class Configuration:
 
     def __post_init__(self) -> None:
         for name, (shape, meant) in _fields().items():
+            plain = _plain(getattr(self, name))
+            object.__setattr__(self, name, plain)
             try:
-                schema.convert(_plain(getattr(self, name)), shape)
+                schema.convert(plain, shape)
             except KDError:
                 raise KDError(f"{name} is {reprlib.repr(getattr(self, name))}; allowed is {meant}.") from None
         for name, allowed in _CHOICES.items():
@@ -367,10 +380,12 @@ def _fields() -> dict[str, tuple[Any, str]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value with numpy's floats, which are Python's too, as plain ones."""
+    """A value with numpy's numbers as plain ones."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    return float(value) if isinstance(value, float) else value
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool | int) else value
 
 
 def _finite(value: Any) -> Any:

@@ -196,6 +196,26 @@ def test_a_record_from_before_there_were_formats_says_what_was_usual_then(tmp_pa
     assert read_record(tmp_path / RECORD).configuration.labelled_share == 0.5
 
 
+def test_accuracies_of_old_records_are_counts_over_counts(tmp_path):
+    """They were means of single floats: of three seeds that gained the same, no two gains were equal."""
+    for right in (301, 347, 352):
+        single = float(np.float32(right) / np.float32(359))
+        record = made.finished("old", test=made.scores(359, single, agreement=single))
+        record.save(tmp_path)
+        held = json.loads((tmp_path / RECORD).read_text())
+        del held["format"]
+        (tmp_path / RECORD).write_text(json.dumps(held))
+        assert single != right / 359
+        test = read_record(tmp_path / RECORD).result["test"]
+        assert (test["top1"], test["agreement"]) == (right / 359, right / 359)
+
+
+def test_numbers_of_numpy_are_plain_ones():
+    asked = Configuration(seed=np.int64(3), share=np.float32(0.5), hyperparameters={"alpha": np.float64(1)})
+    assert (asked.seed, asked.share, asked.hyperparameters) == (3, 0.5, {"alpha": 1.0})
+    assert [type(each) for each in (asked.seed, asked.share)] == [int, float]
+
+
 def test_what_a_real_run_writes_is_all_known(tmp_path):
     """A field that a run writes and the types do not name would be called unknown on the pages: add it to `schema`."""
     for path in sorted((places.PROJECT / "checkpoints" / "records").glob(f"*/{RECORD}")):

@@ -13,9 +13,10 @@ PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Segmentation"
 
 st.set_page_config(page_title="KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
 # Streamlit leaves a hand's breadth above the first line, which on a projector the chart below needs; and it sets links
-# to pages in from the text under them.
+# to pages in from the text under them. A page's title in a narrow column must not break inside a word.
 st.html("""<style>
 .stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; }
+[data-testid="stColumn"] h1 { font-size: clamp(1.6rem, 2.4vw, 2.1rem); }
 [data-testid="stPageLink-NavLink"] { padding-left: 0; }
 </style>""")
 st.navigation(

@@ -1,5 +1,6 @@
 """A student alone that may read few labels is no straw man: it learns as much as from a plain loop over its labels."""
 
+import dataclasses
 import math
 import statistics
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import data, evaluation, models, records, runs, teacher_cache, worker
+from kdengine import data, evaluation, models, places, records, runs, teacher_cache, worker
 from kdengine.records import Configuration
 
 LABELS, EPOCHS, BATCH, SEEDS = 5, 6, 64, 2
@@ -73,6 +74,10 @@ def test_what_the_teacher_says_of_such_batches_is_kept_and_right(monkeypatch, vi
     with monkeypatch.context() as patch:
         patch.setattr(teacher_cache, "_asked", silent)
         assert weights() == cold
+    other = dataclasses.replace(asked, labelled_share=0.25)  # shows other images: none of what is kept is theirs
+    worker.work(runs.submit([other]))
+    worker.work(runs.submit([dataclasses.replace(asked, labels_per_class=3)]))
+    assert len(list((places.runs_root() / ".teacher-cache").iterdir())) == 3
     monkeypatch.setattr(teacher_cache.TeacherCache, "holds", lambda *_: False)
     assert weights()[1] == pytest.approx(cold[1], rel=2e-3)  # live: unrounded
 

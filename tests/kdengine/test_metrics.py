@@ -42,6 +42,15 @@ def test_top_k():
     assert metrics.top_k(logits, target, 5) == 1.0
 
 
+@pytest.mark.parametrize("right", [301, 347, 352])
+def test_shares_are_counts_over_counts_to_the_last_digit(right):
+    logits = torch.tensor([[1.0, 0.0]] * right + [[0.0, 1.0]] * (359 - right))
+    counts = torch.tensor([[right, 359 - right], [0, 0]])
+    assert metrics.top_k(logits, torch.zeros(359, dtype=torch.long), 1) == right / 359
+    assert metrics.agreement(logits, torch.tensor([[1.0, 0.0]] * 359)) == right / 359
+    assert metrics.pixel_accuracy(counts) == right / 359
+
+
 def test_agreement_and_kl():
     student, teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     assert metrics.agreement(student, teacher) == 0.5

@@ -158,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--share", type=float, metavar="S", help="part of its training images, in (0, 1]")
     recipe.add_argument("--image-size", type=int, metavar="PIXELS", help="another side of the images")
     recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
+    recipe.add_argument("--batch-size", type=int, help="another batch size, for every network")
+    recipe.add_argument("--optimizer", choices=tuple(records.LEARNING_RATES), help="another, for every network")
+    recipe.add_argument("--learning-rate", type=float, help="another learning rate, for every network")
+    recipe.add_argument("--temperature", type=float, metavar="T", help="another T, for every method that has one")
+    recipe.add_argument("--only", action="append", metavar="LABEL", help="train that student alone; repeat for several")
     recipe.add_argument("--skip", action="append", metavar="LABEL", help="leave out the student of that label; repeat")
     recipe.add_argument("--skip-combined", dest="skip", action="append_const", const="Combined",
                         help="the same as --skip Combined")
@@ -654,8 +659,8 @@ def _recipe(given: argparse.Namespace) -> int:
         else:
             _print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
         return 0
-    asked = recipes.plan(given.name, given.scale, given.seeds, data=given.data, share=given.share, epochs=given.epochs,
-                         image_size=given.image_size, teacher=given.teacher, student=given.student, skip=given.skip)
+    changes = {name: getattr(given, name) for name in recipes.CHANGES}
+    asked = recipes.plan(given.name, given.scale, given.seeds, **changes)
     trust.add(given.teacher or "")
     trust.add(given.student or "")
     names = {} if given.keep is None else {part.label: _slug(given.keep, part.label) for part in asked.parts}

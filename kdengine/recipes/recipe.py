@@ -30,9 +30,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 """Settings of the two long scales that every recipe shares."""
 
 
-CHANGES = ("data", "share", "image_size", "epochs", "teacher", "student", "skip")
-"""What of a plan may be changed: the data set, the part of it, the size of its images, every network's epochs, and the
-architectures; and the labels of students that are left out."""
+SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", "learning_rate")
+"""The fields of every network's configuration that a plan may change."""
+CHANGES = (*SETTINGS, "temperature", "teacher", "student", "skip", "only")
+"""What of a plan may be changed: settings of every network, the temperature of every method that has one, and the
+architectures; and the labels of the students that are left out, or of the only ones that are trained."""
 
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
@@ -65,17 +67,17 @@ class Plan:
     def parts(self) -> list[Part]:
         """Its networks, teachers before their students."""
         parts = self._kept(self.recipe.parts(self.scale))
-        teachers = {part.configuration.student for part in parts if not part.seeded}
-        if "teacher" in self.changes and len(teachers) > 1:
-            raise KDError(f"{self.recipe.name} compares the teachers {', '.join(sorted(teachers))}; one for all of "
-                          "them leaves nothing to compare.")
+        if "teacher" in self.changes:
+            self._same("teachers", {part.configuration.student for part in parts if not part.seeded})
+        if "temperature" in self.changes:
+            self._same("temperatures", {f"{value:g}" for part in parts if (value := _temperature(part)) is not None})
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
     @property
     def arguments(self) -> list[str]:
         """What runs it after `python -m kdengine`."""
         changes = [word for name, value in self.changes.items()
-                   for each in (value if name == "skip" else [value])
+                   for each in (value if name in ("skip", "only") else [value])
                    for word in (f"--{name.replace('_', '-')}", str(each))]
         return ["recipe", self.recipe.name, "--scale", self.scale, "--seeds", str(self.seeds), *changes]
 
@@ -84,24 +86,44 @@ class Plan:
         """The command line that runs it."""
         return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
+    def _same(self, what: str, values: set[str]) -> None:
+        """Raise KDError where a recipe compares several values of what is to be one for all."""
+        if len(values) > 1:
+            raise KDError(f"{self.recipe.name} compares the {what} {', '.join(sorted(values))}; one for all of them "
+                          "leaves nothing to compare.")
+
     def _kept(self, parts: list[Part]) -> list[Part]:
-        skipped = self.changes.get("skip", ())
         students = [part.label for part in parts if part.teacher]
-        for label in skipped:
+        skipped, only = self.changes.get("skip", ()), self.changes.get("only", students)
+        for label in (*skipped, *only):
             if label not in students:
-                raise unknown_name("student to skip", label, students)
-        return [part for part in parts if part.label not in skipped]
+                raise unknown_name("student", label, students)
+        left_out = {label for label in students if label in skipped or label not in only}
+        return [part for part in parts if part.label not in left_out]
 
     def _changed(self, part: Part) -> Configuration:
-        settings = {name: self.changes[name] for name in ("data", "share", "image_size", "epochs")
-                    if name in self.changes}
+        settings = {name: self.changes[name] for name in SETTINGS if name in self.changes}
+        if "optimizer" in settings:  # whose usual rate is another
+            settings = {"learning_rate": None} | settings
         architecture = self.changes.get("student" if part.seeded else "teacher")
         if architecture is not None:
             from kdengine import models
 
             started = part.configuration.pretrained and models.can_start(architecture)
             settings |= {"student": architecture, "pretrained": started}
+        if "temperature" in self.changes and _temperature(part) is not None:
+            fields = part.configuration.hyperparameters | {"temperature": self.changes["temperature"]}
+            settings["hyperparameters"] = fields
         return dataclasses.replace(part.configuration, **settings)
+
+
+def _temperature(part: Part) -> float | None:
+    """The T that a part's method softens answers with; None where it has none. CRD's sharpness is no such T."""
+    from kdengine import methods
+
+    method = methods.method(part.configuration.method, **part.configuration.hyperparameters)
+    softens = any(each.name == "temperature" and each.metadata["symbol"] == "T" for each in dataclasses.fields(method))
+    return method.temperature if softens else None
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,37 @@ def test_students_can_be_left_out_by_their_labels():
 
 @pytest.mark.parametrize("label", ["Teacher", "Nobody"])
 def test_only_a_student_can_be_left_out(label):
-    with pytest.raises(KDError, match=f"student to skip '{label}'.*Feature-based"):
+    with pytest.raises(KDError, match=f"student '{label}'.*Feature-based"):
         _ = recipes.plan("segmentation_kd", skip=["Combined", label]).parts
+
+
+def test_single_students_can_be_asked_for_by_their_labels():
+    asked = recipes.plan("segmentation_kd", only=["Feature-based"])
+    assert [part.label for part in asked.parts] == ["Teacher", "Feature-based"]
+    assert _parser().parse_args(asked.arguments).only == ["Feature-based"]
+    with pytest.raises(KDError, match="student 'Teacher'"):
+        _ = recipes.plan("segmentation_kd", only=["Teacher"]).parts
+
+
+def test_another_temperature_reaches_every_method_that_has_one():
+    asked = by_label(recipes.plan("segmentation_kd", temperature=2.5))
+    assert {label: each.hyperparameters.get("temperature") for label, each in asked.items()} == {
+        "Teacher": None, "Independent student": None, "Response-based": 2.5, "Feature-based": None, "Combined": 2.5}
+    six = by_label(recipes.plan("six_methods", temperature=2.5))
+    assert six["DKD"].hyperparameters == six["Logit matching"].hyperparameters == {"temperature": 2.5}
+    assert "temperature" not in six["CRD"].hyperparameters  # its own is another: how sharp similarities are
+
+
+@pytest.mark.parametrize("name", ["temperature_alpha", "missing_class"])
+def test_one_temperature_cannot_stand_for_several(name):
+    with pytest.raises(KDError, match=rf"{name} compares the temperatures 1.* leaves nothing to compare"):
+        recipes.plan(name, temperature=4.0)
+
+
+def test_another_optimizer_brings_its_own_learning_rate():
+    for changes, rate in ({"optimizer": "adamw"}, 1e-3), ({"optimizer": "adamw", "learning_rate": 0.01}, 0.01):
+        for asked in by_label(recipes.plan("response_vs_feature", **changes)).values():
+            assert (asked.optimizer, asked.learning_rate) == ("adamw", rate)
 
 
 def test_a_plan_s_image_size_is_that_of_every_network():
@@ -158,6 +187,7 @@ def test_a_change_that_is_none_changes_nothing():
 @pytest.mark.parametrize("changes", [
     {}, {"data": "cifar10", "share": 0.25, "epochs": 7, "teacher": "resnet32", "student": "resnet14"},
     {"data": "folder:/home/me/my pictures; cats & dogs"}, {"share": 1e-05},
+    {"batch_size": 16, "optimizer": "adam", "learning_rate": 1e-4, "temperature": 3.0, "only": ["DKD", "CRD"]},
 ])
 @pytest.mark.parametrize(("scale", "seeds"), [("quick", 1), ("paper", 5)])
 def test_the_command_runs_the_very_same_plan(changes, scale, seeds):

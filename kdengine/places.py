@@ -28,6 +28,11 @@ def checkpoints_root() -> Path:
     return _place("KDENGINE_CHECKPOINTS", "checkpoints")
 
 
+def reports_root() -> Path:
+    """Where the lab reports lie that were measured earlier: `results/` in the project."""
+    return PROJECT / "results"
+
+
 def child(root: Path, name: str) -> Path | None:
     """What is called `name` in a folder; None where that is no plain name.
 

@@ -247,15 +247,18 @@ def read_record(path: Path) -> Record:
     try:
         text = schema.content(path)
         if text is not None:
-            return _record(text, path.parent.name)
+            return parse(schema.decode(text, dict[str, Any]), path.parent.name)
     except KDError as error:
         raise KDError(f"{path} is not a readable record: {str(error).rstrip('.')}.") from error
     raise KDError(f"There is no record at {path}.")
 
 
-def _record(text: bytes, folder: str) -> Record:
-    """The record in a file's text. folder: the name of the folder it lies in."""
-    held = _completed(_upgraded(schema.decode(text, dict[str, Any])), folder)
+def parse(held: dict[str, Any], folder: str) -> Record:
+    """The record that JSON holds, see `read_record`. folder: the name of the folder it lies in.
+
+    Raises KDError for anything else.
+    """
+    held = _completed(_upgraded(held), folder)
     record = schema.convert(held, Record)
     record.ignored = list(schema.unnamed(held, dataclasses.asdict(record)))
     for part in ("status", "teacher", "data", "environment", "result"):

@@ -28,7 +28,7 @@ from kdengine.records import (
     read_record,
     read_rows,
 )
-from kdengine.verdicts import Verdict
+from kdengine.verdicts import Predictions, Verdict
 
 _KEPT = (RECORD, HISTORY, PREDICTIONS, STUDENT)
 """The files of a run that are kept."""
@@ -169,18 +169,6 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
     }
 
 
-def interval(name: str, record: Record) -> uncertainty.Interval | None:
-    """The headline of a result's test scores with its interval over the test images.
-
-    None where that takes predictions which are gone: an mIoU is no share of independent pixels.
-    """
-    test = record.result["test"]
-    if "miou" not in test:
-        return uncertainty.share_interval(test["top1"], test["n"])
-    held = predictions(name)
-    return None if held is None else uncertainty.mean_iou_interval(held["confusion"])
-
-
 def predictions(name: str) -> dict[str, Any] | None:
     """What a result predicts on its test split, as numpy arrays; None where nothing that fits its record is stored.
 
@@ -207,6 +195,18 @@ def predictions(name: str) -> dict[str, Any] | None:
     if "miou" in test and (held["confusion"] < 0).any():
         return None
     return {part: held[part] for part in fitting}
+
+
+def interval(name: str, record: Record, stored: Predictions = predictions) -> uncertainty.Interval | None:
+    """The headline of a result's test scores with its interval over the test images.
+
+    None where that takes predictions which are gone: an mIoU is no share of independent pixels.
+    """
+    test = record.result["test"]
+    if "miou" not in test:
+        return uncertainty.share_interval(test["top1"], test["n"])
+    held = stored(name)
+    return None if held is None else uncertainty.mean_iou_interval(held["confusion"])
 
 
 def check_names(names: Sequence[str], *, replace: bool = False) -> None:

@@ -226,12 +226,18 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     """The confidence at which each of several comparisons is judged by Holm's procedure, in the order given.
 
     The i-th smallest of m p-values is held against alpha / (m - i), and once one is above, so are all after it: at its
-    alpha. An interval of that confidence, dual to its test, leaves 0 out where the adjusted p-value is below alpha.
+    alpha. Equal ones are judged alike, as strictly as the first of them. An interval of that confidence, dual to its
+    test, leaves 0 out where the adjusted p-value is below alpha.
     """
     count = len(p_values)
     levels, passed = [0.0] * count, 0
-    for rank, place in enumerate(sorted(range(count), key=lambda place: p_values[place])):
-        levels[place] = 1 - ALPHA / (count - passed)
+    order = sorted(range(count), key=lambda place: p_values[place])
+    for rank, place in enumerate(order):
+        before = order[rank - 1]
+        if rank and p_values[place] == p_values[before]:  # of equals none is before the other
+            levels[place] = levels[before]
+        else:
+            levels[place] = 1 - ALPHA / (count - passed)
         if passed == rank and (count - rank) * p_values[place] < ALPHA:
             passed += 1
     return levels

@@ -20,7 +20,8 @@ from kdengine.records import STUDENT, Record, headline
 from kdengine.uncertainty import Interval
 
 Predictions = Callable[[str], "dict[str, Any] | None"]
-"""A result's stored predictions by its name, as `kdengine.results.predictions` gives them."""
+"""A result's stored predictions by its name, as `kdengine.results.predictions` gives them, or `answer` [N] for logits.
+"""
 Pairs = Sequence[tuple[str, str]]
 """Names of results, the one to judge before the one it is held against."""
 
@@ -65,6 +66,12 @@ def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
             twins[name] = min(others, key=lambda each: (
                 among[each].group != record.group, way_difference(record, among[each]) is not None))
     return twins
+
+
+def relatives(names: Sequence[str], among: Mapping[str, Record]) -> list[str]:
+    """The results of one family with these, whatever their seed: them, their twins, and all held against those."""
+    families = {_family(among[name], seed=False) for name in names}
+    return [name for name, record in among.items() if _family(record, seed=False) in families]
 
 
 def way_difference(record: Record, other: Record) -> str | None:
@@ -166,7 +173,12 @@ def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ver
 
 def right(held: Mapping[str, Any]) -> Any:
     """bool [N]: which test images stored predictions answer rightly."""
-    return held["logits"].argmax(axis=1) == held["target"]
+    return answers(held) == held["target"]
+
+
+def answers(held: Mapping[str, Any]) -> Any:
+    """Whole numbers [N]: the class that stored predictions name for each test image."""
+    return held["answer"] if "answer" in held else held["logits"].argmax(axis=1)
 
 
 def _judged(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdengine import results, uncertainty, verdicts
-from kdengine.recipes.recipe import Outcome, Recipe, test_images
+from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
 from kdengine.records import Record, headline
 from kdengine.verdicts import Pairs, Verdict
 
@@ -48,20 +48,20 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
     over the seeds; from three on the verdict is about the method, once nothing is missing. See `kdengine.verdicts`.
     """
     recipe = outcome.plan.recipe
-    everything = results.finished() | _among(outcome)
+    everything = outcome.everything()
     twins = verdicts.independent_twins(everything)
     table, compared = [], {}
     for part in outcome.parts:
         records = outcome.of(part.label)
         if not records:
             continue
-        row = _row(part.label, records)
-        measured = [value for (label, _), value in outcome.measures.items() if label == part.label]
+        row = _row(part.label, records, outcome.source)
+        measured = [outcome.measures[part.label, record.configuration.seed] for record in records]
         for key, column in recipe.columns.items():
             values = [each[key] for each in measured]
             row[key] = statistics.fmean(values)
             if column.count:
-                row[_interval_of(key)] = _bounds(_sure(values, column.count(records[0])))
+                row[_interval_of(key)] = _bounds(_sure(values, column.count(records[0], measured[0])))
         if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:
             compared[part.label] = pairs
         table.append(row)
@@ -190,7 +190,7 @@ def _contrasts(outcome: Outcome) -> list[str]:
     if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in asked.values()):
         judged = verdicts.of_seeds(list(asked.values()), among)
     else:
-        judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, results.predictions)
+        judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, outcome.source.predictions)
     sentences = []
     for (first, second), verdict in zip(asked, judged, strict=True):
         low, high = verdict.interval or (None, None)
@@ -201,7 +201,7 @@ def _contrasts(outcome: Outcome) -> list[str]:
     return sentences
 
 
-def _row(label: str, records: list[Record]) -> dict[str, Any]:
+def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
     first = records[0]
 
     def mean(of: str) -> float | None:
@@ -210,7 +210,7 @@ def _row(label: str, records: list[Record]) -> dict[str, Any]:
 
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]
-    sure = results.interval(first.id, first) if one else uncertainty.mean_interval(values)
+    sure = results.interval(first.id, first, source.predictions) if one else uncertainty.mean_interval(values)
     return {
         "label": label,
         "network": first.configuration.student,
@@ -249,18 +249,19 @@ def _among(outcome: Outcome) -> dict[str, Record]:
     return {record.id: record for record in outcome.records.values()}
 
 
-def _judged(outcome: Outcome, compared: dict[str, Pairs], everything: dict[str, Record]) -> dict[str, Verdict]:
+def _judged(
+    outcome: Outcome, compared: dict[str, Pairs], everything: Mapping[str, Record]
+) -> dict[str, Verdict]:
     """What may be said of each label's networks against their independent twins.
 
     Three seeds or more speak of the method, once the plan is complete; one speaks of two networks; two of neither.
-    everything: all results of this machine, since the same networks may be judged in another recipe or on a page.
     """
     methods = {label: pairs for label, pairs in compared.items() if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD}
     judged = dict(zip(methods, verdicts.of_methods(list(methods.values()), everything), strict=True))
     if outcome.missing:
         judged = {label: dataclasses.replace(verdict, text=OPEN) for label, verdict in judged.items()}
     single = {label: pairs[0][0] for label, pairs in compared.items() if len(pairs) == 1}
-    of_networks = verdicts.of_networks(list(single.values()), everything, results.predictions)
+    of_networks = verdicts.of_networks(list(single.values()), everything, outcome.source.predictions)
     for label, pairs in compared.items():
         if label in single:
             judged[label] = of_networks[single[label]]

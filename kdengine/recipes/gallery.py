@@ -9,7 +9,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine import results
+from kdengine import verdicts
 from kdengine.colours import RIGHT, WRONG
 from kdengine.recipes.recipe import Outcome
 
@@ -49,8 +49,8 @@ def looks(outcome: Outcome) -> list[list[Look]]:
         return []
     asked = next(iter(records.values())).configuration
     held = data.load(asked.data, image_size=asked.image_size)
-    kept = [results.predictions(record.id) for record in records.values()]
-    answers = [each["logits"].argmax(axis=1) for each in kept if each is not None]
+    kept = [outcome.source.predictions(record.id) for record in records.values()]
+    answers = [verdicts.answers(each) for each in kept if each is not None]
     disputed = [place for place in range(len(held.test)) if len({int(each[place]) for each in answers}) > 1]
     chosen = (disputed or list(range(len(held.test))))[:_PICTURES]
     images = held.test.images[chosen].float() / 255

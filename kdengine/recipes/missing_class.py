@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import altair
@@ -62,12 +63,13 @@ def _measure(record: Record) -> dict[str, float]:
         "missing_corrected": right(shifted, missing),
         "all_corrected": right(shifted, torch.ones_like(missing)),
         "shift": shift,
+        "images": int(missing.sum()),
     }
 
 
-def _of_the_class(record: Record) -> int:
+def _of_the_class(record: Record, measured: Mapping[str, float]) -> int:
     """How many test images of the missing class there are."""
-    return int((_predictions(record)["target"] == MISSING).sum())
+    return int(measured["images"])
 
 
 def _figures(outcome: Outcome) -> dict[str, altair.Chart]:

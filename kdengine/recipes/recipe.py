@@ -7,9 +7,9 @@ import functools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kdengine import sweeps
+from kdengine import results, sweeps
 from kdengine.errors import KDError, unknown_name
 from kdengine.records import Configuration, Record
 from kdengine.sweeps import Part
@@ -86,6 +86,20 @@ class Plan:
         """The command line that runs it."""
         return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
+    @property
+    def setting(self) -> str:
+        """What is trained on what, and how much of it: the title line of its report."""
+        teachers, taught = ([part.configuration for part in self.parts if part.seeded == seeded]
+                            for seeded in (False, True))
+        first = taught[0]
+        labels = f"{first.labels_per_class} labels a class" if first.labels_per_class else "every label"
+        seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return ", ".join([
+            f"{_named(teachers)} to {_named(taught)}",
+            first.data + (f" at {first.image_size} px" if first.image_size else ""),
+            "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
+            labels, f"{first.epochs} epochs", seeds])
+
     def _same(self, what: str, values: set[str]) -> None:
         """Raise KDError where a recipe compares several values of what is to be one for all."""
         if len(values) > 1:
@@ -117,6 +131,11 @@ class Plan:
         return dataclasses.replace(part.configuration, **settings)
 
 
+def _named(configurations: Sequence[Configuration]) -> str:
+    """The architectures of several networks, each once."""
+    return ", ".join(dict.fromkeys(each.student for each in configurations))
+
+
 def _temperature(part: Part) -> float | None:
     """The T that a part's method softens answers with; None where it has none. CRD's sharpness is no such T."""
     from kdengine import methods
@@ -124,6 +143,42 @@ def _temperature(part: Part) -> float | None:
     method = methods.method(part.configuration.method, **part.configuration.hyperparameters)
     softens = any(each.name == "temperature" and each.metadata["symbol"] == "T" for each in dataclasses.fields(method))
     return method.temperature if softens else None
+
+
+class Source(Protocol):
+    """Where what lies behind records comes from: this machine's runs, or files that outlived theirs."""
+
+    def finished(self) -> Mapping[str, Record]:
+        """All results there are, by name: the same networks may be judged in other company too."""
+
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """A run's rows, one an epoch."""
+
+    def predictions(self, run: str) -> dict[str, Any] | None:
+        """What a run answers to the test images, as `kdengine.verdicts` reads it; None where that is gone."""
+
+    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
+        """The recipe's own columns of a record."""
+
+
+class Runs:
+    """What lies in this machine's runs folder, and was shipped."""
+
+    def finished(self) -> Mapping[str, Record]:
+        """See Source."""
+        return results.finished()
+
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """See Source."""
+        return results.history(run)
+
+    def predictions(self, run: str) -> dict[str, Any] | None:
+        """See Source."""
+        return results.predictions(run)
+
+    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
+        """See Source."""
+        return recipe.measure(record)
 
 
 @dataclass(frozen=True)
@@ -136,6 +191,7 @@ class Outcome:
     plan: Plan
     records: Mapping[tuple[str, int], Record]
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    source: Source = field(default_factory=Runs)
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -151,7 +207,11 @@ class Outcome:
     @functools.cached_property
     def measures(self) -> dict[tuple[str, int], dict[str, float]]:
         """The recipe's own columns of each record, by (label, seed)."""
-        return {key: self.plan.recipe.measure(record) for key, record in self.records.items()}
+        return {key: self.source.measured(self.plan.recipe, record) for key, record in self.records.items()}
+
+    def everything(self) -> Mapping[str, Record]:
+        """All results there are now, by name, these among them."""
+        return {**self.source.finished(), **{record.id: record for record in self.records.values()}}
 
     def of(self, label: str) -> list[Record]:
         """The finished records of one part, by seed."""
@@ -186,15 +246,16 @@ def _every(outcome: Outcome, label: str) -> bool:
 class Column:
     """A further column of a recipe's table: its title, and how a value in it reads.
 
-    count(record): of how many test images the value is a share; None where it is no share, and has no interval.
+    count(record, measured): of how many test images the value is a share; None where it is no share, and has no
+    interval. measured: what the recipe measured of that record.
     """
 
     title: str
     text: Callable[[float], str] = "{:.2%}".format
-    count: Callable[[Record], int] | None = None
+    count: Callable[[Record, Mapping[str, float]], int] | None = None
 
 
-def test_images(record: Record) -> int:
+def test_images(record: Record, measured: Mapping[str, float] | None = None) -> int:
     """How many images a run was tested on: the count of a column that speaks of all of them."""
     return record.result["test"]["n"]
 

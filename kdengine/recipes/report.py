@@ -11,9 +11,11 @@ from kdengine import charts, methods, results, runs
 from kdengine.colours import STUDENTS
 from kdengine.errors import KDError
 from kdengine.files import writing
-from kdengine.recipes import comparison, gallery
+from kdengine.recipes import archive, comparison, gallery
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
-from kdengine.records import Record, write_json
+from kdengine.records import Record
+
+PAGE = "report.html"
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
@@ -28,18 +30,22 @@ pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
-    """Write report.md, report.html and records.json into a folder; returns the HTML file. KDError where it cannot be.
+    """Write report.md, report.html, its charts as PNG files, and what it was made from, see `archive`, into a folder.
 
-    records.json holds the command, and the runs' own records as they are: what the report was made from.
+    Returns the HTML file. Raises KDError where nothing is trained yet, or the disk refuses.
     """
-    page = folder / "report.html"
-    held = [{"label": label, "seed": seed, "record": dataclasses.asdict(record)}
-            for (label, seed), record in outcome.records.items()]
+    import vl_convert
+
+    _, table = _trained(outcome)
+    page = folder / PAGE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
         page.write_text(html(outcome), encoding="utf-8")
-        write_json(folder / "records.json", {"command": outcome.plan.command, "runs": held})
+        for number, chart in enumerate(figures(outcome, table).values(), start=1):
+            drawn = vl_convert.vegalite_to_png(_sized(chart).to_dict(), scale=1.5)
+            (folder / f"figure-{number}.png").write_bytes(drawn)
+        archive.write(outcome, table, folder)
     return page
 
 
@@ -47,7 +53,8 @@ def markdown(outcome: Outcome) -> str:
     """The report as Markdown, formulas in TeX; its figures are in the HTML alone."""
     recipe, table = _trained(outcome)
     titles = list(comparison.titles(recipe).values())
-    lines = [f"# {recipe.title}", "", recipe.question, "", f"Command: `{outcome.plan.command}`", ""]
+    lines = [f"# {recipe.title}: {outcome.plan.setting}", "", recipe.question, "",
+             f"Command: `{outcome.plan.command}`", ""]
     lines += ["## Results", "", *results.markdown_table(titles, comparison.texts(recipe, table)), ""]
     lines += [comparison.READING, ""]
     lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
@@ -66,7 +73,8 @@ def html(outcome: Outcome) -> str:
 
     recipe, table = _trained(outcome)
     titles = list(comparison.titles(recipe).values())
-    parts = [f"<h1>{escape(recipe.title)}</h1><p>{escape(recipe.question)}</p>",
+    parts = [f"<h1>{escape(recipe.title)}</h1><p><b>{escape(outcome.plan.setting)}</b></p>"
+             f"<p>{escape(recipe.question)}</p>",
              f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
              _html_table(titles, comparison.texts(recipe, table)), f"<p>{escape(comparison.READING)}</p>"]
     parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
@@ -80,7 +88,8 @@ def html(outcome: Outcome) -> str:
     for method in _methods(outcome):
         parts.append(f"<h3>{escape(method.title)}</h3><p>{escape(method.summary)} Source: {escape(method.source)}.</p>"
                      f"{convert(method.formula, display='block')}")
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(recipe.title)}</title>'
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(recipe.title)}: '
+            f'{escape(outcome.plan.setting)}</title>'
             f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
 
 
@@ -90,7 +99,7 @@ def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     drawn = {f"Test {outcome.plan.recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
              charts.accuracies(table, outcome.plan.recipe.headline)}
     drawn |= outcome.plan.recipe.figures(outcome)
-    curves = {part.label: results.history(record.id) for part in outcome.parts
+    curves = {part.label: outcome.source.history(record.id) for part in outcome.parts
               for record in outcome.of(part.label)[:1]}
     if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
         drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed."] = charts.accuracy_curves(
@@ -110,9 +119,13 @@ def _trained(outcome: Outcome) -> tuple[Recipe, list[dict[str, Any]]]:
 def _figure(caption: str, chart: Any) -> str:
     import vl_convert
 
-    wide = chart if "width" in chart.to_dict() else chart.properties(width=640)
-    drawn = vl_convert.vegalite_to_svg(wide.to_dict())
+    drawn = vl_convert.vegalite_to_svg(_sized(chart).to_dict())
     return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _sized(chart: Any) -> Any:
+    """A chart as wide as a page, unless it has a width of its own."""
+    return chart if "width" in chart.to_dict() else chart.properties(width=640)
 
 
 def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import altair
 
-from kdengine import results
 from kdengine.charts import learning_rates, total_losses
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
 from kdengine.sweeps import Part
@@ -36,7 +35,7 @@ def _parts(scale: str) -> list[Part]:
 
 
 def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
-    histories = {part.label: results.history(record.id) for part in outcome.parts
+    histories = {part.label: outcome.source.history(record.id) for part in outcome.parts
                  for record in outcome.of(part.label)[:1]}
     students = {label: rows for label, rows in histories.items() if label in _METHODS}
     return {

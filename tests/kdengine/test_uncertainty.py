@@ -214,6 +214,15 @@ def test_the_levels_of_holm_on_a_worked_example():
     assert levels == pytest.approx([1 - 0.05 / 3, 1 - 0.05 / 4, 1 - 0.05 / 3, 1 - 0.05 / 3])
     assert uncertainty.holm_levels([0.2]) == [0.95]
     assert uncertainty.holm_levels([]) == []
+    assert uncertainty.holm_levels([0.5, 0.01, 0.01]) == pytest.approx([0.95, 1 - 0.05 / 3, 1 - 0.05 / 3])
+
+
+@given(st.lists(st.sampled_from([0.001, 0.01, 0.02, 0.5]), min_size=1, max_size=6), st.randoms())
+def test_the_level_of_a_comparison_does_not_depend_on_the_order(values, random):
+    order = list(range(len(values)))
+    random.shuffle(order)
+    shuffled = uncertainty.holm_levels([values[place] for place in order])
+    assert shuffled == [uncertainty.holm_levels(values)[place] for place in order]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -217,7 +217,7 @@ def test_columns_of_a_recipe_are_means_over_the_seeds():
 
 
 def test_a_share_among_the_columns_has_its_interval():
-    columns = {"wrong": Column("Wrong", count=lambda record: 40), "sum": Column("Sum", "{:.1f}".format)}
+    columns = {"wrong": Column("Wrong", count=lambda record, measured: 40), "sum": Column("Sum", "{:.1f}".format)}
     outcome = made({"Teacher": [90], "Independent": [60, 64], "KD": [75]}, columns=columns, seeds=2,
                    measure=lambda record: {"wrong": 1 - record.result["test"]["top1"], "sum": 2.0})
     told, recipe = table(outcome), outcome.plan.recipe

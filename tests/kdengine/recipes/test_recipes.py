@@ -380,7 +380,8 @@ def test_the_missing_class_is_measured_as_trained_and_with_its_bias_corrected():
     record = finished(Configuration(method="kd"), "student", never_saw_a_three(near=8), TARGET)
     # One image in ten is to be named a 3: the eight, and the two others that come next, at 5.00 and 5.04 nats.
     assert MISSING_CLASS.measure(record) == {"missing": 0.0, "missing_corrected": pytest.approx(0.8),
-                                             "all_corrected": pytest.approx(0.96), "shift": pytest.approx(5.06)}
+                                             "all_corrected": pytest.approx(0.96), "shift": pytest.approx(5.06),
+                                             "images": 10}
 
 
 def test_a_student_that_knows_all_classes_gains_nothing_from_a_shift():

@@ -6,7 +6,9 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
+from kdengine import recipes
 from kdengine.errors import KDError
 from kdengine.methods import METHODS
 from kdengine.recipes import comparison, report
@@ -150,7 +152,8 @@ def test_text_is_text_and_never_markup():
     page = Page(text)
     assert page.named("img") == []
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-    assert page.texts["h1"] == page.texts["title"] == [HARMFUL]
+    assert page.texts["h1"] == [HARMFUL]
+    assert page.texts["title"] == [f"{HARMFUL}: {outcome.plan.setting}"]
     assert HARMFUL in page.texts["td"] and HARMFUL in page.texts["th"] and HARMFUL in page.texts["p"]
     for drawn in text.split("<svg")[1:]:  # Vega writes the label too
         ElementTree.fromstring("<svg" + drawn.split("</svg>")[0] + "</svg>")
@@ -205,4 +208,18 @@ def test_page_text_and_the_records_they_came_from_lie_beside_each_other(outcome,
     assert held["command"] == outcome.plan.command
     assert {(each["label"], each["seed"]): each["record"] for each in held["runs"]} == {
         key: dataclasses.asdict(record) for key, record in outcome.records.items()}
-    assert sorted(path.name for path in page.parent.iterdir()) == ["records.json", "report.html", "report.md"]
+    charts = [f"figure-{number}.png" for number in range(1, 1 + len(page.read_text().split("<figure>")[1:]))]
+    assert sorted(path.name for path in page.parent.iterdir()) == sorted(
+        ["answers.npz", "records.json", "report.html", "report.md", *charts])
+    for each in charts:
+        with Image.open(page.parent / each) as drawn:
+            assert drawn.format == "PNG" and drawn.width > 600
+
+
+def test_the_title_line_says_what_was_trained_on_how_much(outcome):
+    line = "resnet20 to resnet8, digits, all training images, every label, 20 epochs, one seed"
+    assert report.markdown(outcome).splitlines()[0] == f"# Two ways: {line}"
+    assert line in Page(report.html(outcome)).texts["b"]
+    cut = recipes.plan("response_vs_feature", seeds=3, share=0.25, image_size=16, epochs=2)
+    assert cut.setting == ("resnet20 to resnet8, digits at 16 px, 0.25 of the training images, 10 labels a class, "
+                           "2 epochs, 3 seeds")

@@ -1,0 +1,257 @@
+"""A recipe's results as files that outlive their runs: what `results/` holds.
+
+`records.json` has the plan, the table and the remarks as the report shows them, and of each network its record, its
+history and what the recipe measured; `others` are networks of other plans that are judged in one family with these.
+`answers.npz` has what each of them answers to each test image. All that the report says of a pair of networks is
+computed again from these two files by `verify`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from kdengine import records, schema, verdicts
+from kdengine.errors import KDError
+from kdengine.files import replacing
+from kdengine.places import reports_root
+from kdengine.recipes import comparison
+from kdengine.recipes.recipe import Outcome, Plan, Recipe, Source
+from kdengine.records import Record, write_json
+from kdengine.schema import Count, Row, Some, Text
+
+if TYPE_CHECKING:
+    import numpy
+
+RECORDS, ANSWERS = "records.json", "answers.npz"
+_MOST_BYTES = 64 * 2**20
+_TOLERANCE = 2e-3
+"""Of a mean loss or divergence, relative: of each image it is kept in half precision."""
+
+
+class _Network(TypedDict):
+    """A network of the plan."""
+
+    label: Text
+    seed: Count
+    record: dict[str, Any]
+    history: list[Row]
+    measured: dict[Text, float]
+
+
+class _Other(TypedDict):
+    """A network of another plan, by the name of its result."""
+
+    name: Text
+    record: dict[str, Any]
+
+
+class _Held(TypedDict):
+    """What `records.json` holds."""
+
+    recipe: Text
+    scale: Text
+    seeds: Some
+    changes: dict[Text, Any]
+    command: Text
+    table: list[dict[str, Any]]
+    remarks: list[Text]
+    runs: list[_Network]
+    others: list[_Other]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What lies behind the records of one folder; a `recipe.Source`."""
+
+    folder: Path
+    results: Mapping[str, Record]
+    histories: Mapping[str, list[dict[str, Any]]]
+    measures: Mapping[str, dict[str, float]]
+
+    def finished(self) -> Mapping[str, Record]:
+        """See Source."""
+        return self.results
+
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """See Source."""
+        return self.histories[run]
+
+    def predictions(self, run: str) -> dict[str, Any] | None:
+        """See Source."""
+        if f"{run}/confusion" in self.arrays:
+            return {"confusion": self.arrays[f"{run}/confusion"]}
+        answer = self.arrays.get(f"{run}/answer")
+        return None if answer is None else {"answer": answer, "target": self.arrays["target"]}
+
+    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
+        """See Source."""
+        return self.measures[record.id]
+
+    @functools.cached_property
+    def arrays(self) -> dict[str, numpy.ndarray]:
+        """What `answers.npz` holds: `target` [N], and by run `answer`, `loss` and `kl` [N], or `confusion` [N, C, C].
+
+        loss, kl: cross-entropy and KL(teacher || student) of each image, in nats.
+        """
+        import numpy
+
+        path = self.folder / ANSWERS
+        try:
+            with numpy.load(path, allow_pickle=False) as held:
+                return {name: held[name] for name in held.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise KDError(f"{path} cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was computed again from a folder's own files: how many networks and verdicts, and what is not as written."""
+
+    networks: int
+    verdicts: int
+    wrong: Sequence[str]
+
+
+def folders() -> list[Path]:
+    """The folders of all results that were measured earlier, by name."""
+    return sorted(path.parent for path in reports_root().glob(f"*/{RECORDS}"))
+
+
+def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write an outcome's two files into a folder that is there."""
+    import numpy
+
+    plan, everything = outcome.plan, outcome.everything()
+    own = [record.id for record in outcome.records.values()]
+    students = [record.id for part in outcome.parts if part.teacher for record in outcome.of(part.label)]
+    others = [name for name in verdicts.relatives(students, everything) if name not in own]
+    write_json(folder / RECORDS, {
+        "recipe": plan.recipe.name, "scale": plan.scale, "seeds": plan.seeds, "changes": dict(plan.changes),
+        "command": plan.command, "table": table, "remarks": comparison.remarks(outcome, table),
+        "runs": [{"label": label, "seed": seed, "record": asdict(record),
+                  "history": outcome.source.history(record.id), "measured": outcome.measures[label, seed]}
+                 for (label, seed), record in outcome.records.items()],
+        "others": [{"name": name, "record": asdict(everything[name])} for name in others],
+    })
+    arrays = _arrays(outcome.source, {name: everything[name] for name in [*own, *others]})
+    with replacing(folder / ANSWERS) as written, written.open("wb") as file:
+        numpy.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[str]]:
+    """The outcome that a folder holds, and its table and remarks as they were written.
+
+    Raises KDError for files that nobody wrote here, or whose recipe has other networks today.
+    """
+    path = folder / RECORDS
+    try:
+        held = schema.decode(schema.content(path, _MOST_BYTES) or b"", _Held)
+        found = {(each["label"], each["seed"]): records.parse(each["record"], each["label"]) for each in held["runs"]}
+        others = {each["name"]: records.parse(each["record"], each["name"]) for each in held["others"]}
+    except KDError as error:
+        raise KDError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
+    plan = _plan(held)
+    if unknown := sorted({label for label, _ in found} - {part.label for part in plan.parts}):
+        raise KDError(f"{path} has networks that {plan.recipe.name} does not train today: {', '.join(unknown)}. Run "
+                      f"its command again: {held['command']}")
+    behind = Archive(
+        folder, {**others, **{record.id: record for record in found.values()}},
+        {record.id: each["history"] for record, each in zip(found.values(), held["runs"], strict=True)},
+        {record.id: each["measured"] for record, each in zip(found.values(), held["runs"], strict=True)})
+    return Outcome(plan, found, source=behind), held["table"], held["remarks"]
+
+
+def verify(folder: Path) -> Check:
+    """Compute again, from a folder's own files, all that its report says. Raises KDError where they cannot be read."""
+    outcome, table, remarks = read(folder)
+    again = comparison.rows(outcome)
+    wrong = [f"{each['label']}: {column} is {now!r}, and {each[column]!r} is written"
+             for each, row in zip(table, json.loads(records.as_json(again)), strict=True)
+             for column, now in row.items() if not _equal(now, each[column])]
+    wrong += [f"It says {said!r}; now: {now!r}" for said, now in
+              zip(remarks, comparison.remarks(outcome, again), strict=True) if said != now]
+    wrong += [f"{label}, seed {seed}: {told}" for (label, seed), record in outcome.records.items()
+              for told in _against_answers(outcome, record)]
+    return Check(len(outcome.records), sum(row["verdict"] is not None for row in again), wrong)
+
+
+def _plan(held: _Held) -> Plan:
+    from kdengine import recipes
+
+    return recipes.plan(held["recipe"], held["scale"], held["seeds"], **held["changes"])
+
+
+def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.ndarray]:
+    """What `answers.npz` is to hold, see `Archive.arrays`. Of a network whose predictions are gone there is nothing."""
+    import numpy
+
+    arrays: dict[str, numpy.ndarray] = {}
+    for name, record in networks.items():
+        stored = source.predictions(name)
+        if stored is None:
+            continue
+        if "confusion" in stored:
+            arrays[f"{name}/confusion"] = stored["confusion"]
+            continue
+        target = arrays.setdefault("target", stored["target"].astype(_smallest(stored["logits"].shape[1])))
+        arrays[f"{name}/answer"] = verdicts.answers(stored).astype(target.dtype)
+        said = _log_softmax(stored["logits"])
+        arrays[f"{name}/loss"] = -said[numpy.arange(len(target)), target].astype(numpy.float16)
+        teacher = record.configuration.teacher
+        taught = source.predictions(teacher) if teacher in networks else None
+        if taught is not None:
+            truth = _log_softmax(taught["logits"])
+            arrays[f"{name}/kl"] = (numpy.exp(truth) * (truth - said)).sum(axis=1).astype(numpy.float16)
+    return arrays
+
+
+def _smallest(classes: int) -> numpy.dtype:
+    import numpy
+
+    return numpy.min_scalar_type(classes - 1)
+
+
+def _log_softmax(logits: numpy.ndarray) -> numpy.ndarray:
+    from scipy.special import log_softmax
+
+    return log_softmax(logits.astype(float), axis=1)
+
+
+def _against_answers(outcome: Outcome, record: Record) -> Iterator[str]:
+    """What a record's test scores and a network's answers say differently."""
+    from kdengine import uncertainty
+
+    arrays, test = outcome.source.arrays, record.result["test"]
+    stored = outcome.source.predictions(record.id)
+    if stored is None:
+        yield "its answers are not there"
+    elif "confusion" in stored:
+        yield from _differ(test, miou=uncertainty.mean_iou_interval(stored["confusion"]).mean)
+    else:
+        yield from _differ(test, top1=float(verdicts.right(stored).mean()))
+        yield from _differ(test, _TOLERANCE, loss=float(arrays[f"{record.id}/loss"].mean(dtype=float)))
+        taught = outcome.source.predictions(record.configuration.teacher or "")
+        if taught is not None:
+            yield from _differ(test, agreement=float((stored["answer"] == taught["answer"]).mean()))
+            yield from _differ(test, _TOLERANCE, kl_to_teacher=float(arrays[f"{record.id}/kl"].mean(dtype=float)))
+
+
+def _differ(test: Mapping[str, Any], tolerance: float = 1e-9, **computed: float) -> Iterator[str]:
+    for name, now in computed.items():
+        if not math.isclose(test[name], now, rel_tol=tolerance, abs_tol=1e-6):
+            yield f"{name} is {now:.6g} of its answers, and {test[name]:.6g} in its record"
+
+
+def _equal(now: Any, written: Any) -> bool:
+    if isinstance(now, list) and isinstance(written, list):
+        return len(now) == len(written) and all(map(_equal, now, written))
+    if isinstance(now, float) and isinstance(written, float):
+        return math.isclose(now, written, rel_tol=1e-9, abs_tol=1e-12)
+    return now == written

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from kdengine.data import DataSet
     from kdengine.models.network import Network
+    from kdengine.recipes import Outcome
 
 
 def list_data() -> list[dict[str, Any]]:
@@ -365,20 +366,56 @@ def recipe_results(name: str, scale: str, seeds: int) -> dict[str, Any]:
     figures: Altair charts by caption. gallery: heat maps as HTML, empty where the recipe has none.
     """
     from kdengine import recipes
-    from kdengine.recipes import comparison, gallery, report
+    from kdengine.recipes import comparison, gallery
 
     outcome = recipes.so_far(recipes.plan(name, scale, seeds))
-    table = comparison.rows(outcome)
+    looks = gallery.looks(outcome) if outcome.plan.recipe.gallery else []
+    return _told(outcome, comparison.rows(outcome)) | {
+        "gallery": gallery.html(looks) if looks else "",
+        "gallery_caption": gallery.CAPTION,
+    }
+
+
+def earlier_results(recipe: str) -> list[dict[str, Any]]:
+    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, without a gallery, and more.
+
+    name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
+    sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
+    to `kdengine results verify`.
+    """
+    from kdengine.recipes import archive, comparison, report
+
+    found = []
+    for folder in archive.folders():
+        try:
+            outcome, table, _ = archive.read(folder)
+        except KDError:
+            continue
+        plan = outcome.plan
+        if plan.recipe.name != recipe or not outcome.records:
+            continue
+        newest = max(outcome.records.values(), key=lambda record: record.created)
+        titles, printed = comparison.printed(outcome, table)
+        found.append(_told(outcome, table) | {
+            "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
+            "device": newest.environment["device_name"], "apart": plan.recipe.apart,
+            "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
+            "html": (folder / report.PAGE).read_text(encoding="utf-8"),
+        })
+    return found
+
+
+def _told(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A recipe's table as texts, how to read it, what it says, and its charts."""
+    from kdengine.recipes import comparison, report
+
     recipe = outcome.plan.recipe
     titles = comparison.titles(recipe).values()
-    looks = gallery.looks(outcome) if recipe.gallery else []
     return {
         "table": [dict(zip(titles, cells, strict=True)) for cells in comparison.texts(recipe, table)],
         "reading": comparison.READING,
         "remarks": comparison.remarks(outcome, table),
         "figures": report.figures(outcome, table),
-        "gallery": gallery.html(looks) if looks else "",
-        "gallery_caption": gallery.CAPTION,
     }
 
 
@@ -661,6 +698,7 @@ __all__ = [
     "default_teacher",
     "disagreements",
     "download",
+    "earlier_results",
     "estimate",
     "example",
     "fit_to_show",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine import places, records, trust
-from kdengine.errors import KDError
+from kdengine.errors import KDError, unknown_name
 
 _POLL_S = 0.3
 _NEAR_CHANCE = 0.1
@@ -174,6 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_replace(recipe)
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     _add_json(recipe)
+
+    earlier = command("results", _results, "List the lab reports that were measured earlier, or verify them.")
+    earlier.add_argument("action", nargs="?", choices=("list", "verify"), default="list",
+                         help="verify: compute all they say again, from their own files (%(default)s)")
+    earlier.add_argument("name", nargs="*", help="folders in results/ (all)")
+    _add_json(earlier)
 
     foreign = command("import", _import, "Turn another program's weights into a checkpoint.")
     foreign.add_argument("file", type=Path, help=".pth, .pt, .th, .ckpt or .safetensors with a state dict")
@@ -612,7 +618,6 @@ def _speeds(given: argparse.Namespace) -> int:
 
 def _methods(given: argparse.Namespace) -> int:
     import kdengine
-    from kdengine.errors import unknown_name
     from kdengine.methods import METHODS, loss_code
 
     found = {each["name"]: each for each in kdengine.list_methods()}
@@ -695,6 +700,57 @@ def _recipe(given: argparse.Namespace) -> int:
     for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def _results(given: argparse.Namespace) -> int:
+    from kdengine.recipes import archive
+
+    known = {path.name: path for path in archive.folders()}
+    for name in given.name:
+        if name not in known:
+            raise unknown_name("report", name, known)
+    tell = _verified if given.action == "verify" else _listed
+    return tell([known[name] for name in given.name or known], given.json)
+
+
+def _verified(folders: Sequence[Path], as_json: bool) -> int:
+    """Compute again what reports say; 1 where anything is not as written, or cannot be read."""
+    from kdengine.recipes import archive
+
+    checks = {}
+    for folder in folders:
+        try:
+            checks[folder.name] = check = archive.verify(folder)
+        except KDError as error:
+            checks[folder.name] = check = archive.Check(0, 0, [str(error)])
+        if not as_json:
+            print(f"{folder.name}: {check.networks} networks, {check.verdicts} verdicts, "
+                  f"{'NOT all as written' if check.wrong else 'all as written'}.", flush=True)
+            for each in check.wrong:
+                print(f"  {each}")
+    if as_json:
+        _print_json({name: dataclasses.asdict(check) for name, check in checks.items()})
+    return 1 if any(check.wrong for check in checks.values()) else 0
+
+
+def _listed(folders: Sequence[Path], as_json: bool) -> int:
+    """List reports, and what lab sheets print beside what they measured."""
+    from kdengine.recipes import archive
+
+    reports, printed = [], []
+    for folder in folders:
+        plan = archive.read(folder)[0].plan
+        reports.append({"report": folder.name, "what was trained": plan.setting, "command": plan.command})
+        printed += archive.printed(folder)
+    if as_json:
+        _print_json({"reports": reports, "printed": printed})
+        return 0
+    for each in reports:
+        print(f"{each['report']}: {each['what was trained']}\n  {each['command']}")
+    if printed:
+        print("\nWhat lab sheets print, single runs, and what was measured here:\n")
+        _print_table(list(printed[0]), [list(each.values()) for each in printed])
+    return 0
 
 
 def _slug(name: str, label: str) -> str:

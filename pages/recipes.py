@@ -1,5 +1,7 @@
 """Recipes: the lab experiments, each run at a press, with its table, figures and report."""
 
+import time
+
 import streamlit as st
 
 import kdengine
@@ -30,6 +32,12 @@ def report_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
     """The report, once for the same finished runs."""
     del runs
     return kdengine.recipe_report(name, scale, seeds)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def earlier_results(name: str) -> list[dict]:
+    """What was measured earlier. A resource: charts need not be copied."""
+    return kdengine.earlier_results(name)
 
 
 def choose() -> tuple[str, str, int]:
@@ -133,9 +141,8 @@ def finished(networks: list[dict]) -> list[str]:
     return [each["run"] for each in networks if each["state"] == FINISHED]
 
 
-def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
-    """Table, observations, figures, heat maps and the report."""
-    found = results_of(name, scale, seeds, runs)
+def tell(found: dict) -> None:
+    """Table, observations and figures, of runs or of a report."""
     st.subheader("Table")
     st.dataframe(found["table"], hide_index=True, width="stretch")
     st.caption(found["reading"])
@@ -147,6 +154,27 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
         with columns[place % 2]:
             st.altair_chart(chart, width="stretch")
             st.caption(caption)
+
+
+def show_earlier(name: str) -> None:
+    """The reports of this experiment that came with the program, one behind each line."""
+    for report in earlier_results(name):
+        when = time.strftime("%B %Y", time.gmtime(report["created"]))
+        with st.expander(f"Measured earlier: {as_text(report['setting'])}"):
+            st.caption(f"{when}, on {as_text(report['device'])}. Run it yourself: `{report['command']}`")
+            if report["printed"]:
+                st.subheader("As lab sheets print it")
+                st.dataframe(report["printed"], hide_index=True, width="stretch")
+                st.caption(report["apart"])
+            tell(report)
+            st.download_button("Download this report", report["html"], f"{report['name']}.html", "text/html",
+                               key=f"earlier-{report['name']}")
+
+
+def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
+    """What was trained here: table, observations, figures, heat maps and the report."""
+    found = results_of(name, scale, seeds, runs)
+    tell(found)
     if found["gallery"]:
         st.subheader("Where they look")
         st.html(found["gallery"])
@@ -163,6 +191,7 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
 st.title("Recipes")
 name, scale, seeds = choose()
 describe(name, scale, seeds)
+show_earlier(name)
 if present(recipes()[name]["scales"][scale]["data"]):
     try:
         watched = kdengine.watch_recipe(name, scale, seeds)

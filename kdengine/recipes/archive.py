@@ -182,6 +182,18 @@ def verify(folder: Path) -> Check:
     return Check(len(outcome.records), sum(row["verdict"] is not None for row in again), wrong)
 
 
+def printed(folder: Path) -> list[dict[str, str]]:
+    """What lab sheets print of a folder's networks, beside what it measured: report, sheet, row, number, printed, ours.
+
+    Raises KDError as `read`.
+    """
+    outcome, table, _ = read(folder)
+    titles, rows = comparison.printed(outcome, table)
+    return [{"report": folder.name, "sheet": sheet, "row": label, "number": number, "printed": value, "ours": ours}
+            for label, number, *theirs, ours in rows
+            for sheet, value in zip(titles[2:-1], theirs, strict=True) if value != "–"]
+
+
 def _plan(held: _Held) -> Plan:
     from kdengine import recipes
 

@@ -112,6 +112,22 @@ def texts(recipe: Recipe, table: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [[as_text(recipe, row, key) for key in titles(recipe)] for row in table]
 
 
+def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """What lab sheets print of these networks on this data set, beside what was measured here: titles and rows.
+
+    No rows where no sheet does.
+    """
+    recipe = outcome.plan.recipe
+    sheets = [each for each in recipe.printed if each.data == outcome.parts[0].configuration.data]
+    named, rows = titles(recipe), []
+    for row in table:
+        for column in dict.fromkeys(key for each in sheets for key in each.values.get(row["label"], ())):
+            theirs = [each.values.get(row["label"], {}).get(column) for each in sheets]
+            rows.append([row["label"], named[column], *("–" if each is None else f"{each:.2%}" for each in theirs),
+                         f"{row[column]:.2%}"])
+    return ["Network", "", *(each.sheet for each in sheets), "Here"], rows
+
+
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
     recipe = outcome.plan.recipe

@@ -93,12 +93,13 @@ class Plan:
                             for seeded in (False, True))
         first = taught[0]
         labels = f"{first.labels_per_class} labels a class" if first.labels_per_class else "every label"
+        epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return ", ".join([
             f"{_named(teachers)} to {_named(taught)}",
             first.data + (f" at {first.image_size} px" if first.image_size else ""),
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
-            labels, f"{first.epochs} epochs", seeds])
+            labels, epochs, seeds])
 
     def _same(self, what: str, values: set[str]) -> None:
         """Raise KDError where a recipe compares several values of what is to be one for all."""
@@ -255,6 +256,18 @@ class Column:
     count: Callable[[Record, Mapping[str, float]], int] | None = None
 
 
+@dataclass(frozen=True)
+class Printed:
+    """What a lab sheet prints for an experiment on a data set: shares in [0, 1], by label and column.
+
+    Sheets print single runs, none with an interval.
+    """
+
+    sheet: str
+    data: str
+    values: Mapping[str, Mapping[str, float]]
+
+
 def test_images(record: Record, measured: Mapping[str, float] | None = None) -> int:
     """How many images a run was tested on: the count of a column that speaks of all of them."""
     return record.result["test"]["n"]
@@ -270,7 +283,8 @@ class Recipe:
     accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
     the independent student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
-    ends with heat maps of its networks. headline: what it compares networks by, `accuracy` or `mIoU`.
+    ends with heat maps of its networks. headline: what it compares networks by, `accuracy` or `mIoU`. printed: tables
+    of lab sheets to be held against; apart: in what these are known to differ from what is trained here.
     """
 
     name: str
@@ -286,6 +300,8 @@ class Recipe:
     judges: Callable[[Outcome, str], bool] = _every
     gallery: bool = False
     headline: str = "accuracy"
+    printed: Sequence[Printed] = ()
+    apart: str = ""
 
 
 def teacher(label: str, **settings: Any) -> Part:

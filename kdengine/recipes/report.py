@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,6 @@ def write(outcome: Outcome, folder: Path) -> Path:
 
     Returns the HTML file. Raises KDError where nothing is trained yet, or the disk refuses.
     """
-    import vl_convert
-
     _, table = _trained(outcome)
     page = folder / PAGE
     with writing(folder):
@@ -43,8 +42,7 @@ def write(outcome: Outcome, folder: Path) -> Path:
         (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
         page.write_text(html(outcome), encoding="utf-8")
         for number, chart in enumerate(figures(outcome, table).values(), start=1):
-            drawn = vl_convert.vegalite_to_png(_sized(chart).to_dict(), scale=1.5)
-            (folder / f"figure-{number}.png").write_bytes(drawn)
+            _save_png(chart, folder / f"figure-{number}.png")
         archive.write(outcome, table, folder)
     return page
 
@@ -57,6 +55,10 @@ def markdown(outcome: Outcome) -> str:
              f"Command: `{outcome.plan.command}`", ""]
     lines += ["## Results", "", *results.markdown_table(titles, comparison.texts(recipe, table)), ""]
     lines += [comparison.READING, ""]
+    printed_titles, printed = comparison.printed(outcome, table)
+    if printed:
+        lines += ["## As lab sheets print it", "", *results.markdown_table(printed_titles, printed), "",
+                  recipe.apart, ""]
     lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
     for title, facts in _sections(outcome).items():
         lines += [f"## {title}", "", *results.markdown_table(["", ""], facts), ""]
@@ -77,6 +79,10 @@ def html(outcome: Outcome) -> str:
              f"<p>{escape(recipe.question)}</p>",
              f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
              _html_table(titles, comparison.texts(recipe, table)), f"<p>{escape(comparison.READING)}</p>"]
+    printed_titles, printed = comparison.printed(outcome, table)
+    if printed:
+        parts += ["<h2>As lab sheets print it</h2>", _html_table(printed_titles, printed),
+                  f"<p>{escape(recipe.apart)}</p>"]
     parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
     if recipe.gallery and (looks := gallery.looks(outcome)):
         parts += [f"<h2>Where they look</h2>{gallery.html(looks)}<p>{escape(gallery.CAPTION)}</p>"]
@@ -121,6 +127,15 @@ def _figure(caption: str, chart: Any) -> str:
 
     drawn = vl_convert.vegalite_to_svg(_sized(chart).to_dict())
     return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _save_png(chart: Any, path: Path) -> None:
+    """A chart as a picture of few colors, a third of the size of one of all."""
+    import vl_convert
+    from PIL import Image
+
+    with Image.open(BytesIO(vl_convert.vegalite_to_png(_sized(chart).to_dict(), scale=1.5))) as drawn:
+        drawn.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def _sized(chart: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import altair
 
 from kdengine.charts import learning_rates, total_losses
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, race
 from kdengine.sweeps import Part
 
 COMBINED = "Combined"
@@ -53,4 +53,9 @@ SEGMENTATION_KD = Recipe(
     figures=_figures,
     contrasts=lambda outcome: [("Feature-based", "Response-based")],
     headline="mIoU",
+    printed=(Printed("a lab sheet: 512 px, 30 epochs", "folder:camvid", {
+        INDEPENDENT: {"accuracy": 0.6245}, "Response-based": {"accuracy": 0.6387},
+        "Feature-based": {"accuracy": 0.6412}}),),
+    apart="The sheet trains a student of 2.81 million parameters once, on images of 512 pixels and on classes of its "
+          "own choice. Fewer pixels cost most of all in thin classes: poles, signs, fences.",
 )

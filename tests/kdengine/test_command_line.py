@@ -16,11 +16,13 @@ from kdengine import checkpoints, data, evaluation, explain, models, places, rec
 from kdengine.__main__ import _parser, main
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
+from kdengine.recipes import archive
 from kdengine.views import Split
 from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "import", "export", "worker")
+COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "results", "import",
+            "export", "worker")
 QUICK = ["--share", "0.1", "--epochs", "1", "--precision", "float32", "--threads", "1"]
 
 
@@ -437,3 +439,33 @@ def test_a_student_alone_needs_no_teacher_and_another_says_so(nobody, tmp_path, 
     assert main(["distill", "--data", "digits", "--method", "none", "--method", "kd", "--detach"]) == 1
     assert "No checkpoint is shipped for digits." in capsys.readouterr().err
     assert len(runs.all_runs()) == 1
+
+
+@pytest.fixture
+def reported(monkeypatch, tmp_path):
+    """Reports lie in a folder of the test's own."""
+    monkeypatch.setattr(archive, "reports_root", lambda: tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_reports_are_verified_and_what_is_not_as_written_is_named(capsys, reported):
+    words = ["recipe", "missing_class", "--epochs", "1", "--share", "0.1", "--only", "Hard labels"]
+    status, out, err = run(capsys, *words, "--report", reported / "digits")
+    assert status == 0, err
+    for each in runs.all_runs():
+        runs.remove(each.id)
+    assert run(capsys, "results", "verify") == (0, "digits: 2 networks, 0 verdicts, all as written.\n", "")
+    status, out, _ = run(capsys, "results")
+    assert "digits: resnet20 to resnet8, digits, 0.1 of the training images, every label, 1 epoch, one seed" in out
+    assert "python -m kdengine " + " ".join(words[:2]) in out
+    assert json.loads(run(capsys, "results", "--json")[1])["printed"] == []
+    path = reported / "digits" / archive.RECORDS
+    path.write_text(path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9'))
+    status, out, _ = run(capsys, "results", "verify", "digits", "--json")
+    assert status == 1
+    assert "Teacher: accuracy is " in json.loads(out)["digits"]["wrong"][0]
+    path.write_text("{}")
+    status, out, _ = run(capsys, "results", "verify")
+    assert (status, out.splitlines()[0]) == (1, "digits: 0 networks, 0 verdicts, NOT all as written.")
+    assert "records.json cannot be read" in out
+    assert run(capsys, "results", "verify", "Digits")[2].startswith("kdengine: Unknown report 'Digits'.")

@@ -1,19 +1,32 @@
 """The Recipes page, headless: what it shows before, while and after, and what it asks of the engine."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from explorer.wording import as_text
 from kdengine import recipes, runs
-from kdengine.places import data_root
+from kdengine.data import fashion_mnist
+from kdengine.places import data_root, runs_root
+from kdengine.recipes import archive, report
+from kdengine.recipes.recipe import Printed
 from kdengine.records import FAILED
 from tests.kdengine.recipes import scene
 from tests.kdengine.tiny import write_tiles
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
+
+
+@pytest.fixture(autouse=True)
+def nothing_measured_earlier(monkeypatch, tmp_path):
+    """No reports but those a test writes, and no data set from the system's packages."""
+    monkeypatch.setattr(archive, "reports_root", lambda: tmp_path / "reports")
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_PLACE", tmp_path / "nowhere")
+    return tmp_path / "reports"
 
 
 def opened(**link):
@@ -130,6 +143,37 @@ def test_what_is_done_shows_table_figures_observations_and_report(launched):
     assert [each.proto.label for each in at.get("download_button")] == ["Download HTML", "Download Markdown"]
 
 
+def test_what_was_measured_earlier_is_shown_without_its_runs(launched, nothing_measured_earlier):
+    plan = train("temperature_alpha")
+    report.write(recipes.so_far(plan), nothing_measured_earlier / "tuning")
+    shutil.rmtree(runs_root())
+    (nothing_measured_earlier / "damaged").mkdir()
+    (nothing_measured_earlier / "damaged" / archive.RECORDS).write_text("{")
+    at = opened()
+    at.selectbox(key="recipe").set_value("temperature_alpha").run()
+    earlier, = (each for each in at.expander if each.label.startswith("Measured earlier: "))
+    assert earlier.label == f"Measured earlier: {as_text(plan.setting)}"
+    assert any(plan.command in each.value for each in earlier.caption)
+    assert len(earlier.dataframe[0].value) == 18
+    assert "The whole grid chooses" in earlier.markdown[0].value
+    assert "Nothing trained yet" in at.get("progress")[0].proto.text
+    at.selectbox(key="recipe").set_value("six_methods").run()
+    assert not [each for each in at.expander if each.label.startswith("Measured earlier: ")]
+
+
+def test_what_lab_sheets_print_stands_beside_what_was_measured(launched, nothing_measured_earlier, monkeypatch):
+    plan = train("response_vs_feature")
+    sheet = Printed("a sheet", "digits", {"Response-based": {"accuracy": 0.8677}})
+    recipe = dataclasses.replace(plan.recipe, printed=[sheet], apart="It has other data.", gallery=False)
+    monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
+    report.write(recipes.so_far(recipes.plan("response_vs_feature")), nothing_measured_earlier / "sheet")
+    at = opened()
+    earlier, = (each for each in at.expander if each.label.startswith("Measured earlier: "))
+    assert earlier.dataframe[0].value.to_dict("records") == [
+        {"Network": "Response-based", "": "Test accuracy", "a sheet": "86.77%", "Here": "62.00%"}]
+    assert "It has other data." in [each.value for each in earlier.caption]
+
+
 def test_a_failed_network_and_its_reason_are_told(launched):
     plan = train("response_vs_feature", 1)
     record, = runs.all_runs()
@@ -137,3 +181,4 @@ def test_a_failed_network_and_its_reason_are_told(launched):
     at = opened()
     assert f"{plan.parts[0].label}, seed 0, failed: Epoch 1, step 2" in words(at)
     assert at.dataframe and len(at.dataframe) == 1  # no result, no table
+

@@ -46,7 +46,7 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
     test = {"n": len(logits), "loss": 0.5, "top1": float((logits.argmax(1) == target).mean()), "top5": None,
             "calibration_error": 0.1}
     if taught:
-        test |= {"kl_to_teacher": KL[asked.method], "agreement": 0.75}
+        test |= {"kl_to_teacher": KL.get(asked.method, 0.5), "agreement": 0.75}
     validation = {"n": 50, "top1": 0.5}
     (folder / HISTORY).write_text("".join(json.dumps(row(epoch)) + "\n" for epoch in (1, 2)))
     record = Record(

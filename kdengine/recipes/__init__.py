@@ -11,6 +11,7 @@ from kdengine import files, processes, sweeps
 from kdengine.errors import KDError, unknown_name
 from kdengine.places import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
+from kdengine.recipes.eleven_models import ELEVEN_MODELS
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
 from kdengine.recipes.response_vs_feature import RESPONSE_VS_FEATURE
@@ -28,7 +29,7 @@ RECIPES: dict[str, Recipe] = {
     each.name: each
     for each in (
         RESPONSE_VS_FEATURE, TEMPERATURE_ALPHA, SIX_METHODS, COLOUR_INVARIANCE, TEACHER_CAPACITY, WHAT_CAN_BE_MATCHED,
-        MISSING_CLASS, SEGMENTATION_KD,
+        MISSING_CLASS, ELEVEN_MODELS, SEGMENTATION_KD,
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +26,33 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any], int]] = {
 }
 
 
+COLUMNS = {
+    "jittered": Column("Colours changed", count=test_images),
+    "drop": Column("Drop", lambda value: f"{100 * value:.2f} pts"),
+    "same_answer": Column("Same answer", count=test_images),
+}
+"""What `measure` measures."""
+
+
+def tuned(plain: Part, epochs: int) -> Part:
+    """A teacher trained on from another one, for so many epochs, on images whose colours are changed."""
+    configuration = dataclasses.replace(plain.configuration, views=TUNED, epochs=epochs, learning_rate=0.01)
+    return Part("Colour-tuned teacher", configuration, start=plain.label, seeded=False)
+
+
 def _parts(scale: str) -> list[Part]:
     large, small, settings, tuning = _PAIRS[scale]
     plain = teacher("Plain teacher", student=large, **settings)
-    tuned = teacher("Colour-tuned teacher", student=large,
-                    **settings | {"views": TUNED, "epochs": tuning, "learning_rate": 0.01})
+    tuned_teacher = tuned(plain, tuning)
     return [
         plain,
-        Part(tuned.label, tuned.configuration, start=plain.label, seeded=False),
+        tuned_teacher,
         *students(plain.label, {
             INDEPENDENT: ("none", {}),
             "KD, plain teacher": ("kd", {}),
             "CRD, plain teacher": crd(scale),
         }, student=small, **settings),
-        *students(tuned.label, {
+        *students(tuned_teacher.label, {
             "KD, colour-tuned teacher": ("kd", {}),
             "CRD, colour-tuned teacher": crd(scale),
         }, student=small, **settings),
@@ -54,7 +68,7 @@ def _test(spec: str, image_size: int | None) -> tuple[Split, Split]:
     return clean, views.jittered(clean, views.policy(TUNED).jitter, seed=0)
 
 
-def _measure(record: Record) -> dict[str, float]:
+def measure(record: Record) -> dict[str, float]:
     """Accuracy on the changed images, what it lost, and how often the answer stayed the same."""
     import torch
 
@@ -77,11 +91,7 @@ COLOUR_INVARIANCE = Recipe(
     title="Robustness to colour",
     question="Does a student of a colour-tuned teacher keep its answer when the colours change?",
     parts=_parts,
-    columns={
-        "jittered": Column("Colours changed", count=test_images),
-        "drop": Column("Drop", lambda value: f"{100 * value:.2f} pts"),
-        "same_answer": Column("Same answer", count=test_images),
-    },
-    measure=_measure,
+    columns=COLUMNS,
+    measure=measure,
     gallery=True,
 )

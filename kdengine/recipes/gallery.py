@@ -14,6 +14,7 @@ from kdengine.colours import RIGHT, WRONG
 from kdengine.recipes.recipe import Outcome
 
 if TYPE_CHECKING:
+    from PIL import ImageDraw
     from PIL.Image import Image
 
 CAPTION = ("Grad-CAM of each network's own answer, on the first test images that not all of them answer alike. Green: "
@@ -33,8 +34,10 @@ class Look:
     picture: Image
 
 
-def looks(outcome: Outcome) -> list[list[Look]]:
+def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
     """A row a picture: the original with its true class, then each network's Grad-CAM map of its own answer.
+
+    Pictures of `side` pixels.
 
     Of the first seed. The pictures are the first of the test images that not all networks answer alike; where they
     agree on all, the first. Empty while fewer than two networks have finished.
@@ -55,7 +58,7 @@ def looks(outcome: Outcome) -> list[list[Look]]:
     chosen = (disputed or list(range(len(held.test))))[:_PICTURES]
     images = held.test.images[chosen].float() / 255
     truth = [int(held.test.target[place]) for place in chosen]
-    shown = [pictures.picture(held.test.images[place]).resize((_SIDE, _SIDE)) for place in chosen]
+    shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
     rows = [[Look("Picture", held.classes[true], None, picture)] for true, picture in zip(truth, shown, strict=True)]
     for label, record in records.items():
         network = checkpoints.open_reference(record.id)
@@ -71,6 +74,38 @@ def html(rows: Sequence[Sequence[Look]]) -> str:
     """The rows as one HTML table, pictures inside it; names are green where the answer is right, red where wrong."""
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div style="overflow-x:auto"><table style="font-size:.8rem"><tbody>{body}</tbody></table></div>'
+
+
+def sheet(rows: Sequence[Sequence[Look]]) -> Image:
+    """The rows as one picture to print: under each cell its name and answer, green with a tick or red with a cross."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = rows[0][0].picture.width
+    gap, size = side // 10, side // 9
+    below = 3 * size
+    width, height = gap + len(rows[0]) * (side + gap), gap + len(rows) * (side + below + gap)
+    drawn = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size)
+    for top, row in zip(range(gap, drawn.height, side + below + gap), rows, strict=False):
+        for left, look in zip(range(gap, drawn.width, side + gap), row, strict=False):
+            drawn.paste(look.picture, (left, top))
+            color = "black" if look.right is None else RIGHT if look.right else WRONG
+            signed = 0 if look.right is None else size
+            if look.right is not None:
+                _sign(pen, left, top + side + 1.6 * size, size * 0.8, color, right=look.right)
+            for text, start, line in ((look.name, left, 0.2), (look.answer, left + signed, 1.4)):
+                fitting = ImageFont.load_default(size * min(1.0, (left + side - start) / font.getlength(text)))
+                pen.text((start, top + side + line * size), text, color, fitting)
+    return drawn
+
+
+def _sign(pen: ImageDraw.ImageDraw, left: float, top: float, size: float, color: str, *, right: bool) -> None:
+    """A tick or a cross: drawn, since not every font has them."""
+    tick = [[(0.05, 0.55), (0.35, 0.9), (0.95, 0.1)]]
+    cross = [[(0.1, 0.1), (0.9, 0.9)], [(0.9, 0.1), (0.1, 0.9)]]
+    for stroke in tick if right else cross:
+        points = [(left + x * size, top + y * size) for x, y in stroke]
+        pen.line(points, color, width=max(1, round(size / 6)), joint="curve")
 
 
 def _cell(look: Look) -> str:

@@ -17,6 +17,8 @@ from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
 from kdengine.records import Record
 
 PAGE = "report.html"
+_PRINTED_SIDE = 300
+"""Pixels of a heat map in print: an inch at 300 dots an inch."""
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
@@ -31,11 +33,12 @@ pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
-    """Write report.md, report.html, its charts as PNG files, and what it was made from, see `archive`, into a folder.
+    """Write report.md, report.html, its charts and heat maps as pictures, and what it was made from, into a folder.
 
-    Returns the HTML file. Raises KDError where nothing is trained yet, or the disk refuses.
+    What it was made from: see `archive`. Returns the HTML file. Raises KDError where nothing is trained yet, or where
+    the disk refuses.
     """
-    _, table = _trained(outcome)
+    recipe, table = _trained(outcome)
     page = folder / PAGE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +46,8 @@ def write(outcome: Outcome, folder: Path) -> Path:
         page.write_text(html(outcome), encoding="utf-8")
         for number, chart in enumerate(figures(outcome, table).values(), start=1):
             _save_png(chart, folder / f"figure-{number}.png")
+        if recipe.gallery and (looks := gallery.looks(outcome, _PRINTED_SIDE)):
+            gallery.sheet(looks).save(folder / "where-they-look.jpg", quality=90, dpi=(300, 300))
         archive.write(outcome, table, folder)
     return page
 

@@ -18,18 +18,24 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def _parts(scale: str) -> list[Part]:
-    return race(scale, _PAIRS[scale], {
+def methods(scale: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The six ways, the first of them without a teacher: (method, hyperparameters) by label."""
+    return {
         INDEPENDENT: ("none", {}),
         "Logit matching": ("kd", {}),
         "Label smoothing": ("label_smoothing", {}),
         "DKD": ("dkd", {}),
         "Hints": ("fitnet", {}),
         "CRD": crd(scale),
-    })
+    }
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _parts(scale: str) -> list[Part]:
+    return race(scale, _PAIRS[scale], methods(scale))
+
+
+def closeness(outcome: Outcome) -> dict[str, altair.Chart]:
+    """The students, the closest to their teacher first."""
     values = {
         part.label: statistics.fmean(record.result["test"]["kl_to_teacher"] for record in records)
         for part in outcome.parts if part.teacher and (records := outcome.of(part.label))
@@ -44,6 +50,6 @@ SIX_METHODS = Recipe(
     title="Six methods",
     question="Which of six ways of training brings a student furthest, and which closest to its teacher?",
     parts=_parts,
-    figures=_figures,
+    figures=closeness,
     gallery=True,
 )

@@ -29,7 +29,8 @@ def _parts(scale: str) -> list[Part]:
     return parts
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def capacity(outcome: Outcome) -> dict[str, altair.Chart]:
+    """Students of logit matching against the size of their teachers."""
     points = []
     for part in outcome.parts:
         records = outcome.of(part.label)
@@ -57,6 +58,6 @@ TEACHER_CAPACITY = Recipe(
     title="Larger teachers",
     question="Does a larger teacher make a better student, or can the gap between them be too wide?",
     parts=_parts,
-    figures=_figures,
+    figures=capacity,
     contrasts=_contrasts,
 )

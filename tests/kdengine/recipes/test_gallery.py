@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from kdengine import checkpoints, data, explain, models, runs
 from kdengine.colours import RIGHT, WRONG
@@ -80,3 +80,19 @@ def test_the_table_carries_its_pictures_and_tells_right_from_wrong_by_sign_and_c
     held = re.findall(r'src="data:image/png;base64,([^"]+)"', drawn)
     assert len(held) == 3
     assert Image.open(io.BytesIO(base64.b64decode(held[0]))).tobytes() == picture.tobytes()
+
+
+def test_the_sheet_to_print_has_every_picture_and_signs_beside_the_colours():
+    teal, navy = Image.new("RGB", (90, 90), "teal"), Image.new("RGB", (90, 90), "navy")
+    rows = [[gallery.Look("Picture", "ship", None, teal), gallery.Look("A", "ship", True, navy),
+             gallery.Look("B with a long name that has no room", "cat", False, navy)]] * 2
+    drawn = gallery.sheet(rows)
+    assert drawn.size == (9 + 3 * 99, 9 + 2 * (90 + 30 + 9))
+    columns = [drawn.crop((9 + place * 99, 9, 99 + place * 99, 138)) for place in range(3)]
+    assert columns[0].crop((0, 0, 90, 90)).tobytes() == teal.tobytes()
+    assert columns[2].crop((0, 0, 90, 90)).tobytes() == navy.tobytes()
+    for column, color in zip(columns[1:], (RIGHT, WRONG), strict=True):
+        assert ImageColor.getrgb(color) in {color for _, color in column.crop((0, 90, 90, 129)).getcolors(9999)}
+    signs = [np.asarray(column.crop((0, 106, 8, 114)).convert("L")) < 200 for column in columns[1:]]
+    tick, cross = ((sign == sign[:, ::-1]).mean() for sign in signs)
+    assert tick < 0.9 < cross  # a cross is its own mirror image, a tick is not

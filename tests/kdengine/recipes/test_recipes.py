@@ -72,6 +72,29 @@ def test_another_optimizer_brings_its_own_learning_rate():
             assert (asked.optimizer, asked.learning_rate) == ("adamw", rate)
 
 
+def test_a_whole_sheet_is_eleven_models_by_role():
+    asked = by_label(recipes.plan("eleven_models", "lab"))
+    assert {label: (each.student, each.method, each.data) for label, each in asked.items()} == {
+        "Teacher": ("vgg16_bn", "none", "cifar100"),
+        "Larger teacher": ("vgg19_bn", "none", "cifar100"),
+        "Colour-tuned teacher": ("vgg16_bn", "none", "cifar100"),
+        "Independent student": ("vgg11_bn", "none", "cifar100"),
+        "Logit matching": ("vgg11_bn", "kd", "cifar100"),
+        "Label smoothing": ("vgg11_bn", "label_smoothing", "cifar100"),
+        "DKD": ("vgg11_bn", "dkd", "cifar100"),
+        "Hints": ("vgg11_bn", "fitnet", "cifar100"),
+        "CRD": ("vgg11_bn", "crd", "cifar100"),
+        "CRD, colour-tuned teacher": ("vgg11_bn", "crd", "cifar100"),
+        "Logit matching, larger teacher": ("vgg11_bn", "kd", "cifar100"),
+    }
+    parts = {part.label: part for part in recipes.plan("eleven_models", "lab").parts}
+    assert parts["Colour-tuned teacher"].start == "Teacher"
+    assert asked["Colour-tuned teacher"].views == "crop+flip+jitter"
+    assert {label: part.teacher for label, part in parts.items() if part.teacher != "Teacher"} == {
+        "Teacher": None, "Larger teacher": None, "Colour-tuned teacher": None,
+        "CRD, colour-tuned teacher": "Colour-tuned teacher", "Logit matching, larger teacher": "Larger teacher"}
+
+
 def test_a_plan_s_image_size_is_that_of_every_network():
     asked = recipes.plan("segmentation_kd", "lab", image_size=128)
     assert {part.configuration.image_size for part in asked.parts} == {128}
@@ -128,7 +151,7 @@ def test_the_scales_train_as_long_as_they_say(name, scale):
 
 def test_a_recipe_goes_by_its_name():
     assert [each.name for each in RECIPES.values()] == list(RECIPES)
-    assert len(RECIPES) == 8
+    assert len(RECIPES) == 9
     with pytest.raises(KDError, match=r"Unknown recipe 'six_method'. Did you mean 'six_methods'\?"):
         recipes.recipe("six_method")
 

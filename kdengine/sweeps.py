@@ -42,6 +42,11 @@ class Part:
     start: str | None = None
     seeded: bool = True
 
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher takes part: another network of the sweep, or one that is there already."""
+        return self.teacher is not None or self.configuration.teacher is not None
+
 
 @dataclass(frozen=True)
 class Seen:

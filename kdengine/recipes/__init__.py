@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdengine import files, processes, sweeps
 from kdengine.errors import KDError, unknown_name
 from kdengine.places import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.eleven_models import ELEVEN_MODELS
+from kdengine.recipes.few_labels import FEW_LABELS
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
 from kdengine.recipes.response_vs_feature import RESPONSE_VS_FEATURE
@@ -22,6 +23,9 @@ from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
 from kdengine.records import FAILED, FINISHED
 
+if TYPE_CHECKING:
+    from kdengine.signals import Stage
+
 _LOCK, _STOP, _LOG = "lock", "stop", "log.txt"
 _LOCK_PATIENCE_S = 2.0  # a page's probe may hold it for a moment
 
@@ -29,7 +33,7 @@ RECIPES: dict[str, Recipe] = {
     each.name: each
     for each in (
         RESPONSE_VS_FEATURE, TEMPERATURE_ALPHA, SIX_METHODS, COLOUR_INVARIANCE, TEACHER_CAPACITY, WHAT_CAN_BE_MATCHED,
-        MISSING_CLASS, ELEVEN_MODELS, SEGMENTATION_KD,
+        MISSING_CLASS, FEW_LABELS, ELEVEN_MODELS, SEGMENTATION_KD,
     )
 }
 
@@ -111,7 +115,8 @@ def describe(each: Recipe) -> dict[str, Any]:
             "epochs": parts[0].configuration.epochs,
             "labels_per_class": parts[-1].configuration.labels_per_class,
             "parts": [{"label": part.label, "network": part.configuration.student,
-                       "method": part.configuration.method, "teacher": part.teacher, "start": part.start}
+                       "method": part.configuration.method, "teacher": part.teacher or part.configuration.teacher,
+                       "start": part.start}
                       for part in parts],
         }
     return {"name": each.name, "title": each.title, "question": each.question, "scales": scales}
@@ -144,9 +149,17 @@ def _check(asked: Plan) -> None:
     stages = {}
     for part in asked.parts:  # else a network that one of its methods cannot use would be met after hours
         known = runs.outline(part.configuration)
-        stages[part.label] = runs.check_student(part.configuration, known, stages.get(part.teacher))
+        stages[part.label] = runs.check_student(
+            part.configuration, known, stages.get(part.teacher) or _stages(part.configuration.teacher))
     for name, size in {(part.configuration.data, part.configuration.image_size) for part in asked.parts}:
         data.load(name, image_size=size)
+
+
+def _stages(teacher: str | None) -> tuple[Stage, ...] | None:
+    """Those of a packaged network; None where it is none."""
+    from kdengine import models
+
+    return models.MODELS[teacher].stages if teacher in models.MODELS else None
 
 
 def _place(asked: Plan) -> Path:

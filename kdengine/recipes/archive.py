@@ -130,7 +130,7 @@ def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> No
 
     plan, everything = outcome.plan, outcome.everything()
     own = [record.id for record in outcome.records.values()]
-    students = [record.id for part in outcome.parts if part.teacher for record in outcome.of(part.label)]
+    students = [record.id for part in outcome.parts if part.taught for record in outcome.of(part.label)]
     others = [name for name in verdicts.relatives(students, everything) if name not in own]
     write_json(folder / RECORDS, {
         "recipe": plan.recipe.name, "scale": plan.scale, "seeds": plan.seeds, "changes": dict(plan.changes),

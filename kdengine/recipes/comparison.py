@@ -11,6 +11,7 @@ from typing import Any
 from kdengine import results, uncertainty, verdicts
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
 from kdengine.records import Record, headline
+from kdengine.sweeps import Part
 from kdengine.verdicts import Pairs, Verdict
 
 COLUMNS: dict[str, str] = {
@@ -132,7 +133,7 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
     recipe = outcome.plan.recipe
     told = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
-    taught = {part.label for part in outcome.parts if part.teacher and part.configuration.method != "none"}
+    taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
     distilled = [row for row in table if row["label"] in taught]
     if distilled and recipe.ranks:
         best = max(distilled, key=lambda row: row["accuracy"])
@@ -168,27 +169,33 @@ def _labels(outcome: Outcome) -> list[str]:
     """Whether the students have images without a label: then a change is partly what the teacher knows of those."""
     teachers = {record.data["labelled"] for record in outcome.teachers()}
     students = {(record.data["labelled"], record.data["train"])
-                for part in outcome.parts if part.teacher for record in outcome.of(part.label)}
-    if len(teachers) != 1 or len(students) != 1:
+                for part in outcome.parts if part.taught for record in outcome.of(part.label)}
+    if len(teachers) > 1 or len(students) != 1:
         return []
     (labelled, images), = students
     if labelled == images:
         return []
-    return [f"The students read {labelled:,} labels, their teacher read {teachers.pop():,}: methods that listen to the "
-            f"teacher also learn from the {images - labelled:,} images whose label the independent student never sees."]
+    theirs = f", their teacher read {teachers.pop():,}" if teachers else ""
+    return [f"The students read {labelled:,} labels{theirs}: methods that listen to the teacher also learn from the "
+            f"{images - labelled:,} images whose label the independent student never sees."]
 
 
 def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     told = []
-    taught = [part for part in outcome.parts if part.teacher and outcome.of(part.label)]
+    taught = [part for part in outcome.parts if part.taught and outcome.of(part.label)]
     by_label = {row["label"]: row for row in table}
     alone = [by_label[part.label] for part in taught if part.configuration.method == "none"]
-    for label in dict.fromkeys(part.teacher for part in taught):
-        row = by_label[label]
-        told.append(f"{label} ({row['network']}): {row['accuracy']:.2%} in this very pipeline.")
+    first: dict[str | None, Part] = {}
+    for part in taught:
+        first.setdefault(part.teacher, part)
+    for part in first.values():
+        facts = outcome.of(part.label)[0].teacher
+        label = part.teacher or "Teacher"
+        score = by_label[label]["accuracy"] if part.teacher else headline(facts["test"])
+        told.append(f"{label} ({facts['architecture']}): {score:.2%} in this very pipeline.")
         for student in alone:
-            if student["accuracy"] >= row["accuracy"]:
-                told.append(f"Careful: {label} is not better than {student['label']}, {row['accuracy']:.2%} against "
+            if student["accuracy"] >= score:
+                told.append(f"Careful: {label} is not better than {student['label']}, {score:.2%} against "
                             f"{student['accuracy']:.2%}.")
     return told
 

@@ -96,7 +96,7 @@ class Plan:
         epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return ", ".join([
-            f"{_named(teachers)} to {_named(taught)}",
+            f"{_named(teachers) or first.teacher} to {_named(taught)}",
             first.data + (f" at {first.image_size} px" if first.image_size else ""),
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
             labels, epochs, seeds])
@@ -108,7 +108,7 @@ class Plan:
                           "leaves nothing to compare.")
 
     def _kept(self, parts: list[Part]) -> list[Part]:
-        students = [part.label for part in parts if part.teacher]
+        students = [part.label for part in parts if part.taught]
         skipped, only = self.changes.get("skip", ()), self.changes.get("only", students)
         for label in (*skipped, *only):
             if label not in students:
@@ -120,7 +120,9 @@ class Plan:
         settings = {name: self.changes[name] for name in SETTINGS if name in self.changes}
         if "optimizer" in settings:  # whose usual rate is another
             settings = {"learning_rate": None} | settings
-        architecture = self.changes.get("student" if part.seeded else "teacher")
+        if part.configuration.teacher and "teacher" in self.changes:  # one that is there already
+            settings["teacher"] = self.changes["teacher"]
+        architecture = self.changes.get("student" if part.taught else "teacher")
         if architecture is not None:
             from kdengine import models
 
@@ -338,9 +340,12 @@ def crd(scale: str) -> tuple[str, dict[str, Any]]:
 
 
 def students(
-    taught_by: str, methods: Mapping[str, tuple[str, dict[str, Any]]], **settings: Any
+    taught_by: str | None, methods: Mapping[str, tuple[str, dict[str, Any]]], **settings: Any
 ) -> list[Part]:
-    """One student a method, trained side by side under one teacher: (method, hyperparameters) by label."""
+    """One student a method, trained side by side under one teacher: (method, hyperparameters) by label.
+
+    taught_by: the teacher's label; None where the settings name one that is there already.
+    """
     shared = Configuration(**settings)
     return [
         Part(label, dataclasses.replace(shared, method=method, hyperparameters=fields), teacher=taught_by)

@@ -151,7 +151,7 @@ def _sized(chart: Any) -> Any:
 def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
     """What it ran on, on which pictures, and with which settings."""
     record = next(iter(outcome.records.values()))
-    students = [each for part in outcome.parts if part.teacher for each in outcome.of(part.label)]
+    students = [each for part in outcome.parts if part.taught for each in outcome.of(part.label)]
     about = (students or [record])[0]
     machine = record.environment
     each = about.environment.get("student_threads")
@@ -177,7 +177,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         chosen = methods.method(asked.method, **asked.hyperparameters)
         fields = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(chosen).items())
         told = [f"{asked.student}, {asked.method} ({fields})" if fields else f"{asked.student}, {asked.method}"]
-        told += [f"taught by {part.teacher}"] if part.teacher else []
+        told += [f"taught by {part.teacher or asked.teacher}"] if part.taught else []
         told += [f"starting from {part.start}"] if part.start else []
         told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
         told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []

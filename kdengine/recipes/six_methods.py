@@ -38,7 +38,7 @@ def closeness(outcome: Outcome) -> dict[str, altair.Chart]:
     """The students, the closest to their teacher first."""
     values = {
         part.label: statistics.fmean(record.result["test"]["kl_to_teacher"] for record in records)
-        for part in outcome.parts if part.teacher and (records := outcome.of(part.label))
+        for part in outcome.parts if part.taught and (records := outcome.of(part.label))
     }
     if not values:
         return {}

@@ -19,6 +19,7 @@ from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.records import Configuration, Record
+from tests.kdengine.recipes import scene
 from tests.kdengine.recipes.scene import drawn_from, finished
 from tests.kdengine.recipes.test_report import Page
 
@@ -72,6 +73,31 @@ def test_another_optimizer_brings_its_own_learning_rate():
             assert (asked.optimizer, asked.learning_rate) == ("adamw", rate)
 
 
+def test_a_teacher_that_is_there_already_is_no_network_to_train():
+    plan = recipes.plan("few_labels", "lab")
+    asked = by_label(plan)
+    assert list(asked) == ["Independent student", "Label smoothing", "Logit matching", "Feature matching"]
+    assert {each.teacher for each in asked.values()} == {"efficientnet_lite2"}
+    assert asked["Logit matching"].hyperparameters == {"alpha": 1.0}
+    assert plan.setting.startswith("efficientnet_lite2 to resnet8x4_imagenet, imagenette at 128 px")
+    other = by_label(recipes.plan("few_labels", "lab", teacher="efficientnet_lite0", skip=["Label smoothing"]))
+    assert {each.teacher for each in other.values()} == {"efficientnet_lite0"}
+    assert [each["teacher"] for each in recipes.describe(RECIPES["few_labels"])["scales"]["lab"]["parts"]] == [
+        "efficientnet_lite2"] * 4
+
+
+def test_what_a_teacher_that_is_there_already_scores_is_told():
+    plan = recipes.plan("few_labels", "lab", skip=["Label smoothing", "Feature matching"])
+    test = {"top1": 0.9, "n": scene.COUNT}
+    records = {}
+    for part, right in zip(plan.parts, (60, 75), strict=True):
+        taught = {"reference": "efficientnet_lite2", "architecture": "efficientnet_lite2", "test": test}
+        records[part.label, 0] = finished(part.configuration, part.label, scene.answers(right), taught=taught)
+    outcome = Outcome(plan, records)
+    told = comparison.remarks(outcome, comparison.rows(outcome))
+    assert "Teacher (efficientnet_lite2): 90.00% in this very pipeline." in told
+
+
 def test_a_whole_sheet_is_eleven_models_by_role():
     asked = by_label(recipes.plan("eleven_models", "lab"))
     assert {label: (each.student, each.method, each.data) for label, each in asked.items()} == {
@@ -121,20 +147,21 @@ def test_every_recipe_can_be_run_at_every_scale(name, scale):
         if asked.views is not None:
             views.policy(asked.views)
         assert asked.method in methods.METHODS
-        assert part.teacher is not None or not method.needs_teacher
-        assert part.seeded == (part.teacher is not None)  # students are trained once a seed, teachers once
-        assert asked.teacher is asked.initial is None  # runs that do not exist yet: labels lean, no ids
+        assert part.taught or not method.needs_teacher
+        assert part.seeded == part.taught  # students are trained once a seed, teachers once
+        assert asked.initial is None  # a run that does not exist yet: labels lean, no ids
+        assert asked.teacher is None or (asked.teacher in models.MODELS and part.teacher is None)
     taught_by = {part.teacher for part in parts} - {None}
-    teachers = {part.label for part in parts if part.teacher is None}
+    teachers = {part.label for part in parts if not part.taught}
     starts = {part.start for part in parts} - {None}
     assert teachers == taught_by | starts
-    assert sum(part.configuration.method == "none" and part.teacher is not None for part in parts) == 1
+    assert sum(part.configuration.method == "none" and part.taught for part in parts) == 1
 
 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_every_student_has_its_twin_in_the_same_group(name, scale):
     """The independent student shares data, views and schedule with every other, or no change could be told."""
-    parts = [part for part in RECIPES[name].parts(scale) if part.teacher]
+    parts = [part for part in RECIPES[name].parts(scale) if part.taught]
     left_out = {"method": "none", "hyperparameters": {}}
     assert len({str(dataclasses.replace(part.configuration, **left_out)) for part in parts}) == 1
 
@@ -151,7 +178,7 @@ def test_the_scales_train_as_long_as_they_say(name, scale):
 
 def test_a_recipe_goes_by_its_name():
     assert [each.name for each in RECIPES.values()] == list(RECIPES)
-    assert len(RECIPES) == 9
+    assert len(RECIPES) == 10
     with pytest.raises(KDError, match=r"Unknown recipe 'six_method'. Did you mean 'six_methods'\?"):
         recipes.recipe("six_method")
 

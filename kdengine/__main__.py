@@ -121,10 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument("run", nargs="*", help="a run's id; --stop, --resume and --remove take several")
     action = listed.add_mutually_exclusive_group()
     action.add_argument("--stop", action="store_true", help="stop it at its last complete epoch")
-    action.add_argument("--resume", action="store_true", help="continue it from its last complete epoch")
+    action.add_argument("--resume", action="store_true",
+                        help="continue it from its last complete epoch, and wait for its end")
     action.add_argument("--remove", action="store_true", help="delete it and its files")
     action.add_argument("--log", action="store_true", help="print what its worker printed")
     action.add_argument("--keep", metavar="NAME", help="make it a checkpoint of that name, beside the shipped ones")
+    listed.add_argument("--detach", action="store_true", help="with --resume: return at once")
     _add_replace(listed)
     _add_json(listed)
 
@@ -435,6 +437,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     from kdengine.devices import choose_device
 
     path = checkpoints.require(given.checkpoint)
+    _say_how_far(given.checkpoint)
     name = given.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
     if name is None:
         raise KDError(f"{given.checkpoint} does not say what it was trained on; name a data set with --data.")
@@ -463,6 +466,21 @@ def _evaluate(given: argparse.Namespace) -> int:
                      [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
                       for key, value in measured.items() if value is not None])
     return 0
+
+
+def _say_how_far(reference: str) -> None:
+    """Say of a run that has not finished where it stands: what is measured is its last complete epoch."""
+    from kdengine import runs
+
+    folder = places.child(places.runs_root(), reference)
+    if folder and folder.is_dir():
+        try:
+            record, state = runs.read(reference), runs.state(reference)
+        except KDError as error:
+            print(f"Its record cannot be read, only its weights: {_shown(str(error))}", file=sys.stderr)
+            return
+        if state != records.FINISHED:
+            print(f"Epoch {record.status['epoch']} of {record.configuration.epochs}, {state}.", file=sys.stderr)
 
 
 def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
@@ -504,6 +522,8 @@ def _runs(given: argparse.Namespace) -> int:
             print(_shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
     elif given.resume:
         runs.resume(given.run)
+        if given.detach:
+            return 0
         return 0 if len(_see_through(given, given.run)) == len(given.run) else 1
     elif given.stop or given.remove:
         for run in given.run:
@@ -512,12 +532,13 @@ def _runs(given: argparse.Namespace) -> int:
     elif len(given.run) > 1:
         raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
     elif given.log:
-        print(runs.log(given.run[0]), end="")
+        print(runs.log(given.run[0]) or f"The worker of {given.run[0]} has printed nothing.\n", end="")
     elif given.keep is not None:
         print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
     else:
         record = runs.read(given.run[0])
-        _print_json(dataclasses.asdict(record) | {"state": runs.state(record.id)})
+        state = runs.state(record.id)
+        _print_json(dataclasses.asdict(record) | {"status": record.status | {"state": state}, "state": state})
         if record.ignored:
             print(_shown(f"Ignored, as this version does not know them: {', '.join(record.ignored)}"), file=sys.stderr)
     return 0

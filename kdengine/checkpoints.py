@@ -246,6 +246,9 @@ def require(reference: str) -> Path | None:
 
     path = locate(reference)
     pretrained = [name for name, architecture in models.MODELS.items() if architecture.pretrained]
+    if reference == "none":
+        raise KDError("There is no checkpoint 'none'. Without a teacher a network learns from the labels alone: "
+                      "python -m kdengine train.")
     if path is None and reference not in pretrained:
         raise unknown_name("checkpoint", reference, [*shipped(), *pretrained])
     if path is not None:
@@ -452,7 +455,7 @@ def _require_trust(about: Mapping[str, Any]) -> None:
 
 
 def _folder() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The identities of the checkpoints in the folder by name, and of what cannot be read, by file, the reason."""
+    """The identities of the checkpoints in the folder by name, and of what cannot be opened, by file, the reason."""
     found, wrong = {}, {}
     for path in sorted(checkpoints_root().glob("*.safetensors")):
         if path.name.startswith("."):
@@ -460,7 +463,9 @@ def _folder() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         try:
             if child(path.parent, path.stem) is None:
                 raise KDError(BAD_NAME)
-            found[path.stem] = describe(path)
+            about = describe(path)
+            _require_trust(about)
+            found[path.stem] = about
         except KDError as error:
             wrong[path.name] = str(error)
     return found, wrong

@@ -98,14 +98,16 @@ def difference_interval(
 
     only_first, only_second: how many images one network alone gets right. A bootstrap over the images, percentiles,
     widened to the exact interval given how many of these there are (Clopper and Pearson 1934, Biometrika 26): so it
-    holds 0 wherever `mcnemar` does not reject at that confidence. The same counts give the same interval.
+    holds 0 wherever `mcnemar` does not reject at that confidence. Where there is none, it reaches as far as the share
+    of such images may (Clopper and Pearson again). The same counts give the same interval.
     """
     import numpy
     from scipy.stats import binomtest
 
     discordant = only_first + only_second
-    if not discordant:
-        return Interval(0.0, 0.0, 0.0)
+    if not discordant:  # even so they may differ on as many of all images as would rarely leave none among these
+        most = 1 - ((1 - confidence) / 2) ** (1 / count)
+        return Interval(0.0, -most, most)
     shares = numpy.array([only_first, only_second, count - discordant]) / count
     drawn = numpy.random.default_rng(0).multinomial(count, shares, size=_RESAMPLES)
     low, high = _percentiles((drawn[:, 0] - drawn[:, 1]) / count, confidence)

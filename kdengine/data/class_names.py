@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from kdengine.data.directories import listed
 from kdengine.errors import KDError
 from kdengine.signals import IGNORE
 
@@ -35,6 +36,14 @@ class ClassNames:
     def speaks_of(self, value: int) -> bool:
         """Whether a line speaks of this value."""
         return any(low <= value <= high for low, high, _ in self.ranges)
+
+    def told(self) -> str:
+        """Which values are which class, of many the first."""
+        def written(value: int) -> str:
+            return f"#{value:06x}" if self.colored else str(value)
+
+        return listed([f"{written(low)}{f' to {written(high)}' if high > low else ''} is "
+                       f"{IGNORED if number == IGNORE else self.names[number]}" for low, high, number in self.ranges])
 
 
 def read_class_names(place: Path) -> ClassNames | None:

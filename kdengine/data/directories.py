@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kdengine.errors import KDError
@@ -63,6 +63,13 @@ def no_train(place: Path) -> KDError:
     return KDError(f"{place} has no folder train. An image folder holds train/<class>/<picture>, one of masks "
                    "train/images and train/masks, and the same under test, val or both; without splits it holds "
                    "<class>/<picture>, or images and masks.")
+
+
+def held_out_note(folders: Mapping[str, Path]) -> list[str]:
+    """Where there are train and test alone: what selects. See `split_notes` for folders without test."""
+    if not folders or "validation" in folders or SPLITS[folders["test"].name.lower()] == "validation":
+        return []
+    return ["There is no folder val: a tenth of train was held out to select by."]
 
 
 def left_out_note(place: Path, folders: Iterable[Path], used: Collection[Path]) -> list[str]:

@@ -21,6 +21,7 @@ from kdengine.data.content import VALIDATION_SHARE, Content, content, held_out, 
 from kdengine.data.directories import (
     EXTENSIONS,
     has_splits,
+    held_out_note,
     left_out_note,
     no_train,
     pictures_in,
@@ -44,6 +45,8 @@ from kdengine.views import Split
 
 DEFAULT_SIZE = 64
 """Height and width of images that do not all share one small square size of their own."""
+_A_MOMENT = 4_000
+"""Headers of pictures that are read within about a second."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,8 @@ def image_outline(place: Path, image_size: int | None, names: Mapping[str, str] 
     smallest = min(counts.values())
     if "validation" not in splits:
         smallest -= held_out(smallest, VALIDATION_SHARE)
-    # Whether all are square and equal would mean opening each; one that is not says so.
-    first = picture_shape(splits["train"][0][0])
-    size = image_size or (DEFAULT_SIZE if first[0] != first[1] or first[0] >= DEFAULT_SIZE else None)
-    return Outline("classification", classes, size, smallest)
+    return Outline("classification", classes, image_size or _likely_size([path for each in splits.values()
+                                                                          for path, _ in each]), smallest)
 
 
 def read_image_folder(
@@ -147,7 +148,7 @@ def read_image_folder(
         })
 
     looked_into = [place, *folders.values(), *(path.parent for path in paths)]
-    notes += left_out_note(place, looked_into, set(paths))
+    notes += left_out_note(place, looked_into, set(paths)) + held_out_note(folders)
     return replace(cache.cached(root, key, decode), notes=tuple(notes))
 
 
@@ -216,6 +217,14 @@ def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
         raise KDError(f"{folder} has no class folders. Put the images of each class into a folder of its own: "
                       f"{folder.name}/<class>/<image>.")
     return found
+
+
+def _likely_size(paths: list[Path]) -> int | None:
+    """What `_own_size` gives, where a moment tells; None elsewhere. The first image alone may tell."""
+    first, across = picture_shape(paths[0])
+    if first != across or first >= DEFAULT_SIZE:
+        return DEFAULT_SIZE
+    return _own_size(paths) if len(paths) <= _A_MOMENT else None
 
 
 def _own_size(paths: list[Path]) -> int:

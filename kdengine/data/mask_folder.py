@@ -22,6 +22,7 @@ from kdengine.data.class_names import FILE, read_class_names
 from kdengine.data.content import Content, content, split_in_three
 from kdengine.data.directories import (
     EXTENSIONS,
+    held_out_note,
     left_out_note,
     pictures_in,
     split_folders,
@@ -104,7 +105,7 @@ def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content
     used = {path for pairs in splits.values() for pair in pairs for path in pair} | {place / FILE}
     notes += left_out_note(place, [place, *folders.values(), *(each for both in parts.values() for each in both)], used)
     found = read_pairs(splits, names, reading, root, image_size)
-    return replace(found, notes=(*notes, *found.notes))
+    return replace(found, notes=(*notes, *found.notes, *held_out_note(folders)))
 
 
 def read_pairs(

@@ -158,7 +158,7 @@ def _as_lines_say(survey: Survey, names: ClassNames) -> Reading:
     lost = [value for value in survey.pixels if not names.speaks_of(value)]
     _require_few_lost(survey, names, lost)
     return _noted(survey, Reading(names.names, names.ranges, names.colored),
-                  f"{FILE} says which values of the masks are which class.", {f"not in {FILE}": lost})
+                  f"As {FILE} says: {names.told()}.", {f"not in {FILE}": lost})
 
 
 def _as_names_say(survey: Survey, names: ClassNames) -> Reading:

@@ -219,6 +219,8 @@ def _contrasts(outcome: Outcome) -> list[str]:
         low, high = verdict.interval or (None, None)
         sure = "" if low is None else f" (interval {100 * low:+.2f} to {100 * high:+.2f})"
         said = OPEN if outcome.missing else verdict.text or "not judged"
+        if len(asked) == 1 and not outcome.missing:
+            said += ", the recipe's own question: one comparison, so nothing to adjust for"
         sentences.append(f"{first} against {second}: {100 * verdict.change:+.2f} points of test "
                          f"{outcome.plan.recipe.headline}{sure}; {said}.")
     return sentences

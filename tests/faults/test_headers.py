@@ -180,7 +180,10 @@ def test_a_checkpoint_names_code_and_nothing_is_run(one_checkpoint, mark):
     """Not as the best teacher there is, not by opening it, not by distilling from it; the sentence says what to do."""
     code(one_checkpoint / "stranger.safetensors")
     (one_checkpoint / f"{SHIPPED}.safetensors").unlink()
-    assert "stranger" in kdengine.list_checkpoints()
+    assert "stranger" not in kdengine.list_checkpoints()
+    listed, = kdengine.list_unreadable()
+    assert (listed["kind"], listed["name"]) == ("checkpoint", "stranger.safetensors")
+    assert "set KDENGINE_TRUST=leaves_a_mark" in listed["reason"]
     assert kdengine.default_teacher("digits") is None
     for act in (kdengine.open_network, checkpoints.require,
                 lambda name: kdengine.start([kdengine.Configuration(method="kd", teacher=name)])):
@@ -195,6 +198,7 @@ def test_trusted_code_is_run(one_checkpoint, mark, monkeypatch, trusted):
     code(one_checkpoint / "own.safetensors")
     monkeypatch.setenv("KDENGINE_TRUST", trusted)
     assert kdengine.default_teacher("digits") == SHIPPED  # still
+    assert "own" in kdengine.list_checkpoints()
     assert kdengine.open_network("own").architecture == "leaves_a_mark:f"
     assert mark.exists()
 

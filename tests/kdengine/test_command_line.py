@@ -469,3 +469,37 @@ def test_reports_are_verified_and_what_is_not_as_written_is_named(capsys, report
     assert (status, out.splitlines()[0]) == (1, "digits: 0 networks, 0 verdicts, NOT all as written.")
     assert "records.json cannot be read" in out
     assert run(capsys, "results", "verify", "Digits")[2].startswith("kdengine: Unknown report 'Digits'.")
+
+
+def test_a_network_that_has_not_finished_is_said_to(capsys, waiting):
+    status, out, err = run(capsys, "train", "--model", "resnet8", "--epochs", "3", "--detach")
+    name = out.strip()
+    record = runs.read(name)
+    network = models.build("resnet8", data.load("digits").classes, seed=0)
+    about = {"data": {"name": "digits"}, "method": "none", "scores": {}}
+    checkpoints.save(network, runs.directory(name) / records.STUDENT, **about)
+    runs.set_state(record, records.STOPPED, epoch=2)
+    status, out, err = run(capsys, "evaluate", name, "--json")
+    assert (status, err) == (0, "Epoch 2 of 3, stopped.\n")
+    assert json.loads(out)["n"] == 359
+    shown = json.loads(run(capsys, "runs", name)[1])
+    assert shown["state"] == shown["status"]["state"] == "stopped"
+    assert run(capsys, "runs", name, "--log")[1] == f"The worker of {name} has printed nothing.\n"
+    (runs.directory(name) / records.RECORD).write_text("{")
+    status, out, err = run(capsys, "evaluate", name)
+    assert status == 0
+    assert err.startswith("Its record cannot be read, only its weights: ")
+    assert run(capsys, "evaluate", "digits-resnet8-kd")[2] == ""
+
+
+def test_a_resumed_run_need_not_be_waited_for(capsys, waiting):
+    name = run(capsys, "train", "--model", "resnet8", *QUICK, "--detach")[1].strip()
+    runs.set_state(runs.read(name), records.STOPPED)
+    assert run(capsys, "runs", name, "--resume", "--detach") == (0, "", "")
+    assert runs.state(name) == "queued"
+
+
+def test_no_teacher_is_named_none(capsys):
+    status, _, err = run(capsys, "distill", "--teacher", "none", *QUICK)
+    assert status == 1
+    assert "There is no checkpoint 'none'" in err and "python -m kdengine train" in err

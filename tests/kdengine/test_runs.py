@@ -73,13 +73,14 @@ def probabilities(classes):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A module of a person's own networks, and a teacher of them that knows the digits."""
+    """A module of a person's own networks, a teacher of them that knows the digits, and one that knows `pictures`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDENGINE_TRUST", "own_of_runs")
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "own_of_runs.py").write_text(OWN)
     teacher = models.build("own_of_runs:mlp", [str(digit) for digit in range(10)])
     checkpoints.save(teacher, tmp_path / "mlp-teacher")
+    checkpoints.save(models.build("resnet8", ("left", "right"), input_size=16), tmp_path / "two-classes-of-16")
 
 
 def finish(*configurations):
@@ -490,6 +491,7 @@ def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
                                     "data set has 10 classes (0, 1, 2, ...)."),
     ({"teacher": "shapes-segmentation-teacher"}, "is for segmentation; these data are for classification."),
     ({"image_size": 64}, "The teacher digits-teacher takes images of 32 pixels; these have 64. Set --image-size 32"),
+    ({"data": "folder:pictures", "teacher": "two-classes-of-16"}, "takes images of 16 pixels; these have 32. Set"),
     ({"student": "fpn_tiny"}, "fpn_tiny is for segmentation; these data have one class an image."),
     ({"method": "cwd"}, "Method 'cwd' is for segmentation; this is classification."),
     ({"student": "own_of_runs:mlp", "method": "fitnet"}, "The student has no feature maps"),

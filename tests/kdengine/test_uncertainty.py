@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import beta, binomtest, ttest_rel
 
 from kdengine import metrics, uncertainty
 
@@ -70,9 +70,12 @@ def test_the_interval_of_a_difference_agrees_with_resampling_image_by_image():
     assert sure == uncertainty.difference_interval(only_first, only_second, count)
 
 
-def test_no_discordant_image_leaves_no_interval():
-    sure = uncertainty.difference_interval(0, 0, 50)
-    assert (sure.mean, sure.low, sure.high) == (0, 0, 0)
+def test_no_discordant_image_still_leaves_the_share_that_would_rarely_be_seen():
+    """Of 50 images none, at 95%: Clopper and Pearson's upper end for 0 of 50."""
+    for count, confidence in (50, 0.95), (12, 0.95), (50, 0.99):
+        sure = uncertainty.difference_interval(0, 0, count, confidence)
+        most = beta.ppf((1 + confidence) / 2, 1, count)
+        assert (sure.mean, sure.low, sure.high) == (0, pytest.approx(-most), pytest.approx(most))
 
 
 # --- mIoU

@@ -115,7 +115,7 @@ def test_splits_of_other_names_are_taken_and_said(make_folder, tmp_path, names, 
 
 
 @pytest.mark.parametrize(("only", "notes"), [
-    ("test", ()),
+    ("test", ("There is no folder val: a tenth of train was held out to select by.",)),
     ("val", ("There is no folder test: val was taken as the test split, and a tenth of train was held out to select "
              "by.",)),
     ("Valid", ("There is no folder test: Valid was taken as the test split, and a tenth of train was held out to "
@@ -138,7 +138,7 @@ def test_tiffs_and_gifs_are_read(make_folder, tmp_path):
     assert len(found.test) == 4
     assert torch.equal(found.test.images[1], pixels(place / "test/a/1.tif"))
     assert torch.equal(found.test.images[2], pixels(place / "test/a/2.TIFF"))
-    assert found.notes == ()
+    assert len(found.notes) == 1  # of these none was left out; what selects is said
 
 
 def test_what_is_left_out_is_counted_and_named(make_folder, tmp_path):
@@ -150,7 +150,8 @@ def test_what_is_left_out_is_counted_and_named(make_folder, tmp_path):
     found = data.load("folder:flowers", root=tmp_path)
     assert found.notes == (
         "6 files or folders were left out: Thumbs.db, more, train/loose.png and 3 more. Read are pictures (.png, .jpg, "
-        ".jpeg, .webp, .bmp, .gif, .tif, .tiff) in the places where they belong.",)
+        ".jpeg, .webp, .bmp, .gif, .tif, .tiff) in the places where they belong.",
+        "There is no folder val: a tenth of train was held out to select by.")
     assert data.load("folder:flowers", root=tmp_path).notes == found.notes  # from the cache
     assert len(cached(tmp_path)) == 1
 

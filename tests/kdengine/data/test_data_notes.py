@@ -18,7 +18,7 @@ TAKEN = "The masks hold 0 and 255 alone: 0 was taken as background, 255 as foreg
 @pytest.fixture
 def discs(make_mask_folder, tmp_path):
     """A folder in the data root whose masks are black and white, named there."""
-    make_mask_folder("data/discs", classes=None, values=(0, 255), train=10, test=4)
+    make_mask_folder("data/discs", classes=None, values=(0, 255), train=10, val=2, test=4)
     return "folder:discs"
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kdengine.data import DataSet
     from kdengine.models.network import Network
     from kdengine.recipes import Outcome
+    from kdengine.runs import Pace
 
 
 def list_data() -> list[dict[str, Any]]:
@@ -286,11 +287,28 @@ def require_below_data_root(data: str) -> None:
                       "command line takes any path.")
 
 
-def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
-    """What a group of students will take on this machine: seconds, images_per_second. Checked as by `start`."""
+def check(configurations: Sequence[Configuration]) -> None:
+    """Raise KDError where `start` would, within a moment."""
     from kdengine import runs
 
-    return runs.estimate(configurations)
+    runs.check(configurations)
+
+
+def pace(configurations: Sequence[Configuration]) -> Pace:
+    """How long steps of a group's networks take on this machine now; measured, in seconds. Raises KDError as `check`.
+
+    Data, sizes, networks, batch and precision decide it, and nothing else that is set.
+    """
+    from kdengine import runs
+
+    return runs.pace(configurations)
+
+
+def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, float]:
+    """What a group of students will take at this pace: seconds, images_per_second. Raises KDError as `check`."""
+    from kdengine import runs
+
+    return runs.estimate(configurations, paced)
 
 
 def start(configurations: Sequence[Configuration]) -> list[str]:
@@ -693,6 +711,7 @@ __all__ = [
     "DataMissing",
     "KDError",
     "about_data",
+    "check",
     "compare_heat_maps",
     "data_notes",
     "default_teacher",
@@ -722,6 +741,7 @@ __all__ = [
     "open_data",
     "open_network",
     "overlay",
+    "pace",
     "predict",
     "read_picture",
     "recipe_report",

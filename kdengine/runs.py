@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ from kdengine.records import (
 from kdengine.schema import Progress, content
 
 if TYPE_CHECKING:
-    from kdengine.data import Outline
+    from kdengine.data import DataSet, Outline
     from kdengine.signals import Stage
 
 LOCK, STOP, LOG = "lock", "stop", "log.txt"
@@ -147,34 +148,67 @@ def _start(groups: Sequence[Sequence[Record]]) -> None:
             raise
 
 
-def estimate(configurations: Sequence[Configuration]) -> dict[str, float]:
-    """What a group will take on this machine: seconds in all, and training images per second of all students together.
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of one step on this machine as it is now: of the teacher, and of each student by itself.
 
-    From a few steps of each network, measured here and now. Loading, measuring the teacher and testing are counted
-    as one more epoch, and START_S; a first stage as its share of the epochs.
+    It depends on the networks, the size of the images, the batch and the precision; on nothing else that is set.
     """
-    from kdengine import checkpoints, data, methods, models, speeds
+
+    teacher: float
+    students: tuple[float, ...]
+
+
+def check(configurations: Sequence[Configuration]) -> None:
+    """Raise KDError where `submit` would, but for the disk: within a moment, and nothing is written."""
+    _check(configurations)
+
+
+def pace(configurations: Sequence[Configuration]) -> Pace:
+    """Measure a few steps of each network of a group. Takes seconds; raises KDError as `check`."""
+    from kdengine import checkpoints, methods, models, speeds
     from kdengine.devices import choose_device
 
     _check(configurations)
     shared = configurations[0]
-    device = choose_device(shared.device)
-    held = data.load(shared.data, labels_per_class=shared.labels_per_class, share=shared.share,
-                     without_class=shared.without_class, image_size=shared.image_size)
+    device, held = choose_device(shared.device), _data(shared)
     taught = 0.0
     if any(methods.METHODS[each.method].needs_teacher for each in configurations):
         teacher = checkpoints.open_teacher(shared.teacher, held.classes, held.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
-    step, first_steps = taught, 0.0
+    alike: dict[tuple[str, str], float] = {}
     for each in configurations:
-        student = models.build(each.student, held.classes, input_size=held.size).to(device)
-        learnt = speeds.seconds_now(student, shared.batch_size, each.precision, training=True)
-        step += learnt
-        if methods.METHODS[each.method].first_stage:
-            first_steps += first_epochs(each) * (learnt + taught)
-    steps = len(held.train) / shared.batch_size
+        if (each.student, each.precision) not in alike:
+            student = models.build(each.student, held.classes, input_size=held.size).to(device)
+            alike[each.student, each.precision] = speeds.seconds_now(
+                student, shared.batch_size, each.precision, training=True)
+    return Pace(taught, tuple(alike[each.student, each.precision] for each in configurations))
+
+
+def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, float]:
+    """What a group will take at this pace: seconds in all, and training images per second of all students together.
+
+    Loading, measuring the teacher and testing are counted as one more epoch, and START_S; a first stage as its share
+    of the epochs. Raises KDError as `check`.
+    """
+    from kdengine import methods
+
+    _check(configurations)
+    shared = configurations[0]
+    step = paced.teacher + sum(paced.students)
+    first_steps = sum(first_epochs(each) * (paced.teacher + learnt)
+                      for each, learnt in zip(configurations, paced.students, strict=True)
+                      if methods.METHODS[each.method].first_stage)
+    steps = len(_data(shared).train) / shared.batch_size
     seconds = START_S + steps * ((shared.epochs + 1) * step + first_steps)
     return {"seconds": seconds, "images_per_second": shared.batch_size / step}
+
+
+def _data(shared: Configuration) -> DataSet:
+    from kdengine import data
+
+    return data.load(shared.data, labels_per_class=shared.labels_per_class, share=shared.share,
+                     without_class=shared.without_class, image_size=shared.image_size)
 
 
 def stop(run: str) -> None:

@@ -1,6 +1,7 @@
 """Distill: choose a teacher, students and methods; start; watch them learn side by side."""
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import streamlit as st
 
@@ -19,10 +20,17 @@ BADGES = {
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-@st.cache_data(show_spinner="Measuring how fast this machine is …", max_entries=64, ttl=600)
-def estimated(configurations: list[dict]) -> dict:
-    """The engine's estimate, once for each set of configurations while the machine is likely as busy as it was."""
-    return kdengine.estimate([kdengine.Configuration(**each) for each in configurations])
+@st.cache_resource
+def bench() -> ThreadPoolExecutor:
+    """Where one measurement after the other is made, beside the page."""
+    return ThreadPoolExecutor(1, "pace")
+
+
+@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
+def pace(decides: tuple, _configurations: list[kdengine.Configuration]) -> Future:
+    """How fast the networks are, once for what decides it while the machine is likely as busy as it was."""
+    del decides
+    return bench().submit(kdengine.pace, _configurations)
 
 
 @st.cache_data(show_spinner="Reading the folder …", max_entries=64, ttl=600)
@@ -150,23 +158,42 @@ def form() -> None:
              "epochs": epochs, "seed": seed, "share": share / 100, "labels_per_class": labels, "image_size": size}
             for each in chosen
         ]
+        asked = [kdengine.Configuration(**each) for each in configurations]
         try:
-            expected = estimated(configurations)
+            kdengine.check(asked)
         except KDError as error:
             show_error(error)
             return
-        st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
-                    f"{expected['images_per_second']:,.0f} images a second for {len(chosen)} "
-                    f"student{'s' if len(chosen) > 1 else ''} together.")
         if st.button("Start", type="primary", width="stretch"):
             try:
-                started = kdengine.start([kdengine.Configuration(**each) for each in configurations])
+                started = kdengine.start(asked)
             except KDError as error:
                 show_error(error)
                 return
             st.session_state["group"] = kdengine.watch(started[0])["group"]
             st.session_state["started"] = True
             st.rerun()
+        decides = (name, size, student, teacher, tuple(methods[each]["needs_teacher"] for each in chosen))
+        measured = pace(decides, asked)
+        st.fragment(tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
+
+
+def tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> None:
+    """How long it will take, once that is known; asks for a whole rerun then, which ends the polling."""
+    if not measured.done():
+        st.session_state["estimating"] = True
+        st.caption("Measuring how fast this machine is; Start need not wait for it …")
+        return
+    if st.session_state.pop("estimating", False):
+        st.rerun()
+    try:
+        expected = kdengine.estimate(asked, measured.result())
+    except KDError as error:
+        st.caption(error_text(error))
+        return
+    together = f" for {len(asked)} students together" if len(asked) > 1 else ""
+    st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
+                f"{expected['images_per_second']:,.0f} images a second{together}.")
 
 
 def offer_download(name: str, about: dict) -> None:

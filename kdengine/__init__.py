@@ -622,6 +622,55 @@ def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
     return sorted({int(index) for each in named[1:] for index in (each != named[0]).nonzero()})
 
 
+def misses(name: str) -> tuple[int, int] | None:
+    """How many of its test images a checkpoint or finished run answers wrongly, and how many there are.
+
+    From stored answers; None where there are none, or of segmentation.
+    """
+    from kdengine import verdicts
+
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        return None
+    right = verdicts.right(stored)
+    return int((~right).sum()), len(right)
+
+
+def telling_example(teacher: str, alone: str, distilled: str) -> int | None:
+    """The number of a test image that shows what a teacher gives: it and the distilled student are right, one alone
+    is wrong.
+
+    Of such images, where the distilled student is no farther from its teacher (KL) than it is in the mean, the one
+    that the teacher is least certain of (entropy). From stored answers; None where they are missing or there is none.
+    """
+    import numpy
+    from scipy.special import log_softmax
+
+    from kdengine import verdicts
+
+    stored = [_stored(name) for name in (teacher, alone, distilled)]
+    if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
+           or (each["target"] != stored[0]["target"]).any() for each in stored):
+        return None
+    right = [verdicts.right(each) for each in stored]
+    teacher_says, _, distilled_says = (log_softmax(each["logits"].astype(float), axis=1) for each in stored)
+    shares = numpy.exp(teacher_says)
+    apart = (shares * (teacher_says - distilled_says)).sum(axis=1)
+    telling = right[0] & ~right[1] & right[2] & (apart <= apart.mean())
+    entropy = -(shares * teacher_says).sum(axis=1)
+    return int(numpy.where(telling, entropy, -1).argmax()) if telling.any() else None
+
+
+def _stored(name: str) -> dict[str, Any] | None:
+    """A result's stored answers; None where there is no such result, or nothing is stored."""
+    from kdengine import results
+
+    try:
+        return results.predictions(name)
+    except KDError:
+        return None
+
+
 def masked_example(data: DataSet, index: int) -> tuple[Image, numpy.ndarray]:
     """A test picture and its mask: int16 [H, W], class numbers, negative where a pixel counts nowhere.
 
@@ -737,6 +786,7 @@ __all__ = [
     "mask_scores",
     "masked_example",
     "method_title",
+    "misses",
     "move_aside",
     "open_data",
     "open_network",
@@ -759,6 +809,7 @@ __all__ = [
     "stop_recipe",
     "teacher_of",
     "teaching_size",
+    "telling_example",
     "watch",
     "watch_recipe",
 ]

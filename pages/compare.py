@@ -137,7 +137,8 @@ def families() -> dict[str, Family]:
             family.first = family.first or teacher
     for family in found.values():
         family.first = family.first or next(iter(family.networks))
-    return found
+    order = [*titles, "photograph"]  # data sets as they are listed, digits first; folders as they come
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 def photographs() -> Family:
@@ -187,13 +188,21 @@ def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
     return uploaded(classes, samples=True, opening=next(iter(known), None))
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def telling(references: tuple[str, ...], digest: str) -> int:
+    """The test image that is shown first: the one that tells most, where it is a student alone and a distilled one."""
+    del digest
+    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
+
+
 def test_image(held: Any, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
     last = len(held.test) - 1
     choosing.within(last, "image")
     thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
     with number:
-        index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, "image")
+        first = min(last, telling(tuple(references), held.digest))
+        index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, "image")
     image, truth = kdengine.example(held, index)
     key = f"{held.digest} {index}"
     inside = centre(key, image)
@@ -300,6 +309,8 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
                      alt=f"Where {known.name} looks for {classes[target]}" if found else "The picture alone")
             st.html(comparison.bars(card))
             st.caption(f"{as_text(known.note)} · {note}{object_note(family, references, picture, found)}")
+    if picture.index is not None:
+        show_misses(family, references)
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)
@@ -315,6 +326,16 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
     )
     if picture.index is not None:
         show_objects(family, references)
+
+
+def show_misses(family: Family, references: list[str]) -> None:
+    """What one picture is worth as evidence: how many of all test images each network misses."""
+    missed = {each: kdengine.misses(each) for each in references}
+    if None in missed.values() or len({count for _, count in missed.values()}) > 1:
+        return
+    count = next(iter(missed.values()))[1]
+    told = ", ".join(f"{as_text(family.networks[each].name)} misses **{wrong}**" for each, (wrong, _) in missed.items())
+    st.markdown(f"One picture is an anecdote. Of all {count:,} test images {told}.")
 
 
 def look(

@@ -16,6 +16,7 @@ from kdengine.records import PREDICTIONS
 from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import made
+from tests.kdengine.recipes import scene
 from tests.kdengine.tiny import SIZE, segmenter
 
 
@@ -219,3 +220,23 @@ def test_families_of_one_task_leave_the_other_s_out(tmp_path, monkeypatch):
     assert kdengine.shipped_families() == {"digits": {"teacher": "digits-teacher", "students": ["digits-kd"]}}
     assert kdengine.shipped_families("segmentation") == {
         "scenes": {"teacher": "scenes-teacher", "students": ["scenes-kd"]}}
+
+
+def answered(name, logits, target=(0, 0, 0, 0, 0)):
+    """A finished run with these stored logits [5, 3] of its test images."""
+    scene.finished(kdengine.Configuration(), name, np.array(logits, dtype=np.float32), np.array(target))
+
+
+def test_the_telling_example_is_where_a_teacher_helps_most():
+    sure, unsure, wrong = [9.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]
+    answered("teacher", [sure, unsure, unsure, [0.9, 0, 0], wrong])
+    answered("alone", [wrong, sure, wrong, wrong, wrong])
+    answered("distilled", [sure, unsure, unsure, [3.0, 0, 0], wrong])
+    # 0: the teacher is certain; 1: all are right; 3: the distilled one is far from its teacher; 4: all are wrong.
+    assert kdengine.telling_example("teacher", "alone", "distilled") == 2
+    assert kdengine.telling_example("teacher", "distilled", "alone") is None  # alone never better than distilled
+    assert kdengine.telling_example("teacher", "alone", "nobody") is None
+    answered("others", [sure] * 5, target=(1, 0, 0, 0, 0))
+    assert kdengine.telling_example("teacher", "alone", "others") is None  # of other images
+    assert (kdengine.misses("teacher"), kdengine.misses("alone")) == ((1, 5), (4, 5))
+    assert kdengine.misses("nobody") is kdengine.misses("shapes-segmentation-teacher") is None

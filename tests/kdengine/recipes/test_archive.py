@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from kdengine import evaluation, recipes, results, runs
 from kdengine.errors import KDError
+from kdengine.places import reports_root
 from kdengine.recipes import archive, comparison, report
 from kdengine.recipes.recipe import Outcome
 from kdengine.records import PREDICTIONS
@@ -174,3 +175,12 @@ def test_masks_are_verified_from_their_confusion_matrices(tmp_path, registered):
     assert (check.networks, check.verdicts, check.wrong) == (4, 2, [])
     change(tmp_path, lambda held: held["runs"][2]["record"]["result"]["test"].update(miou=0.99))
     assert any("miou is " in each for each in archive.verify(tmp_path).wrong)
+
+
+def test_what_the_project_ships_is_as_written():
+    """Of every folder that keeps its networks' answers; README names them all, and those that do not."""
+    told = (reports_root() / "README.md").read_text()
+    verified = [folder for folder in archive.folders() if (folder / archive.ANSWERS).is_file()]
+    assert {folder.name: archive.verify(folder).wrong for folder in verified} == {each.name: [] for each in verified}
+    assert len(verified) >= 6
+    assert [folder.name for folder in archive.folders() if f"`{folder.name}`" not in told] == []

@@ -1,9 +1,9 @@
 """A recipe's results as files that outlive their runs: what `results/` holds.
 
-`records.json` has the plan, the table and the remarks as the report shows them, and of each network its record, its
-history and what the recipe measured; `others` are networks of other plans that are judged in one family with these.
-`answers.npz` has what each of them answers to each test image. All that the report says of a pair of networks is
-computed again from these two files by `verify`.
+`records.json` has the plan, the table and the recipe's own contrasts as the report shows them, and of each network its
+record, its history and what the recipe measured; `others` are networks of other plans that are judged in one family
+with these. `answers.npz` has what each of them answers to each test image. All that the report says of a pair of
+networks is computed again from these two files by `verify`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Held(TypedDict):
     changes: dict[Text, Any]
     command: Text
     table: list[dict[str, Any]]
-    remarks: list[Text]
+    contrasts: list[dict[str, Any]]
     runs: list[_Network]
     others: list[_Other]
 
@@ -134,7 +134,7 @@ def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> No
     others = [name for name in verdicts.relatives(students, everything) if name not in own]
     write_json(folder / RECORDS, {
         "recipe": plan.recipe.name, "scale": plan.scale, "seeds": plan.seeds, "changes": dict(plan.changes),
-        "command": plan.command, "table": table, "remarks": comparison.remarks(outcome, table),
+        "command": plan.command, "table": table, "contrasts": comparison.contrasts(outcome),
         "runs": [{"label": label, "seed": seed, "record": asdict(record),
                   "history": outcome.source.history(record.id), "measured": outcome.measures[label, seed]}
                  for (label, seed), record in outcome.records.items()],
@@ -145,8 +145,8 @@ def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> No
         numpy.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[str]]:
-    """The outcome that a folder holds, and its table and remarks as they were written.
+def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, Any]]]:
+    """The outcome that a folder holds, and its table and contrasts as they were written.
 
     Raises KDError for files that nobody wrote here, or whose recipe has other networks today.
     """
@@ -165,18 +165,17 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[str]]:
         folder, {**others, **{record.id: record for record in found.values()}},
         {record.id: each["history"] for record, each in zip(found.values(), held["runs"], strict=True)},
         {record.id: each["measured"] for record, each in zip(found.values(), held["runs"], strict=True)})
-    return Outcome(plan, found, source=behind), held["table"], held["remarks"]
+    return Outcome(plan, found, source=behind), held["table"], held["contrasts"]
 
 
 def verify(folder: Path) -> Check:
     """Compute again, from a folder's own files, all that its report says. Raises KDError where they cannot be read."""
-    outcome, table, remarks = read(folder)
+    outcome, table, contrasts = read(folder)
     again = comparison.rows(outcome)
-    wrong = [f"{each['label']}: {column} is {now!r}, and {each[column]!r} is written"
-             for each, row in zip(table, json.loads(records.as_json(again)), strict=True)
-             for column, now in row.items() if not _equal(now, each[column])]
-    wrong += [f"It says {said!r}; now: {now!r}" for said, now in
-              zip(remarks, comparison.remarks(outcome, again), strict=True) if said != now]
+    wrong = [f"{each.get('label') or each['first']}: {column} is {now!r}, and {each.get(column)!r} is written"
+             for written, computed in ((table, again), (contrasts, comparison.contrasts(outcome)))
+             for each, row in zip(written, json.loads(records.as_json(computed)), strict=True)
+             for column, now in row.items() if not _equal(now, each.get(column))]
     wrong += [f"{label}, seed {seed}: {told}" for (label, seed), record in outcome.records.items()
               for told in _against_answers(outcome, record)]
     return Check(len(outcome.records), sum(row["verdict"] is not None for row in again), wrong)

@@ -200,8 +200,11 @@ def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     return told
 
 
-def _contrasts(outcome: Outcome) -> list[str]:
-    """The recipe's own question: its pairs of networks, one against the other; these pairs are their own family."""
+def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
+    """The recipe's own question: its pairs of networks, one against the other; these pairs are their own family.
+
+    A dict a pair: first, second (labels), change, interval (low, high; or None), verdict.
+    """
     asked: dict[tuple[str, str], Pairs] = {}
     for first, second in outcome.plan.recipe.contrasts(outcome):
         theirs = {record.configuration.seed: record.id for record in outcome.of(second)}
@@ -214,16 +217,21 @@ def _contrasts(outcome: Outcome) -> list[str]:
         judged = verdicts.of_seeds(list(asked.values()), among)
     else:
         judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, outcome.source.predictions)
-    sentences = []
-    for (first, second), verdict in zip(asked, judged, strict=True):
-        low, high = verdict.interval or (None, None)
-        sure = "" if low is None else f" (interval {100 * low:+.2f} to {100 * high:+.2f})"
-        said = OPEN if outcome.missing else verdict.text or "not judged"
-        if len(asked) == 1 and not outcome.missing:
-            said += ", the recipe's own question: one comparison, so nothing to adjust for"
-        sentences.append(f"{first} against {second}: {100 * verdict.change:+.2f} points of test "
-                         f"{outcome.plan.recipe.headline}{sure}; {said}.")
-    return sentences
+    return [{"first": first, "second": second, "change": verdict.change, "interval": verdict.interval,
+             "verdict": OPEN if outcome.missing else verdict.text or "not judged"}
+            for (first, second), verdict in zip(asked, judged, strict=True)]
+
+
+def _contrasts(outcome: Outcome) -> list[str]:
+    asked = contrasts(outcome)
+    alone = ", the recipe's own question: one comparison, so nothing to adjust for"
+    return [f"{each['first']} against {each['second']}: {100 * each['change']:+.2f} points of test "
+            f"{outcome.plan.recipe.headline}{_between(each['interval'])}; {each['verdict']}"
+            f"{alone if len(asked) == 1 and not outcome.missing else ''}." for each in asked]
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" (interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})"
 
 
 def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:

@@ -21,6 +21,10 @@ RIGHT = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "DKD": [58
 LABELS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {})}
 
 
+def question(outcome):
+    return [("KD", "DKD")]
+
+
 def measured(outcome):
     """The same outcome with test scores that are those of the stored answers, in the files too."""
     def logits(record):
@@ -48,13 +52,13 @@ def registered(monkeypatch):
 
 @pytest.fixture
 def one_seed(registered):
-    return registered(measured(made(RIGHT, LABELS)))
+    return registered(measured(made(RIGHT, LABELS, contrasts=question)))
 
 
 @pytest.fixture
 def three_seeds(registered):
     right = {"Teacher": [90], "Independent": [60, 62, 61], "KD": [70, 71, 72], "DKD": [63, 60, 62]}
-    return registered(measured(made(right, LABELS)))
+    return registered(measured(made(right, LABELS, contrasts=question)))
 
 
 @pytest.fixture(params=["one_seed", "three_seeds"])
@@ -65,12 +69,14 @@ def outcome(request):
 def test_a_report_is_verified_from_its_own_files_when_its_runs_are_gone(outcome, tmp_path):
     report.write(outcome, tmp_path / "report")
     table, said = comparison.rows(outcome), comparison.remarks(outcome, comparison.rows(outcome))
+    asked = json.loads(json.dumps(comparison.contrasts(outcome)))
     drawn = [chart.to_dict() for chart in report.figures(outcome, table).values()]
     shutil.rmtree(runs.runs_root())
-    again, written, remarks = archive.read(tmp_path / "report")
+    again, written, contrasts = archive.read(tmp_path / "report")
     assert comparison.rows(again) == table
     assert written == json.loads(json.dumps(table))
-    assert remarks == said == comparison.remarks(again, table)
+    assert contrasts == asked
+    assert comparison.remarks(again, table) == said
     assert [chart.to_dict() for chart in report.figures(again, table).values()] == drawn
     check = archive.verify(tmp_path / "report")
     assert (check.networks, check.verdicts, check.wrong) == (len(outcome.records), 2, [])
@@ -100,7 +106,8 @@ def change(folder, where):
     (lambda held: held["table"][2].update(verdict="differ (p < 0.001)"), "KD: verdict is 'differ (p = "),
     (lambda held: held["table"][2].update(change=0.2), "KD: change is 0.15"),
     (lambda held: held["table"][1].update(interval=[0.5, 0.6]), "Independent: interval is "),
-    (lambda held: held["remarks"].__setitem__(0, "All is well."), "It says 'All is well.'; now: "),
+    (lambda held: held["contrasts"][0].update(verdict="differ (p < 0.001)"), "KD: verdict is 'differ (p = "),
+    (lambda held: held["contrasts"][0].update(change=0.5), "KD: change is 0.17"),
     (lambda held: held["runs"][2]["record"]["result"]["test"].update(top1=0.8), "KD, seed 0: top1 is 0.75 of its"),
     (lambda held: held["runs"][2]["record"]["result"]["test"].update(loss=0.1), "KD, seed 0: loss is "),
     (lambda held: held["runs"][2]["record"]["result"]["test"].update(kl_to_teacher=0.1), "seed 0: kl_to_teacher is "),

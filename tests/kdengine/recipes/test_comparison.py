@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdengine import runs
+from kdengine import runs, uncertainty
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Column, Recipe
 from kdengine.records import PREDICTIONS
@@ -276,11 +276,14 @@ def test_a_student_that_passes_its_teacher_is_no_warning():
     assert not any("Careful" in each for each in remarks({"Teacher": [70], "Independent": [60], "KD": [75]}, seeds=1))
 
 
+ALONE = ", the recipe's own question: one comparison, so nothing to adjust for"
+
+
 def test_a_recipe_s_own_question_is_answered_by_holding_its_networks_against_each_other():
     right = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [60]}
     told = remarks(right, contrasts=lambda outcome: [("KD", "CRD"), ("CRD", "DKD")])  # there is no DKD
     assert told[1].startswith("KD against CRD: +15.00 points of test accuracy (interval +")
-    assert told[1].endswith("; differ (p = 0.017).")
+    assert told[1].endswith(f"; differ (p = 0.017){ALONE}.")
     assert not any("DKD" in each for each in told[2:])
 
 
@@ -289,7 +292,14 @@ def test_three_seeds_answer_it_for_the_methods():
     low, high = student_s(changes(THREE["KD"], THREE["CRD"]))
     p = stats.ttest_rel(THREE["KD"], THREE["CRD"]).pvalue
     assert told[1] == (f"KD against CRD: +15.67 points of test accuracy (interval {100 * low:+.2f} to "
-                       f"{100 * high:+.2f}); better (p = {p:.2g}).")
+                       f"{100 * high:+.2f}); better (p = {p:.2g}){ALONE}.")
+
+
+def test_two_questions_are_corrected_for_each_other():
+    told = remarks(THREE, contrasts=lambda outcome: [("KD", "CRD"), ("DKD", "CRD")])
+    adjusted = uncertainty.holm([stats.ttest_rel(THREE[each], THREE["CRD"]).pvalue for each in ("KD", "DKD")])
+    assert [each.rpartition("; ")[2] for each in told[1:3]] == [
+        f"{'better' if p < 0.05 else 'not distinguishable'} ({uncertainty.told(p)})." for p in adjusted]
 
 
 def test_a_recipe_that_tunes_does_not_name_the_highest_test_accuracy():

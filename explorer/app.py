@@ -11,7 +11,11 @@ if str(HERE.parent) not in sys.path:
 
 PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Segmentation", "Results")
 
-st.set_page_config(page_title="KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
+page = st.navigation(
+    [st.Page(f"../pages/{title.lower()}.py", title=title, default=title == "Start") for title in PAGES],
+    position="top",
+)
+st.set_page_config(page_title=f"{page.title} · KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
 # Streamlit leaves a hand's breadth above the first line, which on a projector the chart below needs; and it sets links
 # to pages in from the text under them. A page's title in a narrow column must not break inside a word.
 st.html("""<style>
@@ -19,7 +23,4 @@ st.html("""<style>
 [data-testid="stColumn"] h1 { font-size: clamp(1.6rem, 2.4vw, 2.1rem); }
 [data-testid="stPageLink-NavLink"] { padding-left: 0; }
 </style>""")
-st.navigation(
-    [st.Page(f"../pages/{title.lower()}.py", title=title, default=title == "Start") for title in PAGES],
-    position="top",
-).run()
+page.run()

@@ -16,12 +16,14 @@ _GREY = "#8a93a3"
 
 
 def accuracy_curves(
-    histories: Mapping[str, Sequence[dict[str, Any]]], teacher: float | None = None, baseline: str | None = None
+    histories: Mapping[str, Sequence[dict[str, Any]]], teacher: float | None = None, baseline: str | None = None,
+    epochs: int | None = None,
 ) -> alt.LayerChart:
     """The headline on validation data over the epochs, one line a run; the teacher's own as a dashed line.
 
     histories: rows as `runs.history` gives them, by the name to show. teacher: in [0, 1], None draws no line. baseline:
-    the run whose last value is drawn as a dotted line across, to hold the others against.
+    the run whose last value is drawn as a dotted line across, to hold the others against. epochs: where the axis ends,
+    so that it stands still while runs go on; None is where the rows do.
     """
     values = [
         {"run": name, "epoch": row["epoch"], "accuracy": headline(row["validation"])}
@@ -31,7 +33,7 @@ def accuracy_curves(
     title = f"Validation {' or '.join(sorted(named))}"
     colour = _by_run(histories, teacher is not None)
     layers = [alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
-        x=_epochs(),
+        x=_epochs(epochs),
         y=alt.Y("accuracy:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=colour,
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
@@ -71,14 +73,14 @@ def _lines(histories: Mapping[str, Sequence[dict[str, Any]]], key: str, title: s
     ).properties(height=_HEIGHT)
 
 
-def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
+def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int | None = None) -> alt.Chart:
     """Every weighted term of every run's training loss over the epochs: colour is the run, dash is the term."""
     values = [
         {"run": name, "epoch": row["epoch"], "term": term.replace("_", " "), "value": value}
         for name, rows in histories.items() for row in rows for term, value in row["terms"].items()
     ]
     return alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
-        x=_epochs(),
+        x=_epochs(epochs),
         y=alt.Y("value:Q", title="Training loss"),
         color=_by_run(histories, False),
         strokeDash=alt.StrokeDash("term:N", legend=alt.Legend(
@@ -214,8 +216,9 @@ def class_ious(networks: Mapping[str, Sequence[float | None]], classes: Sequence
     ).properties(height=_HEIGHT * 2 // 3)
 
 
-def _epochs() -> alt.X:
-    return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"))
+def _epochs(last: int | None = None) -> alt.X:
+    domain = alt.Undefined if last is None else [0, last]
+    return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(domain=domain))
 
 
 def _few(histories: Mapping[str, Sequence[dict[str, Any]]]) -> bool:

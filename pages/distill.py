@@ -257,9 +257,11 @@ def live(ids: list[str], was_active: bool) -> None:
     histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}
     if histories:
         accuracy, terms = st.columns(2)
+        epochs = max(each["configuration"]["epochs"] for each in watched.values())
         accuracy.altair_chart(
-            accuracy_curves(histories, headline(teacher["validation"]) if teacher else None), width="stretch")
-        terms.altair_chart(term_curves(histories), width="stretch")
+            accuracy_curves(histories, headline(teacher["validation"]) if teacher else None, epochs=epochs),
+            width="stretch")
+        terms.altair_chart(term_curves(histories, epochs), width="stretch")
     if ending:
         st.rerun()
 

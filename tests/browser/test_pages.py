@@ -32,6 +32,7 @@ def test_every_page_opens_without_a_request_that_leaves_the_machine(page, path, 
     page.goto(f"/{path}")
     expect(page.get_by_role("heading", name=PAGES[path], level=1)).to_be_visible()
     settle(page)
+    expect(page).to_have_title(f"{(path or 'start').capitalize()} · KD Explorer")
     assert page.locator('[data-testid="stException"]').count() == 0
     # Nothing is wider than the screen: a phone never scrolls sideways.
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

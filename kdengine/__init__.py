@@ -622,6 +622,41 @@ def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
     return sorted({int(index) for each in named[1:] for index in (each != named[0]).nonzero()})
 
 
+def answers_over_epochs(run: str) -> numpy.ndarray:
+    """The logits of a run after each complete epoch, float32 [epochs, images, classes], for the first test images.
+
+    How many images, `kdengine.watched.count` says. No epochs of a segmentation run, or one from before they were kept;
+    NaN in an epoch of which none were.
+    """
+    from kdengine import runs, watched
+
+    record = runs.read(run)
+    classes, tested = len(record.data.get("classes", ())), record.data.get("test", 0)
+    if not classes or not tested or record.data.get("task") == "segmentation":
+        return watched.nothing()
+    some = watched.count(tested, classes, record.configuration.epochs)
+    return watched.read(runs.directory(run), some, classes)[:len(runs.history(run))]
+
+
+def hard_examples(name: str, among: int) -> list[int]:
+    """Of the first `among` test images those that a network answers rightly, by entropy: the least certain first.
+
+    From stored answers; all in their order where there are none.
+    """
+    import numpy
+    from scipy.special import log_softmax
+
+    from kdengine import verdicts
+
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        return list(range(among))
+    says = log_softmax(stored["logits"][:among].astype(float), axis=1)
+    entropy = -(numpy.exp(says) * says).sum(axis=1)
+    order = numpy.argsort(-entropy, kind="stable")
+    return [int(each) for each in order if verdicts.right(stored)[each]]
+
+
 def misses(name: str) -> tuple[int, int] | None:
     """How many of its test images a checkpoint or finished run answers wrongly, and how many there are.
 
@@ -760,6 +795,7 @@ __all__ = [
     "DataMissing",
     "KDError",
     "about_data",
+    "answers_over_epochs",
     "check",
     "compare_heat_maps",
     "data_notes",
@@ -770,6 +806,7 @@ __all__ = [
     "estimate",
     "example",
     "fit_to_show",
+    "hard_examples",
     "heat_map",
     "heat_on_object",
     "heat_on_objects",

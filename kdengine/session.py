@@ -29,6 +29,7 @@ from kdengine import (
     speeds,
     teacher_cache,
     training,
+    watched,
 )
 from kdengine.devices import choose_device, device_name, lay, memory_formats
 from kdengine.errors import KDError
@@ -38,7 +39,7 @@ from kdengine.records import FAILED, FINISHED, RUNNING, STOPPED, Record
 from kdengine.speeds import Way
 from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner
-from kdengine.views import policy
+from kdengine.views import Split, policy
 
 TRAINING = runs.TRAINING
 _ROUNDING = 0.002
@@ -284,6 +285,7 @@ class Session:
         """
         folder, epoch = runs.directory(record.id), row["epoch"]
         validation, _ = self._judge(learner.network, "validation")
+        answers = self._watched(learner)
         about = self._about(record, epoch, validation=validation)
         earlier = [records.headline(each["validation"]) for each in runs.history(record.id) if each["epoch"] < epoch]
         with files.writing(folder):
@@ -292,10 +294,20 @@ class Session:
                 best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
                 record.files[records.BEST_STUDENT] = best
             _save_state(learner.state(), _resume_file(record.id, epoch))
+            if answers is not None:
+                watched.put(folder, epoch, answers)
             records.append_row(folder / records.HISTORY, row | {"validation": validation})
         runs.set_state(record, RUNNING, epoch=epoch)
         _forget_states(folder, but=_resume_file(record.id, epoch))
         self.progress.epochs_done = epoch
+
+    def _watched(self, learner: Learner) -> Tensor | None:
+        """What a student answers now to the test images that are watched, [N, C]; None of segmentation."""
+        if self.data.task == "segmentation":
+            return None
+        test, asked = self.splits["test"], learner.configuration
+        some = watched.count(len(test), len(self.data.classes), asked.epochs)
+        return evaluation.predict(learner.network, Split(test.images[:some], test.target[:some]))
 
     def _finish(self, record: Record, learner: Learner) -> None:
         self.progress.phase("Testing")

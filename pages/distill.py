@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import streamlit as st
 
 import kdengine
-from explorer import forms, unreadable
+from explorer import forms, pinned, unreadable
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
@@ -257,11 +257,15 @@ def live(ids: list[str], was_active: bool) -> None:
     histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}
     if histories:
         accuracy, terms = st.columns(2)
+        # Without a line here the charts' own buttons would cover Stop.
+        accuracy.caption("Right on the validation images")
+        terms.caption("What they minimise, term by term")
         epochs = max(each["configuration"]["epochs"] for each in watched.values())
         accuracy.altair_chart(
             accuracy_curves(histories, headline(teacher["validation"]) if teacher else None, epochs=epochs),
             width="stretch")
         terms.altair_chart(term_curves(histories, epochs), width="stretch")
+    pinned.show(next(iter(watched.values()))["group"], watched, labels)
     if ending:
         st.rerun()
 
@@ -281,6 +285,7 @@ def show_progress(watched: list[dict]) -> None:
     """One bar for the group: its students advance together."""
     active = [run for run in watched if run["state"] in ACTIVE]
     if not active:
+        st.empty()  # in the bar's place: else all below moves up, and for a moment stands there twice
         return
     progress = active[0]["progress"]
     if active[0]["state"] == "queued":

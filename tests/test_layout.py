@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("errors", "files", "places", "colours", "losses", "metrics", "records", "schema", "signals", "trust", "views",
      "devices",
-     "uncertainty", "verdicts", "bias"),
+     "uncertainty", "verdicts", "bias", "watched"),
     ("data", "models", "methods"),
     ("foreign", "checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),

@@ -13,6 +13,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import kdengine
+from explorer.comparison import percent
+from explorer.pinned import softmax
 from explorer.wording import as_text
 from kdengine import checkpoints, places, results, runs, worker
 from kdengine.records import RECORD, Configuration
@@ -286,3 +288,26 @@ def test_pages_live_in_a_folder_of_mutated_records():
     at = open_page("distill")
     for group in sorted({each.group for each in runs.all_runs()}):
         assert not at.selectbox(key="group").set_value(group).run().exception
+
+
+def test_three_images_show_what_was_answered_after_each_epoch(measured, train_here):
+    ids = runs.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
+                                     precision="float32") for method in ("kd", "none")])
+    at = open_page("distill")
+    assert "Three test images, epoch by epoch" in [each.value for each in at.subheader]
+    assert "Answers after epoch 2, softened at T = 4." in words(at)
+
+    def drawn():
+        return [each.proto.body for each in at.get("html") if "pinned" in each.proto.body]
+
+    hard = kdengine.hard_examples("digits-teacher", 359)
+    last, answers = drawn(), kdengine.answers_over_epochs(ids[0])
+    assert len(last) == 3
+    shares = softmax(answers[1, hard[0]] / 4)
+    assert f'title="7: {percent(float(shares[7]))}"' in last[0].split('<div class="pinned">')[2]  # Teacher, kd, none
+    at.slider(key=f"epoch {runs.read(ids[0]).group}").set_value(1).run()
+    shares = softmax(answers[0, hard[0]] / 4)
+    assert f'title="7: {percent(float(shares[7]))}"' in drawn()[0].split('<div class="pinned">')[2]
+    next(each for each in at.button if each.label == "Three others").click().run()
+    shares = softmax(answers[0, hard[3]] / 4)
+    assert f'title="7: {percent(float(shares[7]))}"' in drawn()[0].split('<div class="pinned">')[2]

@@ -1,0 +1,138 @@
+"""Three test images, epoch by epoch: the students' answers beside the teacher's, softened alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+import kdengine
+from explorer.comparison import percent
+from explorer.networks import open_data, open_network
+from explorer.wording import as_text
+from kdengine import KDError
+from kdengine.colours import STUDENTS, TEACHER
+from kdengine.records import ACTIVE
+
+SHOWN = 3
+"""Images beside each other."""
+_MOST_CLASSES = 10
+_STYLE = """<style>
+.pinned { margin: 0 0 .6rem; }
+.pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap; }
+.pinned .answer { display: flex; gap: 3px; height: 4.4rem; align-items: stretch; }
+.pinned .class { flex: 1; min-width: 0; display: flex; flex-direction: column; justify-content: flex-end;
+  text-align: center; font-size: .8rem; line-height: 1.2; overflow: hidden; }
+.pinned .bar { border-radius: 2px 2px 0 0; min-height: 1px; }
+.pinned .truth { font-weight: 700; text-decoration: underline; }
+</style>"""
+
+
+def show(group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str, str]) -> None:
+    """The images and their bars as they are now; once all has ended, at an epoch of one's choice.
+
+    watched: by run, as `kdengine.watch` gives it. Nothing is drawn before the first epoch is complete, of segmentation,
+    or of runs whose answers were not kept.
+    """
+    answers = {run: kdengine.answers_over_epochs(run) for run in watched}
+    answers = {run: each for run, each in answers.items() if len(each) and not np.isnan(each[-1]).any()}
+    if not answers:
+        return
+    first = watched[next(iter(answers))]
+    try:
+        held = open_data(first["data"]["name"], first["data"]["size"])
+    except KDError:  # the pictures are gone; the runs are not
+        return
+    epochs = max(map(len, answers.values()))
+    epoch = epochs
+    st.subheader("Three test images, epoch by epoch")
+    words, button = st.columns([5, 1], vertical_alignment="center")
+    if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
+        epoch = words.slider("Epoch", 1, epochs, epochs, key=f"epoch {group}")
+    temperature = next((each["configuration"]["hyperparameters"]["temperature"] for each in watched.values()
+                        if each["configuration"]["method"] == "kd"), 1.0)
+    softened = f", softened at T = {temperature:g}" if temperature != 1 else ""
+    words.caption(f"Answers after epoch {epoch}{softened}. The true class is underlined. Nothing is chosen by these "
+                  "images.")
+    images = _chosen(group, first, min(each.shape[1] for each in answers.values()), button)
+    teacher = _teacher(answers, watched)
+    for column, index in zip(st.columns(len(images), gap="large"), images, strict=True):
+        picture, truth = kdengine.example(held, index)
+        rows = []
+        if teacher:
+            said = softmax(np.log(np.maximum(_predicted(teacher, held.digest, index, picture), 1e-30)) / temperature)
+            rows.append(("Teacher", TEACHER, said))
+        for place, (run, each) in enumerate(answers.items()):
+            says = each[min(epoch, len(each)) - 1, index]
+            if not np.isnan(says).any():
+                rows.append((labels[run], STUDENTS[place % len(STUDENTS)], softmax(says / temperature)))
+        with column:
+            st.image(picture.resize((72, 72)), f"{as_text(held.classes[truth])}, test image {index}",
+                     alt=f"Test image {index}")
+            st.html(bars(rows, held.classes, truth))
+
+
+def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], truth: int) -> str:
+    """The answers as HTML, one above the other, in one scale: name, color, and a share for each class.
+
+    Of many classes those ten that the first row finds likeliest, the true one among them.
+    """
+    order = sorted(np.argsort(-rows[0][2], kind="stable")[:_MOST_CLASSES].tolist())
+    if truth not in order:
+        order[-1] = truth
+    drawn, highest = [], max(float(shares.max()) for _, _, shares in rows)
+    for name, color, shares in rows:
+        columns = "".join(
+            f'<div class="class" title="{escape(classes[each])}: {percent(float(shares[each]))}">'
+            f'<div class="bar" style="height:{75 * shares[each] / highest:.1f}%;background:{color}"></div>'
+            f'<div{" class=truth" if each == truth else ""}>{escape(classes[each][:6])}</div></div>' for each in order)
+        drawn.append(f'<div class="pinned"><div class="who" style="color:{color}">{escape(name)}</div>'
+                     f'<div class="answer">{columns}</div></div>')
+    return _STYLE + "".join(drawn)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Shares of logits [C]."""
+    shares = np.exp(logits - logits.max())
+    return shares / shares.sum()
+
+
+def _chosen(group: str, first: dict[str, Any], among: int, place: Any) -> list[int]:
+    """The images that are shown: those hardest for the teacher, then, at a press, the next three."""
+    key = f"pinned {group}"
+    teacher = first["teacher"]["reference"] if first["teacher"] else ""
+    order = _hard(teacher, among, first["data"]["digest"])
+    start = st.session_state.setdefault(key, 0) % len(order)
+    if place.button("Three others", key=f"others {group}", width="stretch"):
+        start = st.session_state[key] = (start + SHOWN) % len(order)
+    return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _hard(teacher: str, among: int, digest: str) -> list[int]:
+    del digest  # of the data: other images have other hard ones
+    return kdengine.hard_examples(teacher, among) or list(range(among))
+
+
+def _teacher(answers: Mapping[str, Any], watched: Mapping[str, dict[str, Any]]) -> str | None:
+    """The reference under which the runs' teacher opens; None where there is none, or it does not open."""
+    for run in answers:
+        reference = kdengine.teacher_of(run, watched[run]) if watched[run]["teacher"] else None
+        if reference:
+            try:
+                open_network(reference)
+            except KDError:
+                return None
+            return reference
+    return None
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _predicted(reference: str, digest: str, index: int, _picture: Any) -> np.ndarray:
+    """What a network answers to a test image, [C]. digest: of its data set."""
+    del digest, index
+    return np.array(kdengine.predict(open_network(reference), _picture)["probabilities"])

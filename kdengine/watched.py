@@ -1,0 +1,62 @@
+"""What a student answers to some test images after each epoch, so that its learning can be looked at.
+
+`answers.f16` in a run's folder holds logits in half precision, [epochs, images, classes]: of the first images of the
+test split, as many as fit (`count`). Nothing is chosen by them; the reported numbers come from the last epoch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy
+    from torch import Tensor
+
+FILE = "answers.f16"
+_MOST_IMAGES = 400
+_MOST_BYTES = 4 * 2**20
+
+
+def count(test: int, classes: int, epochs: int) -> int:
+    """How many of `test` images are watched: at most 400, and 4 MiB in all epochs, but one at least."""
+    return max(1, min(test, _MOST_IMAGES, _MOST_BYTES // (2 * classes * epochs)))
+
+
+def nothing() -> numpy.ndarray:
+    """The answers of a run that is not watched: no epochs."""
+    import numpy
+
+    return numpy.zeros((0, 0, 0), numpy.float32)
+
+
+def put(folder: Path, epoch: int, logits: Tensor) -> None:
+    """Write the logits [N, C] of an epoch, counted from 1, in their place.
+
+    What lies behind goes: it is of an epoch that is trained again. Of earlier epochs that nobody watched there is NaN.
+    """
+    import numpy
+
+    content = logits.cpu().numpy().astype(numpy.float16)
+    path = folder / FILE
+    path.touch()
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        start = (epoch - 1) * content.nbytes
+        missing = max(0, start - size) // content.itemsize
+        file.write(numpy.full(missing, numpy.nan, numpy.float16).tobytes())
+        file.seek(start)
+        file.write(content.tobytes())
+        file.truncate()
+
+
+def read(folder: Path, images: int, classes: int) -> numpy.ndarray:
+    """The logits of every whole epoch, float32 [epochs, images, classes]; no epochs where nothing was watched."""
+    import numpy
+
+    try:
+        held = numpy.fromfile(folder / FILE, numpy.float16)
+    except OSError:
+        held = numpy.zeros(0, numpy.float16)
+    whole = len(held) // (images * classes)
+    return held[:whole * images * classes].reshape(whole, images, classes).astype(numpy.float32)

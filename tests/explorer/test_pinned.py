@@ -1,0 +1,41 @@
+"""Three test images, epoch by epoch: what is drawn of whom, and which epoch."""
+
+import re
+
+import numpy as np
+import pytest
+
+from explorer import pinned
+from kdengine.colours import STUDENTS, TEACHER
+
+CLASSES = [f"class {number}" for number in range(12)]
+
+
+def heights(drawn):
+    """The bars of each row, in hundredths of its height."""
+    return [[float(each) for each in re.findall(r"height:([\d.]+)%", row)]
+            for row in drawn.split('<div class="pinned">')[1:]]
+
+
+def test_softmax_is_the_closed_form():
+    logits = np.array([10.0, 2.0, -3.0])
+    assert pinned.softmax(logits) == pytest.approx([0.99966, 0.00034, 0.0000023], abs=5e-6)
+    assert pinned.softmax(logits / 5) == pytest.approx([0.784, 0.158, 0.058], abs=5e-4)
+    assert pinned.softmax(np.array([1e4, 0.0])) == pytest.approx([1, 0])
+
+
+def test_all_rows_have_one_scale_and_show_the_classes_that_the_first_finds_likeliest():
+    teacher = np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01, 0.0])
+    student = np.eye(12)[11] * 0.6 + 0.4 / 12
+    drawn = pinned.bars([("Teacher", TEACHER, teacher), ("kd", STUDENTS[0], student)], CLASSES, truth=11)
+    first, second = heights(drawn)
+    assert len(first) == len(second) == 10  # the true one in place of the least likely of ten
+    assert second[-1] == pytest.approx(75)
+    assert first[:2] == pytest.approx([75 * 0.3 / student[11], 75 * 0.2 / student[11]], abs=0.1)
+    assert drawn.count("class=truth") == 2
+    assert f"color:{TEACHER}" in drawn and f"background:{STUDENTS[0]}" in drawn
+
+
+def test_names_are_texts():
+    drawn = pinned.bars([("<b>x</b>", TEACHER, np.array([0.5, 0.5]))], ["<i>", "b"], truth=1)
+    assert "<b>" not in drawn and "<i>" not in drawn

@@ -191,8 +191,8 @@ def default_teacher(data: str) -> str | None:
     best = {
         name: (checkpoints.has_record(name, about), headline(about["scores"]["validation"]))
         for name, about in list_checkpoints().items()
-        if fit_to_show(about) and about["data"]["name"] == data and about["data"]["labels_per_class"] is None
-        and about["data"]["without_class"] is None
+        if fit_to_show(about) and about["data"]["name"] == data
+        and all(about["data"][few] is None for few in ("labels_per_class", "labelled_images", "without_class"))
         and "validation" in about["scores"]  # imported weights were never measured here
         and (":" not in about["architecture"] or trust.trusted(about["architecture"]))
     }

@@ -85,6 +85,7 @@ class Data(TypedDict, total=False):
     size: Some
     digest: Text
     labels_per_class: Some | None
+    labelled_images: Some | None
     share: Share
     without_class: Count | None
     views: Text
@@ -171,6 +172,7 @@ class Taught(TypedDict):
     name: Text
     digest: NotRequired[Text | None]
     labels_per_class: NotRequired[Some | None]
+    labelled_images: NotRequired[Some | None]
     share: NotRequired[Share]
     without_class: NotRequired[Count | None]
 

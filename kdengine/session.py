@@ -73,8 +73,8 @@ class Session:
             torch.set_num_threads(threads)
         self.data = data.load(
             self.configuration.data, labels_per_class=self.configuration.labels_per_class,
-            share=self.configuration.share, without_class=self.configuration.without_class,
-            image_size=self.configuration.image_size,
+            labelled_images=self.configuration.labelled_images, share=self.configuration.share,
+            without_class=self.configuration.without_class, image_size=self.configuration.image_size,
         )
         for note in self.data.notes:
             print(note, file=sys.stderr)
@@ -145,7 +145,8 @@ class Session:
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
             without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
             # Which images are shown, and how often, follows those that have a label.
-            labels_per_class=asked.labels_per_class, labelled_share=asked.labelled_share,
+            labels_per_class=asked.labels_per_class, labelled_images=asked.labelled_images,
+            labelled_share=asked.labelled_share,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 
@@ -251,6 +252,7 @@ class Session:
             "digest": self.data.digest,
             "notes": list(self.data.notes),
             "labels_per_class": self.configuration.labels_per_class,
+            "labelled_images": self.configuration.labelled_images,
             "share": self.configuration.share,
             "without_class": self.configuration.without_class,
             "views": self.views,
@@ -352,7 +354,7 @@ class Session:
             "method": asked.method,
             "hyperparameters": asked.hyperparameters,
             "data": {key: record.data[key]
-                     for key in ("name", "digest", "labels_per_class", "share", "without_class")},
+                     for key in ("name", "digest", "labels_per_class", "labelled_images", "share", "without_class")},
             "teacher": record.teacher and {key: record.teacher[key] for key in ("reference", "digest")},
             "epoch": epoch,
             "seed": asked.seed,

@@ -262,15 +262,14 @@ def _train_epoch(
     if taught:
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
     seen = 0
-    labelled, segmenting = split.labelled, split.target.dim() > 1
+    labelled = split.labelled
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
         if not _any_goes_on(learners, keep_going):
             return
         batch = Batch(
             images=images,
             target=target,
-            # A pixel without a class counts nowhere; an image whose label is withheld still reaches the teacher.
-            mask=target != IGNORE if segmenting else torch.ones_like(target, dtype=torch.bool),
+            mask=_counting(epoch_views, seen, target, labelled[index], configuration.labelled_images is not None),
             labelled=labelled[index],
             index=index,
             progress=epoch + step / steps,
@@ -307,6 +306,18 @@ def _train_epoch(
         })
 
     together.each(end, [pair for pair in zip(learners, histories, strict=True) if pair[0].active])
+
+
+def _counting(shown: Views, start: int, target: Tensor, labelled: Tensor, few: bool) -> Tensor:
+    """What of a batch counts: bool, shaped like its target. start: of its first view among those shown.
+
+    A pixel without a class counts nowhere; an image whose label or mask is withheld still reaches the teacher. few:
+    whether masks are withheld: without that an image of no class at all is one that nobody speaks of.
+    """
+    if target.dim() == 1:
+        return torch.ones_like(target, dtype=torch.bool)
+    counts = target != IGNORE
+    return counts | ~labelled[:, None, None] & shown.inside(start, start + len(target)) if few else counts
 
 
 def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bool]) -> bool:

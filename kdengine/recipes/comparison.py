@@ -175,9 +175,11 @@ def _labels(outcome: Outcome) -> list[str]:
     (labelled, images), = students
     if labelled == images:
         return []
+    label = "mask" if outcome.plan.recipe.headline == "mIoU" else "label"
     theirs = f", their teacher read {teachers.pop():,}" if teachers else ""
-    return [f"The students read {labelled:,} labels{theirs}: methods that listen to the teacher also learn from the "
-            f"{images - labelled:,} images whose label the independent student never sees."]
+    return [f"The students read {labelled:,} {label}{'s' if labelled > 1 else ''}{theirs}: methods that listen to the "
+            f"teacher also learn from the {images - labelled:,} images whose {label} the independent student never "
+            "sees."]
 
 
 def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:

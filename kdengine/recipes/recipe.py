@@ -32,9 +32,12 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 
 SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", "learning_rate")
 """The fields of every network's configuration that a plan may change."""
-CHANGES = (*SETTINGS, "temperature", "teacher", "student", "skip", "only")
-"""What of a plan may be changed: settings of every network, the temperature of every method that has one, and the
-architectures; and the labels of the students that are left out, or of the only ones that are trained."""
+LABELS = ("labels_per_class", "labelled_images")
+"""The fields of every student's configuration that a plan may change: a teacher reads all labels."""
+CHANGES = (*SETTINGS, *LABELS, "temperature", "teacher", "student", "skip", "only")
+"""What of a plan may be changed: settings of every network, how many labels the students read, the temperature of every
+method that has one, and the architectures; and the labels of the students that are left out, or of the only ones that
+are trained."""
 
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
@@ -117,7 +120,8 @@ class Plan:
         return [part for part in parts if part.label not in left_out]
 
     def _changed(self, part: Part) -> Configuration:
-        settings = {name: self.changes[name] for name in SETTINGS if name in self.changes}
+        changing = (*SETTINGS, *LABELS) if part.teacher else SETTINGS
+        settings = {name: self.changes[name] for name in changing if name in self.changes}
         if "optimizer" in settings:  # whose usual rate is another
             settings = {"learning_rate": None} | settings
         if part.configuration.teacher and "teacher" in self.changes:  # one that is there already

@@ -180,6 +180,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         told += [f"taught by {part.teacher or asked.teacher}"] if part.taught else []
         told += [f"starting from {part.start}"] if part.start else []
         told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
+        told += [f"masks of {asked.labelled_images:,} images"] if asked.labelled_images else []
         told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []
         told += [f"without class {asked.without_class}"] if asked.without_class is not None else []
         told += [f"images of {asked.image_size} pixels"] if asked.image_size else []

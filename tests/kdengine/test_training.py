@@ -477,6 +477,35 @@ def test_unlabelled_images_reach_the_teacher_term_alone():
     assert weights(plain)["net.9.weight"].norm() < before["net.9.weight"].norm()
 
 
+@pytest.mark.parametrize("name", METHODS["segmentation"])
+def test_every_method_trains_on_batches_without_a_mask(name):
+    few = Split(MASKS.images, MASKS.target.clone())
+    few.target[2:] = IGNORE
+    each = learner(name, settings(labelled_images=2, labelled_share=0.0, learning_rate=0.01), split=few)
+    rows, = run(each, split=few, policy="zoom+flip")
+    assert each.failure is None
+    assert all(math.isfinite(value) for row in rows for value in row["terms"].values())
+
+
+def test_an_image_without_its_mask_reaches_the_teacher_with_every_pixel_of_its_own():
+    whole = Split(MASKS.images, MASKS.target.clamp(min=0))
+    none = Split(MASKS.images, torch.full_like(MASKS.target, IGNORE))
+    rows = []
+    for split, few in ((whole, None), (none, 1)):
+        alone, taught = (learner(name, settings(labelled_images=few), split=split, **fields)
+                         for name, fields in (("none", {}), ("kd", {"alpha": 1.0})))
+        rows.append(run(alone, taught, split=split, policy="zoom+flip"))
+    (_, before), (alone, after) = rows
+    assert [row["terms"] for row in after] == [row["terms"] for row in before]  # no border, and nothing but the border
+    assert [row["loss"] for row in alone] == [0, 0, 0]
+
+
+def test_an_image_whose_pixels_have_no_class_counts_nowhere_where_no_mask_is_withheld():
+    none = Split(MASKS.images, torch.full_like(MASKS.target, IGNORE))
+    rows, = run(learner("kd", split=none, alpha=1.0), split=none)
+    assert [row["loss"] for row in rows] == [0, 0, 0]
+
+
 def test_a_step_that_does_not_fit_says_which_batch_size_to_try(monkeypatch):
     each = learner()
 

@@ -310,12 +310,14 @@ class Session:
                       f"learning rate below {learner.configuration.learning_rate:g}.")
             return
         seconds = sum(row["seconds"] for row in history)
+        own = [row.get("own_seconds") for row in history]  # a run may have begun before there were any
         record.result = {
             "test": test,
             "validation": history[-1]["validation"],
             **evaluation.cost(learner.network),
             "peak_memory": evaluation.peak_memory(self.device),
             "training_seconds": seconds,
+            **({"own_seconds": sum(own)} if None not in own else {}),
             "images_per_second": len(self.data.train) * len(history) / seconds,
             "side_by_side": len(self.records),
         }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -173,9 +173,9 @@ def train(
     there. None asks the teacher at each step.
 
     on_epoch(learner, row) is called once an epoch for each learner still active: from several threads for learners that
-    train at once. A row holds epoch (from 1), loss, terms, learning_rate, seconds, images_per_second. on_step(images)
-    is called once a batch with the images seen so far. keep_going(learner) is asked before each step; a learner it
-    refuses stops, its unfinished epoch is dropped.
+    train at once. A row holds epoch (from 1), loss, terms, learning_rate, seconds, own_seconds (of this learner's steps
+    alone, without views and teacher), images_per_second. on_step(images) is called once a batch with the images seen so
+    far. keep_going(learner) is asked before each step; a learner it refuses stops, its unfinished epoch is dropped.
 
     Raises OutOfMemory where a step does not fit the device; that ends all learners.
     """
@@ -255,6 +255,7 @@ def _train_epoch(
     device = split.images.device
     steps = steps_per_epoch(len(split), configuration.batch_size)
     histories: list[list[dict[str, Tensor]]] = [[] for _ in learners]
+    clocks = [_Clock(device) for _ in learners]
     for learner in learners:
         learner.network.train()
     start = time.perf_counter()
@@ -279,8 +280,9 @@ def _train_epoch(
         says = taught.batch(batch, seen) if taught else {}
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            _Step(learner, look, says.get(learner), batch, 1 / steps, history)
-            for learner, look, history in zip(learners, looks, histories, strict=True) if learner.active
+            _Step(learner, look, says.get(learner), batch, 1 / steps, history, clock)
+            for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
+            if learner.active
         ], seed_from("step", configuration.seed, epoch, step))
         seen += len(index)
         on_step(seen)
@@ -289,7 +291,7 @@ def _train_epoch(
     synchronise(device)
     seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
 
-    def end(learner: Learner, history: list[dict[str, Tensor]]) -> None:
+    def end(learner: Learner, history: list[dict[str, Tensor]], clock: _Clock) -> None:
         values = torch.stack([torch.stack(list(terms.values())) for terms in history]).double().cpu()
         names = list(history[0])
         learner.failure = _failure(learner, epoch, values, names, taught, epoch_views)
@@ -302,10 +304,11 @@ def _train_epoch(
             "terms": dict(zip(names, means, strict=True)),
             "learning_rate": learner.optimizer.param_groups[0]["lr"],
             "seconds": seconds,
+            "own_seconds": clock.seconds(),
             "images_per_second": len(split) / seconds,
         })
 
-    together.each(end, [pair for pair in zip(learners, histories, strict=True) if pair[0].active])
+    together.each(end, [each for each in zip(learners, histories, clocks, strict=True) if each[0].active])
 
 
 def _counting(shown: Views, start: int, target: Tensor, labelled: Tensor, few: bool) -> Tensor:
@@ -403,9 +406,39 @@ class _Taught:
         return self.look
 
 
+class _Clock:
+    """How long one learner's steps take on a device. Nobody waits for a GPU before `seconds`, which needs it idle."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.measured = 0.0
+        self.events: list[tuple[torch.Event, torch.Event]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A block that counts."""
+        if self.device.type == "cpu":
+            start = time.perf_counter()
+            yield
+            self.measured += time.perf_counter() - start
+        else:
+            start, end = (torch.Event(self.device, enable_timing=True) for _ in range(2))
+            start.record()
+            yield
+            end.record()
+            self.events.append((start, end))
+
+    def seconds(self) -> float:
+        """Of all that counted so far."""
+        return self.measured + sum(start.elapsed_time(end) for start, end in self.events) / 1e3
+
+
 @dataclass(frozen=True)
 class _Step:
-    """One optimiser step of one learner, not yet taken; `history` gets its loss terms, detached, on the device."""
+    """One optimiser step of one learner, not yet taken; `history` gets its loss terms, detached, on the device.
+
+    clock: counts how long it takes.
+    """
 
     learner: Learner
     look: Callable
@@ -413,8 +446,13 @@ class _Step:
     batch: Batch
     length: float
     history: list[dict[str, Tensor]]
+    clock: _Clock
 
     def take(self) -> None:
+        with self.clock.running():
+            self._take()
+
+    def _take(self) -> None:
         learner, batch = self.learner, self.batch
         rate = learning_rate_at(learner.configuration, batch.progress, self.length)
         for group in learner.optimizer.param_groups:

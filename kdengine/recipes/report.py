@@ -195,10 +195,16 @@ def _settings(outcome: Outcome) -> list[list[str]]:
 
 
 def _cost(record: Record) -> str:
-    """Of the whole group where several trained side by side: nobody can tell whose second it was."""
+    """Seconds of its own steps, and of the whole group where several trained side by side; speed and size."""
     result = record.result
-    together = f" with {result['side_by_side'] - 1} others" if result["side_by_side"] > 1 else ""
-    return (f"{result['training_seconds']:.0f} s{together}, {result['images_per_second']:,.0f} images a second; "
+    group, whole = result["side_by_side"], f"{result['training_seconds']:,.0f} s"
+    if group == 1:
+        seconds = whole
+    elif "own_seconds" in result:
+        seconds = f"{result['own_seconds']:,.0f} s of its own steps; {whole} for the group of {group}"
+    else:
+        seconds = f"{whole} with {group - 1} others"
+    return (f"{seconds}, {result['images_per_second']:,.0f} images a second; "
             f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
 
 

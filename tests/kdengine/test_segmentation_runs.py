@@ -78,6 +78,8 @@ def test_a_teacher_and_its_students_leave_what_they_are_measured_to_be():
 
         about = checkpoints.describe(folder / records.STUDENT)
         assert (about["task"], about["scores"]["test"]) == ("segmentation", told)
+        assert record.result["own_seconds"] == sum(row["own_seconds"] for row in runs.history(run))
+        assert 0 < record.result["own_seconds"] < record.result["training_seconds"]
         assert set(record.result["validation"]) == {"n", "loss", "miou", "iou", "pixel_accuracy"}
         assert record.result["validation"] == runs.history(run)[-1]["validation"]
     assert set(runs.history(ids[1])[0]["terms"]) == {"cross_entropy", "channels"}

@@ -4,6 +4,7 @@ import copy
 import math
 import shutil
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 
@@ -464,6 +465,21 @@ def test_steps_count_the_images_seen():
     steps = []
     run(learner(configuration=settings(epochs=1)), on_step=steps.append)
     assert steps == [8, 16, 24, 32, 37]
+
+
+def test_a_learner_s_own_seconds_are_those_of_its_own_steps(monkeypatch):
+    slow, quick = learner(configuration=settings(epochs=1)), learner("kd", settings(epochs=1))
+    step = slow.optimizer.step
+
+    def slower():
+        time.sleep(0.05)
+        step()
+
+    monkeypatch.setattr(slow.optimizer, "step", slower)
+    (of_slow,), (of_quick,) = run(slow, quick)
+    assert of_slow["own_seconds"] > 5 * 0.05  # five steps an epoch
+    assert of_quick["own_seconds"] > 0
+    assert of_slow["own_seconds"] + of_quick["own_seconds"] < of_slow["seconds"] == of_quick["seconds"]
 
 
 def test_unlabelled_images_reach_the_teacher_term_alone():

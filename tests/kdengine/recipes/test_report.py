@@ -86,6 +86,15 @@ FACTS = [
 ]
 
 
+def test_seconds_are_those_of_a_student_s_own_steps_where_they_were_counted(outcome):
+    outcome.records["KD", 0].result |= {"own_seconds": 312.4, "training_seconds": 1540.0, "side_by_side": 4}
+    outcome.records["DKD", 0].result |= {"side_by_side": 1}
+    text = report.markdown(outcome)
+    assert "| KD, seed 0 | 312 s of its own steps; 1,540 s for the group of 4, 2,345 images a second; " in text
+    assert "| DKD, seed 0 | 12 s, 2,345 images a second; " in text
+    assert "| Independent, seed 0 | 12 s with 2 others, 2,345 images a second; " in text
+
+
 @pytest.mark.parametrize("write", [report.markdown, report.html])
 def test_it_says_how_it_was_made(outcome, write):
     text = write(outcome)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -264,13 +264,15 @@ def _train_epoch(
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
     seen = 0
     labelled = split.labelled
+    few = configuration.labelled_images is not None
+    known = labelled[epoch_views.order].cpu() if few else None
     for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
         if not _any_goes_on(learners, keep_going):
             return
         batch = Batch(
             images=images,
             target=target,
-            mask=_counting(epoch_views, seen, target, labelled[index], configuration.labelled_images is not None),
+            mask=_counting(epoch_views, seen, target, labelled[index], few),
             labelled=labelled[index],
             index=index,
             progress=epoch + step / steps,
@@ -278,9 +280,11 @@ def _train_epoch(
             class_weights=class_weights,
         )
         says = taught.batch(batch, seen) if taught else {}
+        heard = _labelled_part(batch, known[seen : seen + len(index)]) if few else batch
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            _Step(learner, look, says.get(learner), batch, 1 / steps, history, clock)
+            _Step(learner, look, says.get(learner), batch if learner.method.needs_teacher else heard, 1 / steps,
+                  history, clock)
             for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
             if learner.active
         ], seed_from("step", configuration.seed, epoch, step))
@@ -321,6 +325,20 @@ def _counting(shown: Views, start: int, target: Tensor, labelled: Tensor, few: b
         return torch.ones_like(target, dtype=torch.bool)
     counts = target != IGNORE
     return counts | ~labelled[:, None, None] & shown.inside(start, start + len(target)) if few else counts
+
+
+def _labelled_part(batch: Batch, known: Tensor) -> Batch:
+    """The images of a batch that have masks, for students without a teacher; all of it where there are fewer than two.
+
+    Nothing would hold what such a student makes of the other images, and batch normalisation would follow it: with 16
+    masks among 4,000 scenes it named 9% of the pixels rightly, where a plain loop over the 16 came to 78%. Of single
+    labels no such harm was measured. known: bool [B] on the CPU, which has no device to wait for.
+    """
+    places = known.nonzero().flatten().to(batch.index.device)
+    if not 1 < len(places) < len(known):
+        return batch
+    parts = ("images", "target", "mask", "labelled", "index")
+    return replace(batch, **{name: getattr(batch, name)[places] for name in parts})
 
 
 def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bool]) -> bool:

@@ -516,6 +516,25 @@ def test_an_image_without_its_mask_reaches_the_teacher_with_every_pixel_of_its_o
     assert [row["loss"] for row in alone] == [0, 0, 0]
 
 
+def test_alone_with_few_masks_it_equals_a_plain_loop_over_the_images_that_have_one():
+    few = Split(MASKS.images, MASKS.target.clone())
+    few.target[6:] = IGNORE
+    each = learner("none", settings(epochs=2, schedule="constant", labelled_images=6), split=few)
+    run(each, learner("kd", settings(epochs=2, schedule="constant", labelled_images=6), split=few), split=few)
+
+    network = tiny.segmenter()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(2):
+        for index, images, target in views(few, POLICIES["crop+flip"], 0, epoch, 0.5).batches(8):
+            assert 2 <= (index < 6).sum() <= 4  # half of a batch of 8, or of the last one of 5
+            logits, labels = masked_rows(network(images[index < 6]), target[index < 6])
+            optimiser.zero_grad()
+            F.cross_entropy(logits, labels).backward()
+            optimiser.step()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_whose_pixels_have_no_class_counts_nowhere_where_no_mask_is_withheld():
     none = Split(MASKS.images, torch.full_like(MASKS.target, IGNORE))
     rows, = run(learner("kd", split=none, alpha=1.0), split=none)

@@ -95,7 +95,8 @@ class Plan:
         teachers, taught = ([part.configuration for part in self.parts if part.seeded == seeded]
                             for seeded in (False, True))
         first = taught[0]
-        labels = f"{first.labels_per_class} labels a class" if first.labels_per_class else "every label"
+        labels = (f"{first.labels_per_class} labels a class" if first.labels_per_class
+                  else f"masks of {first.labelled_images} images" if first.labelled_images else "every label")
         epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return ", ".join([
@@ -120,7 +121,7 @@ class Plan:
         return [part for part in parts if part.label not in left_out]
 
     def _changed(self, part: Part) -> Configuration:
-        changing = (*SETTINGS, *LABELS) if part.teacher else SETTINGS
+        changing = (*SETTINGS, *LABELS) if part.taught else SETTINGS
         settings = {name: self.changes[name] for name in changing if name in self.changes}
         if "optimizer" in settings:  # whose usual rate is another
             settings = {"learning_rate": None} | settings
@@ -289,8 +290,9 @@ class Recipe:
     accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
     the independent student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
-    ends with heat maps of its networks. headline: what it compares networks by, `accuracy` or `mIoU`. printed: tables
-    of lab sheets to be held against; apart: in what these are known to differ from what is trained here.
+    ends with pictures of what its networks do, see `gallery`. headline: what it compares networks by, `accuracy` or
+    `mIoU`. printed: tables of lab sheets to be held against; apart: in what these are known to differ from what is
+    trained here.
     """
 
     name: str

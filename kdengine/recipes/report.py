@@ -47,7 +47,8 @@ def write(outcome: Outcome, folder: Path) -> Path:
         for number, chart in enumerate(figures(outcome, table).values(), start=1):
             _save_png(chart, folder / f"figure-{number}.png")
         if recipe.gallery and (looks := gallery.looks(outcome, _PRINTED_SIDE)):
-            gallery.sheet(looks).save(folder / "where-they-look.jpg", quality=90, dpi=(300, 300))
+            name = gallery.TITLES[recipe.headline].lower().replace(" ", "-")
+            gallery.sheet(looks).save(folder / f"{name}.jpg", quality=90, dpi=(300, 300))
         archive.write(outcome, table, folder)
     return page
 
@@ -90,7 +91,8 @@ def html(outcome: Outcome) -> str:
                   f"<p>{escape(recipe.apart)}</p>"]
     parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
     if recipe.gallery and (looks := gallery.looks(outcome)):
-        parts += [f"<h2>Where they look</h2>{gallery.html(looks)}<p>{escape(gallery.CAPTION)}</p>"]
+        parts += [f"<h2>{gallery.TITLES[recipe.headline]}</h2>{gallery.html(looks, gallery.colors(outcome))}"
+                  f"<p>{escape(gallery.CAPTIONS[recipe.headline])}</p>"]
     remarks = comparison.remarks(outcome, table)
     parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
     for title, facts in _sections(outcome).items():

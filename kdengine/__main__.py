@@ -167,6 +167,8 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--labelled-images", type=int, metavar="N",
                         help="of data with masks: images whose mask the students read")
     recipe.add_argument("--temperature", type=float, metavar="T", help="another T, for every method that has one")
+    recipe.add_argument("--kl-weight", type=float, metavar="W",
+                        help="another weight of the teacher's answers, where a method has one so called")
     recipe.add_argument("--only", action="append", metavar="LABEL", help="train that student alone; repeat for several")
     recipe.add_argument("--skip", action="append", metavar="LABEL", help="leave out the student of that label; repeat")
     recipe.add_argument("--skip-combined", dest="skip", action="append_const", const="Combined",
@@ -364,6 +366,8 @@ def _see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
     elif finished:
         table = {row["name"]: row for row in results.rows()}
         _print_results([table[run] for run in finished])
+        if note := results.no_baseline([table[run] for run in finished]):
+            print(f"\n{note}")
     for run, record in ended.items():
         if record.state != records.FINISHED:
             gone = f"Its worker is gone; go on with: python -m kdengine runs {run} --resume"

@@ -204,9 +204,11 @@ def train(
                 _train_epoch(learners, looks, together, taught, split, policy, weights, epoch, on_epoch, on_step,
                              keep_going)
         except torch.OutOfMemoryError as error:
+            smaller = [f"--batch-size {configuration.batch_size // 2}"] if configuration.batch_size > 3 else []
+            fewer = ["fewer students side by side"] if len(learners) > 1 else []
             raise OutOfMemory(
                 f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
-                f"Try --batch-size {max(2, configuration.batch_size // 2)}."
+                f"Try {', '.join([*smaller, 'smaller images (--image-size)', *fewer])}."
             ) from error
 
 

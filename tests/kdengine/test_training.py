@@ -548,7 +548,12 @@ def test_a_step_that_does_not_fit_says_which_batch_size_to_try(monkeypatch):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(each.optimizer, "step", full)
-    with pytest.raises(OutOfMemory, match=r"A step of 8 images did not fit .* Try --batch-size 4\."):
+    with pytest.raises(OutOfMemory, match=r"A step of 8 images did not fit .* Try --batch-size 4, smaller images"):
+        run(each)
+    with pytest.raises(OutOfMemory, match=r"Try --batch-size 4, smaller .*, fewer students side by side\."):
+        run(each, learner("kd"))
+    each.configuration = settings(batch_size=2)
+    with pytest.raises(OutOfMemory, match=r"A step of 2 images did not fit .* Try smaller images"):
         run(each)
 
 

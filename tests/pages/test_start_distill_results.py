@@ -263,6 +263,15 @@ def test_results_of_no_data_set_say_what_to_do(waiting):
     assert "Choose at least one data set" in words(at)
 
 
+def test_results_say_who_has_no_independent_student_and_how_to_get_one(waiting):
+    assert "No baseline yet" not in words(open_page("results"))
+    run, = runs.submit([Configuration(method="kd", teacher="digits-teacher", seed=7)])
+    record, shipped = runs.read(run), results.finished()["digits-resnet8-kd"]
+    record.data, record.environment, record.result = shipped.data, shipped.environment, shipped.result
+    runs.set_state(record, "finished")
+    assert f"No baseline yet for {run}: " in words(open_page("results")).replace("\\", "")
+
+
 def test_results_without_any_say_where_they_come_from(no_checkpoints):
     assert "Nothing is measured yet" in words(open_page("results"))
 

@@ -34,10 +34,12 @@ SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", 
 """The fields of every network's configuration that a plan may change."""
 LABELS = ("labels_per_class", "labelled_images")
 """The fields of every student's configuration that a plan may change: a teacher reads all labels."""
-CHANGES = (*SETTINGS, *LABELS, "temperature", "teacher", "student", "skip", "only")
-"""What of a plan may be changed: settings of every network, how many labels the students read, the temperature of every
-method that has one, and the architectures; and the labels of the students that are left out, or of the only ones that
-are trained."""
+HYPERPARAMETERS = {"temperature": "T", "kl_weight": r"\beta"}
+"""The hyperparameters of every method that has them that a plan may change, and the symbol each goes by."""
+CHANGES = (*SETTINGS, *LABELS, *HYPERPARAMETERS, "teacher", "student", "skip", "only")
+"""What of a plan may be changed: settings of every network, how many labels the students read, hyperparameters of the
+methods, and the architectures; and the labels of the students that are left out, or of the only ones that are trained.
+"""
 
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
@@ -72,8 +74,9 @@ class Plan:
         parts = self._kept(self.recipe.parts(self.scale))
         if "teacher" in self.changes:
             self._same("teachers", {part.configuration.student for part in parts if not part.seeded})
-        if "temperature" in self.changes:
-            self._same("temperatures", {f"{value:g}" for part in parts if (value := _temperature(part)) is not None})
+        for name in self._changed_hyperparameters:
+            values = {f"{value:g}" for part in parts if (value := _hyperparameter(part, name)) is not None}
+            self._same(f"{name}s", values)
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
     @property
@@ -105,6 +108,10 @@ class Plan:
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
             labels, epochs, seeds])
 
+    @property
+    def _changed_hyperparameters(self) -> list[str]:
+        return [name for name in HYPERPARAMETERS if name in self.changes]
+
     def _same(self, what: str, values: set[str]) -> None:
         """Raise KDError where a recipe compares several values of what is to be one for all."""
         if len(values) > 1:
@@ -133,9 +140,10 @@ class Plan:
 
             started = part.configuration.pretrained and models.can_start(architecture)
             settings |= {"student": architecture, "pretrained": started}
-        if "temperature" in self.changes and _temperature(part) is not None:
-            fields = part.configuration.hyperparameters | {"temperature": self.changes["temperature"]}
-            settings["hyperparameters"] = fields
+        fields = {name: self.changes[name] for name in self._changed_hyperparameters
+                  if _hyperparameter(part, name) is not None}
+        if fields:
+            settings["hyperparameters"] = part.configuration.hyperparameters | fields
         return dataclasses.replace(part.configuration, **settings)
 
 
@@ -144,13 +152,14 @@ def _named(configurations: Sequence[Configuration]) -> str:
     return ", ".join(dict.fromkeys(each.student for each in configurations))
 
 
-def _temperature(part: Part) -> float | None:
-    """The T that a part's method softens answers with; None where it has none. CRD's sharpness is no such T."""
+def _hyperparameter(part: Part, name: str) -> float | None:
+    """A hyperparameter of a part's method; None where it has none. CRD's temperature, a sharpness, is no T."""
     from kdengine import methods
 
     method = methods.method(part.configuration.method, **part.configuration.hyperparameters)
-    softens = any(each.name == "temperature" and each.metadata["symbol"] == "T" for each in dataclasses.fields(method))
-    return method.temperature if softens else None
+    known = any((each.name, each.metadata["symbol"]) == (name, HYPERPARAMETERS[name])
+                for each in dataclasses.fields(method))
+    return getattr(method, name) if known else None
 
 
 class Source(Protocol):

@@ -67,6 +67,17 @@ def test_one_temperature_cannot_stand_for_several(name):
         recipes.plan(name, temperature=4.0)
 
 
+def test_another_weight_of_the_teacher_s_answers_reaches_every_method_that_has_one():
+    before, after = (by_label(recipes.plan("segmentation_kd", **each)) for each in ({}, {"kl_weight": 5.0}))
+    for label, asked in before.items():
+        heard = {"kl_weight": 5.0} if asked.method == "combined" else {}
+        assert after[label].hyperparameters == asked.hyperparameters | heard
+    asked = recipes.plan("segmentation_kd", kl_weight=5.0, temperature=1.0)
+    assert _parser().parse_args(asked.arguments).kl_weight == 5.0
+    response = by_label(asked)["Response-based"].hyperparameters
+    assert (response["kl_weight"], response["temperature"]) == (5.0, 1.0)
+
+
 def test_few_masks_reach_the_students_alone():
     before, after = (by_label(recipes.plan("segmentation_kd", **each)) for each in ({}, {"labelled_images": 16}))
     for label, asked in before.items():

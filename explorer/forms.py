@@ -26,19 +26,25 @@ def told_apart(titles: Mapping[str, str]) -> dict[str, str]:
     return {option: f"{title} · {option}" if times[title] > 1 else title for option, title in titles.items()}
 
 
-def linked_number(label: str, low: int, high: int, default: int, key: str, **more: Any) -> int:
+def linked_number(label: str, low: int, high: int, default: int | None, key: str, **more: Any) -> int | None:
     """A whole-number field whose value is in the link under `key`; what is no number in range there gives `default`.
 
+    A default of None is an empty field; one that is emptied again is not in the link.
     Streamlit's own `bind="query-params"` fails on ?key=1e999.
     """
     def keep() -> None:
-        st.query_params[key] = str(st.session_state[key])
+        value = st.session_state[key]
+        if value is None:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = str(value)
 
     if key not in st.session_state:
         text = st.query_params.get(key, "")
         inside = text.isascii() and text.isdigit() and low <= int(text) <= high
         st.session_state[key] = int(text) if inside else default
-    return st.number_input(label, low, high, key=key, on_change=keep, **more)
+    empty = {"value": None} if default is None else {}
+    return st.number_input(label, low, high, key=key, on_change=keep, **empty, **more)
 
 
 def _widget(field: dict[str, Any], key: str) -> Any:

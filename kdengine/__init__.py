@@ -191,8 +191,8 @@ def default_teacher(data: str) -> str | None:
     best = {
         name: (checkpoints.has_record(name, about), headline(about["scores"]["validation"]))
         for name, about in list_checkpoints().items()
-        if fit_to_show(about) and about["data"]["name"] == data and about["data"]["labels_per_class"] is None
-        and about["data"]["without_class"] is None
+        if fit_to_show(about) and about["data"]["name"] == data
+        and all(about["data"][few] is None for few in ("labels_per_class", "labelled_images", "without_class"))
         and "validation" in about["scores"]  # imported weights were never measured here
         and (":" not in about["architecture"] or trust.trusted(about["architecture"]))
     }
@@ -381,16 +381,19 @@ def watch_recipe(name: str, scale: str, seeds: int) -> dict[str, Any]:
 def recipe_results(name: str, scale: str, seeds: int) -> dict[str, Any]:
     """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
-    figures: Altair charts by caption. gallery: heat maps as HTML, empty where the recipe has none.
+    figures: Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where the recipe has none;
+    gallery_title and gallery_caption say what it shows.
     """
     from kdengine import recipes
     from kdengine.recipes import comparison, gallery
 
     outcome = recipes.so_far(recipes.plan(name, scale, seeds))
-    looks = gallery.looks(outcome) if outcome.plan.recipe.gallery else []
+    recipe = outcome.plan.recipe
+    looks = gallery.looks(outcome) if recipe.gallery else []
     return _told(outcome, comparison.rows(outcome)) | {
-        "gallery": gallery.html(looks) if looks else "",
-        "gallery_caption": gallery.CAPTION,
+        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
+        "gallery_title": gallery.TITLES[recipe.headline],
+        "gallery_caption": gallery.CAPTIONS[recipe.headline],
     }
 
 

@@ -163,7 +163,12 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--batch-size", type=int, help="another batch size, for every network")
     recipe.add_argument("--optimizer", choices=tuple(records.LEARNING_RATES), help="another, for every network")
     recipe.add_argument("--learning-rate", type=float, help="another learning rate, for every network")
+    recipe.add_argument("--labels-per-class", type=int, metavar="N", help="labels a class that the students read")
+    recipe.add_argument("--labelled-images", type=int, metavar="N",
+                        help="of data with masks: images whose mask the students read")
     recipe.add_argument("--temperature", type=float, metavar="T", help="another T, for every method that has one")
+    recipe.add_argument("--kl-weight", type=float, metavar="W",
+                        help="another weight of the teacher's answers, where a method has one so called")
     recipe.add_argument("--only", action="append", metavar="LABEL", help="train that student alone; repeat for several")
     recipe.add_argument("--skip", action="append", metavar="LABEL", help="leave out the student of that label; repeat")
     recipe.add_argument("--skip-combined", dest="skip", action="append_const", const="Combined",
@@ -216,6 +221,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 
     add("--data", help="data set, or folder:PATH (%(default)s)")
     add("--labels-per-class", int, metavar="N", help="labels a class that are read; the other images stay unlabelled")
+    add("--labelled-images", int, metavar="N", help="of data with masks: images that keep theirs, the others have none")
     add("--labelled-share", float, metavar="S",
         help="where labels are withheld: part of each batch that has one, in [0, 1] (%(default)s)")
     add("--share", float, metavar="S", help="part of the training images used, in (0, 1] (%(default)s)")
@@ -360,6 +366,8 @@ def _see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
     elif finished:
         table = {row["name"]: row for row in results.rows()}
         _print_results([table[run] for run in finished])
+        if note := results.no_baseline([table[run] for run in finished]):
+            print(f"\n{note}")
     for run, record in ended.items():
         if record.state != records.FINISHED:
             gone = f"Its worker is gone; go on with: python -m kdengine runs {run} --resume"

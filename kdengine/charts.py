@@ -195,11 +195,13 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
     ).properties(height=alt.Step(13, **{"for": "offset"}))
 
 
-def class_ious(networks: Mapping[str, Sequence[float | None]], classes: Sequence[str]) -> alt.Chart:
+def class_ious(
+    networks: Mapping[str, Sequence[float | None]], classes: Sequence[str], *, legend: bool = False
+) -> alt.Chart:
     """The IoU of each class on the test split: a group of bars a class, a bar a network, the first one the teacher.
 
     networks: the IoUs in [0, 1] by the name to show, in the order of the classes; None draws no bar. The colours are
-    TEACHER, then STUDENTS in order; the page says whose they are, with more words than a legend holds.
+    TEACHER, then STUDENTS in order. legend: whether it says whose they are; a page may have more words than that holds.
     """
     names = list(networks)
     values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
@@ -210,7 +212,8 @@ def class_ious(networks: Mapping[str, Sequence[float | None]], classes: Sequence
                 scale=alt.Scale(domain=list(classes))),
         xOffset=alt.XOffset("network:N", sort=names),
         y=alt.Y("iou:Q", title="Test IoU", axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
-        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colours), legend=None),
+        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colours),
+                        legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240) if legend else None),
         tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
                  alt.Tooltip("iou:Q", title="IoU", format=".1%")],
     ).properties(height=_HEIGHT * 2 // 3)

@@ -91,7 +91,7 @@ def describe(path: Path) -> dict[str, Any]:
                       "Other programs' weights come in with `python -m kdengine import`.") from error
     about = {"task": "classification", "method": None, "scores": {}} | about
     if "data" in about:
-        about["data"] = {"labels_per_class": None, "without_class": None} | about["data"]
+        about["data"] = {"labels_per_class": None, "labelled_images": None, "without_class": None} | about["data"]
     return about
 
 

@@ -84,6 +84,7 @@ _RANGES: dict[str, tuple[float | None, float | None]] = {
     "weight_decay": (0, None),
     "warmup_epochs": (0, None),
     "labels_per_class": (1, None),
+    "labelled_images": (1, None),
     "labelled_share": (0, 1),
     "without_class": (0, None),
     "image_size": (8, 1024),
@@ -98,8 +99,8 @@ _FINISHED_NEEDS = {
 """What has no usual value and is read of whatever has finished."""
 _CHOICES = {"class_weights": CLASS_WEIGHTS, "optimizer": tuple(LEARNING_RATES), "schedule": SCHEDULES,
             "device": DEVICES, "precision": PRECISIONS, "compile": COMPILE}
-_SHARED = ("data", "labels_per_class", "labelled_share", "share", "without_class", "image_size", "views",
-           "class_weights", "teacher", "epochs", "batch_size", "seed", "device", "threads", "compile")
+_SHARED = ("data", "labels_per_class", "labelled_images", "labelled_share", "share", "without_class", "image_size",
+           "views", "class_weights", "teacher", "epochs", "batch_size", "seed", "device", "threads", "compile")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ class Configuration:
     """Everything that decides a run's numbers, for one student. Out of range raises KDError.
 
     data: a data set's name, or `folder:PATH`. labels_per_class: how many labels a class the student may read; None
-    is all. labelled_share: where labels are withheld, the part of each batch that has one at least, in [0, 1]; with 0
-    it is what chance brings. share: part of the training images used, in (0, 1]. without_class: number of a class whose
+    is all. labelled_images: how many training images keep their masks, where the data have masks; None is all.
+    labelled_share: where labels are withheld, the part of each batch that has one at least, in [0, 1]; with 0 it is
+    what chance brings. share: part of the training images used, in (0, 1]. without_class: number of a class whose
     training images are all left out; None is no class. views: a view policy's name; None is the data set's own.
     teacher: a checkpoint's reference, None where no teacher takes part. pretrained: whether the student starts from
     published weights, where its architecture has any. class_weights: what labels count in cross-entropy, all the same
@@ -128,6 +130,7 @@ class Configuration:
     initial: Text | None = None
     pretrained: bool = False
     labels_per_class: Whole | None = None
+    labelled_images: Whole | None = None
     labelled_share: float = 0.5
     share: float = 1.0
     without_class: Whole | None = None

@@ -99,6 +99,16 @@ def rows() -> list[dict[str, Any]]:
     return [_row(name, record, judged.get(name)) for name, record in records.items()]
 
 
+def no_baseline(table: Sequence[dict[str, Any]]) -> str | None:
+    """Which rows have no change for want of an independent student, and how to get one; None where all have."""
+    alone = [row["name"] for row in table if row["change"] is None and row["method"] != "none"]
+    if not alone:
+        return None
+    named = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
+    return (f"No baseline yet for {named}: a change is told against a student that is trained without a teacher and is "
+            "equal in all else. Train it with the same settings and seed: the method none, Independent student.")
+
+
 def as_text(value: Any, column: str) -> str:
     """A cell as people read it: accuracies in percent, a dash where there is nothing."""
     if value is None:

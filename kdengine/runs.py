@@ -207,8 +207,10 @@ def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, 
 def _data(shared: Configuration) -> DataSet:
     from kdengine import data
 
-    return data.load(shared.data, labels_per_class=shared.labels_per_class, share=shared.share,
-                     without_class=shared.without_class, image_size=shared.image_size)
+    return data.load(
+        shared.data, labels_per_class=shared.labels_per_class, labelled_images=shared.labelled_images,
+        share=shared.share, without_class=shared.without_class, image_size=shared.image_size,
+    )
 
 
 def stop(run: str) -> None:
@@ -452,7 +454,8 @@ def outline(configuration: Configuration) -> Outline:
     from kdengine import data
 
     return data.outline(
-        configuration.data, labels_per_class=configuration.labels_per_class, share=configuration.share,
+        configuration.data, labels_per_class=configuration.labels_per_class,
+        labelled_images=configuration.labelled_images, share=configuration.share,
         without_class=configuration.without_class, image_size=configuration.image_size,
     )
 

@@ -85,6 +85,7 @@ class Data(TypedDict, total=False):
     size: Some
     digest: Text
     labels_per_class: Some | None
+    labelled_images: Some | None
     share: Share
     without_class: Count | None
     views: Text
@@ -128,7 +129,8 @@ class Latency(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """What came out of a run; empty before it has finished."""
+    """What came out of a run; empty before it has finished. training_seconds: of all that trained side by side;
+    own_seconds: of this student's steps alone, not there in older records."""
 
     test: Scores
     validation: Measures
@@ -138,18 +140,21 @@ class Result(TypedDict, total=False):
     latency: Latency
     peak_memory: Values | None
     training_seconds: Amount
+    own_seconds: Amount
     images_per_second: Amount
     side_by_side: Some
 
 
 class Row(TypedDict):
-    """One epoch of a history. terms: the parts of the training loss by name."""
+    """One epoch of a history. terms: the parts of the training loss by name. seconds: of all that trained side by side.
+    """
 
     epoch: Some
     loss: float | None
     terms: dict[Text, float | None]
     learning_rate: float | None
     seconds: Amount
+    own_seconds: NotRequired[Amount]
     validation: Measures
 
 
@@ -171,6 +176,7 @@ class Taught(TypedDict):
     name: Text
     digest: NotRequired[Text | None]
     labels_per_class: NotRequired[Some | None]
+    labelled_images: NotRequired[Some | None]
     share: NotRequired[Share]
     without_class: NotRequired[Count | None]
 

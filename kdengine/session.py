@@ -74,8 +74,8 @@ class Session:
             torch.set_num_threads(threads)
         self.data = data.load(
             self.configuration.data, labels_per_class=self.configuration.labels_per_class,
-            share=self.configuration.share, without_class=self.configuration.without_class,
-            image_size=self.configuration.image_size,
+            labelled_images=self.configuration.labelled_images, share=self.configuration.share,
+            without_class=self.configuration.without_class, image_size=self.configuration.image_size,
         )
         for note in self.data.notes:
             print(note, file=sys.stderr)
@@ -146,7 +146,8 @@ class Session:
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
             without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
             # Which images are shown, and how often, follows those that have a label.
-            labels_per_class=asked.labels_per_class, labelled_share=asked.labelled_share,
+            labels_per_class=asked.labels_per_class, labelled_images=asked.labelled_images,
+            labelled_share=asked.labelled_share,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 
@@ -252,6 +253,7 @@ class Session:
             "digest": self.data.digest,
             "notes": list(self.data.notes),
             "labels_per_class": self.configuration.labels_per_class,
+            "labelled_images": self.configuration.labelled_images,
             "share": self.configuration.share,
             "without_class": self.configuration.without_class,
             "views": self.views,
@@ -320,12 +322,14 @@ class Session:
                       f"learning rate below {learner.configuration.learning_rate:g}.")
             return
         seconds = sum(row["seconds"] for row in history)
+        own = [row.get("own_seconds") for row in history]  # a run may have begun before there were any
         record.result = {
             "test": test,
             "validation": history[-1]["validation"],
             **evaluation.cost(learner.network),
             "peak_memory": evaluation.peak_memory(self.device),
             "training_seconds": seconds,
+            **({"own_seconds": sum(own)} if None not in own else {}),
             "images_per_second": len(self.data.train) * len(history) / seconds,
             "side_by_side": len(self.records),
         }
@@ -364,7 +368,7 @@ class Session:
             "method": asked.method,
             "hyperparameters": asked.hyperparameters,
             "data": {key: record.data[key]
-                     for key in ("name", "digest", "labels_per_class", "share", "without_class")},
+                     for key in ("name", "digest", "labels_per_class", "labelled_images", "share", "without_class")},
             "teacher": record.teacher and {key: record.teacher[key] for key in ("reference", "digest")},
             "epoch": epoch,
             "seed": asked.seed,

@@ -143,14 +143,23 @@ class Views:
         target = self.split.target[self.order[start:stop]]
         if target.dim() == 1:
             return target
-        target = (target - IGNORE)[:, None]  # so that IGNORE is 0, as what comes in from outside
+        return self._moved(target - IGNORE, start, stop) + IGNORE  # so that IGNORE is 0, as what comes in from outside
+
+    def inside(self, start: int, stop: int) -> Tensor:
+        """Which pixels shown from `start` to `stop` are the image's own, not from outside it: bool [B, H, W]."""
+        whole = torch.ones_like(self.split.images[self.order[start:stop], 0])
+        return self._moved(whole, start, stop) > 0
+
+    def _moved(self, masks: Tensor, start: int, stop: int) -> Tensor:
+        """Masks [B, H, W] moved as the images shown from `start` to `stop`, 0 outside: long [B, H, W]."""
+        masks = masks[:, None]
         if self.policy.padding:
-            target = _crop(target, self.policy.padding, self.offsets[start:stop])
+            masks = _crop(masks, self.policy.padding, self.offsets[start:stop])
         if self.policy.flip:
-            target = torch.where(self.flips[start:stop, None, None, None], target.flip(3), target)
+            masks = torch.where(self.flips[start:stop, None, None, None], masks.flip(3), masks)
         if self.policy.zoom > 1:
-            target = _zoomed(target.float(), self.windows[start:stop], "nearest")
-        return target[:, 0].long() + IGNORE
+            masks = _zoomed(masks.float(), self.windows[start:stop], "nearest")
+        return masks[:, 0].long()
 
 
 def views(split: Split, policy: Policy, seed: int, epoch: int, labelled_share: float = 0.0) -> Views:

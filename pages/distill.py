@@ -18,6 +18,7 @@ BADGES = {
     "interrupted": ("Interrupted", "orange"),
 }
 SECONDS_BETWEEN_LOOKS = 1.0
+MOST_LABELS = 10**6  # that may be typed; how many there are, the engine knows
 
 
 @st.cache_resource
@@ -135,10 +136,18 @@ def form() -> None:
         share_column, labels_column = st.columns(2)
         share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%",
                                     help="Part of the training images used, the same of each class.")
-        labels = None if task == "segmentation" else labels_column.number_input(
-            "Labels a class", 1, None, None, placeholder="all",
-            help="Keep this many labels a class and withhold the rest: unlabelled images still reach the teacher.",
-        )
+        few = {"labels_per_class": None, "labelled_images": None}
+        with labels_column:
+            if task == "segmentation":
+                few["labelled_images"] = forms.linked_number(
+                    "Images with a mask", 1, MOST_LABELS, None, "masks", placeholder="all",
+                    help="Keep the masks of this many images and withhold the rest: images without one still reach the "
+                         "teacher.")
+            else:
+                few["labels_per_class"] = forms.linked_number(
+                    "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
+                    help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
+                         "teacher.")
     with right:
         offered = [each for each in methods if teacher or not methods[each]["needs_teacher"]]
         usual = [each for each in ("kd", "none") if each in offered]
@@ -155,7 +164,7 @@ def form() -> None:
             return
         configurations = [
             {"data": name, "student": student, "method": each, "hyperparameters": settings[each], "teacher": teacher,
-             "epochs": epochs, "seed": seed, "share": share / 100, "labels_per_class": labels, "image_size": size}
+             "epochs": epochs, "seed": seed, "share": share / 100, "image_size": size, **few}
             for each in chosen
         ]
         asked = [kdengine.Configuration(**each) for each in configurations]

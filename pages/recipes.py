@@ -176,7 +176,7 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
     found = results_of(name, scale, seeds, runs)
     tell(found)
     if found["gallery"]:
-        st.subheader("Where they look")
+        st.subheader(found["gallery_title"])
         st.html(found["gallery"])
         st.caption(found["gallery_caption"])
     st.subheader("Lab report")

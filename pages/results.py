@@ -73,6 +73,9 @@ picked = st.dataframe(
     column_config=columns,
 )
 
+if without := results.no_baseline(shown):
+    st.caption(as_text(without))
+
 left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
 left.download_button("Download CSV", results.comma_separated(shown), "results.csv", "text/csv", width="stretch")
 right.download_button("Download Markdown", results.markdown(shown), "results.md", "text/markdown", width="stretch")

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from kdengine.data.cifar import CIFAR10, CIFAR100
-from kdengine.data.content import leave_out, require_labels, thin, thinned, withhold_labels
+from kdengine.data.content import (
+    leave_out,
+    require_labels,
+    require_masks,
+    thin,
+    thinned,
+    withhold_labels,
+    withhold_masks,
+)
 from kdengine.data.dataset import DataSet
 from kdengine.data.digits import Digits
 from kdengine.data.fashion_mnist import FASHION_MNIST
@@ -68,6 +76,7 @@ def load(
     *,
     root: Path | None = None,
     labels_per_class: int | None = None,
+    labelled_images: int | None = None,
     share: float = 1.0,
     without_class: int | None = None,
     image_size: int | None = None,
@@ -76,23 +85,26 @@ def load(
 
     root: None is the data root. share: part of the training images kept, in (0, 1], of every class alike.
     labels_per_class: labels kept of each class of what is left; the other images stay, their target IGNORE. None
-    keeps all. without_class: number of a class whose training images are taken out altogether, while validation and
-    test stay whole: the transfer set of Hinton et al. 2015 (arXiv 1503.02531, section 3). image_size: 8 to 1,024
-    pixels; None is the data set's own. Masks have no one class an image: they take neither labels_per_class nor
-    without_class. Raises DataMissing where it is not on this machine, KDError for an argument out of range or
-    unreadable files.
+    keeps all. labelled_images: of what is left, images that keep their mask; those of the others are IGNORE throughout,
+    and None keeps all. without_class: number of a class whose training images are taken out altogether, while
+    validation and test stay whole: the transfer set of Hinton et al. 2015 (arXiv 1503.02531, section 3). image_size: 8
+    to 1,024 pixels; None is the data set's own. Masks have no one class an image: they take neither labels_per_class
+    nor without_class, and they alone take labelled_images. Raises DataMissing where it is not on this machine, KDError
+    for an argument out of range or unreadable files.
     """
     source, path = _source(spec)
     _check_share_and_size(share, image_size)
     content = source.read(root or data_root(), path, image_size)
     train = content.train
-    _check_labels(spec, content.task, content.classes, labels_per_class, without_class)
+    _check_labels(spec, content.task, content.classes, labels_per_class, labelled_images, without_class)
     if without_class is not None:
         train = leave_out(train, without_class)
     if share != 1:
         train = thin(train, share)
     if labels_per_class is not None:
         train = withhold_labels(train, labels_per_class, content.classes)
+    if labelled_images is not None:
+        train = withhold_masks(train, labelled_images)
     return DataSet(
         name=spec,
         title=Path(path).name or source.title,
@@ -104,6 +116,7 @@ def load(
         views=source.views_for(content.task),
         digest=content.digest,
         labels_per_class=labels_per_class,
+        labelled_images=labelled_images,
         share=share,
         without_class=without_class,
         boxes=content.boxes,
@@ -116,6 +129,7 @@ def outline(
     *,
     root: Path | None = None,
     labels_per_class: int | None = None,
+    labelled_images: int | None = None,
     share: float = 1.0,
     without_class: int | None = None,
     image_size: int | None = None,
@@ -128,9 +142,11 @@ def outline(
     source, path = _source(spec)
     _check_share_and_size(share, image_size)
     known = source.outline(root or data_root(), path, image_size)
-    _check_labels(spec, known.task, known.classes, labels_per_class, without_class)
+    _check_labels(spec, known.task, known.classes, labels_per_class, labelled_images, without_class)
     if labels_per_class is not None and known.smallest is not None and without_class is None:
         require_labels(labels_per_class, thinned(known.smallest, share))
+    if labelled_images is not None and known.smallest is not None:
+        require_masks(labelled_images, thinned(known.smallest, share))
     return known
 
 
@@ -177,11 +193,15 @@ def _check_share_and_size(share: float, image_size: int | None) -> None:
 
 
 def _check_labels(
-    spec: str, task: str, classes: tuple[str, ...] | None, labels_per_class: int | None, without_class: int | None
+    spec: str, task: str, classes: tuple[str, ...] | None, labels_per_class: int | None, labelled_images: int | None,
+    without_class: int | None,
 ) -> None:
     if task == "segmentation" and (labels_per_class is not None or without_class is not None):
         raise KDError(f"{spec} has a mask for each image, not a label; labels_per_class and without_class are for "
-                      "images of one class each. Use share to train on fewer.")
+                      "images of one class each. Use share to train on fewer, labelled_images to keep fewer masks.")
+    if task != "segmentation" and labelled_images is not None:
+        raise KDError(f"{spec} has one class an image, not a mask; labelled_images is for masks. Use labels_per_class "
+                      "to keep fewer labels.")
     if without_class is not None and classes is not None and without_class not in range(len(classes)):
         known = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
         raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {known}.")

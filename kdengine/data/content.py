@@ -142,11 +142,30 @@ def withhold_labels(split: Split, labels_per_class: int, classes: tuple[str, ...
     return Split(split.images, target)
 
 
+def withhold_masks(split: Split, labelled_images: int) -> Split:
+    """The same images, of which `labelled_images` keep their masks; the others' pixels are all IGNORE.
+
+    Fewer masks are among more. Raises KDError below 1 and above what there are.
+    """
+    require_masks(labelled_images, len(split))
+    shuffled, = _by_class(split.target, "labels")
+    kept, target = shuffled[:labelled_images], torch.full_like(split.target, IGNORE)
+    target[kept] = split.target[kept]
+    return Split(split.images, target)
+
+
 def require_labels(labels_per_class: int, smallest: int, name: str = "") -> None:
     """Raise KDError unless the smallest class, of `smallest` training images, has so many labels to give."""
     if not 1 <= labels_per_class <= smallest:
         raise KDError(f"labels_per_class is {labels_per_class!r}; allowed is from 1 to {smallest}, all that the "
                       f"smallest class{name} has in this training split.")
+
+
+def require_masks(labelled_images: int, images: int) -> None:
+    """Raise KDError unless so many of this many training images can keep their masks."""
+    if not 1 <= labelled_images <= images:
+        raise KDError(f"labelled_images is {labelled_images!r}; allowed is from 1 to {images}, all the images in this "
+                      "training split.")
 
 
 def _by_class(target: Tensor, purpose: str) -> list[Tensor]:

@@ -19,11 +19,12 @@ class DataSet:
     name: what it was loaded by, `digits` or `folder:flowers`. task: `classification` or `segmentation`. train,
     validation, test: uint8 [N, 3, H, H], and long [N], of which only train can hold IGNORE, or int16 [N, H, H]. views:
     the default view policy's name. digest: 16 hexadecimal digits over the classes and all splits, before
-    `without_class`, `share` and `labels_per_class` took anything away. labels_per_class: labels left of each class of
-    train, None for all. share: part of the training images left. without_class: number of the class whose training
-    images were left out, None for no class. boxes: long [len(test), 4], left, top, right and bottom (exclusive), in
-    pixels, of what is seen of the object that names a test image; None where nobody knows. notes: sentences for people
-    on how a folder was read: what was taken for what, and what was left out.
+    `without_class`, `share`, `labels_per_class` and `labelled_images` took anything away. labels_per_class: labels left
+    of each class of train, None for all. labelled_images: images of train left with their mask, None for all. share:
+    part of the training images left. without_class: number of the class whose training images were left out, None for
+    no class. boxes: long [len(test), 4], left, top, right and bottom (exclusive), in pixels, of what is seen of the
+    object that names a test image; None where nobody knows. notes: sentences for people on how a folder was read: what
+    was taken for what, and what was left out.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DataSet:
     views: str
     digest: str
     labels_per_class: int | None = None
+    labelled_images: int | None = None
     share: float = 1.0
     without_class: int | None = None
     boxes: Tensor | None = None

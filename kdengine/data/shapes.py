@@ -129,7 +129,7 @@ class ShapesSegmentation(Shapes):
     """The same scenes, with a mask each."""
 
     def _outline(self, size: int) -> Outline:
-        return Outline(self.task, (BACKGROUND, *KINDS), size)
+        return Outline(self.task, (BACKGROUND, *KINDS), size, smallest=COUNTS["train"])
 
     def _content(self, size: int) -> Content:
         splits = {split: Split(each.images, each.masks) for split, each in self._drawn(size).items()}

@@ -15,7 +15,7 @@ class Outline:
     """What is known of a data set on this machine without opening its pictures; None where only they would tell.
 
     classes: their names, in the order of their numbers. size: height and width of its images, in pixels. smallest: how
-    many training images the class with the fewest has.
+    many training images the class with the fewest has; masks count as one class.
     """
 
     task: str

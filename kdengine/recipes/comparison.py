@@ -151,7 +151,7 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
             if named:
                 told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
                             f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
-    return told + recipe.remarks(outcome)
+    return told + _no_baseline(outcome, distilled) + _no_gain(outcome, distilled) + recipe.remarks(outcome)
 
 
 def _open(outcome: Outcome) -> list[str]:
@@ -175,9 +175,11 @@ def _labels(outcome: Outcome) -> list[str]:
     (labelled, images), = students
     if labelled == images:
         return []
+    label = "mask" if outcome.plan.recipe.headline == "mIoU" else "label"
     theirs = f", their teacher read {teachers.pop():,}" if teachers else ""
-    return [f"The students read {labelled:,} labels{theirs}: methods that listen to the teacher also learn from the "
-            f"{images - labelled:,} images whose label the independent student never sees."]
+    return [f"The students read {labelled:,} {label}{'s' if labelled > 1 else ''}{theirs}: methods that listen to the "
+            f"teacher also learn from the {images - labelled:,} images whose {label} the independent student never "
+            "sees."]
 
 
 def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
@@ -232,6 +234,46 @@ def _contrasts(outcome: Outcome) -> list[str]:
 
 def _between(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" (interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})"
+
+
+def _no_baseline(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
+    """Which students have no independent one beside them, and how to get it."""
+    alone = [row["label"] for row in distilled if row["change"] is None]
+    if not alone or outcome.missing:
+        return []
+    plan = outcome.plan
+    changes = {name: value for name, value in plan.changes.items() if name not in ("skip", "only")}
+    commands = [f" Train it: {dataclasses.replace(plan, changes=changes | {'only': [part.label]}).command}"
+                for part in plan.recipe.parts(plan.scale) if part.taught and part.configuration.method == "none"]
+    return [f"No baseline yet for {', '.join(alone)}: there is no independent student of the same seed, data and "
+            f"schedule, so no change can be told.{''.join(commands)}"]
+
+
+def _no_gain(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
+    """Where no student is above the independent one: what was measured that bears on it, and what may be tried."""
+    changes = {row["label"]: row["change"] for row in distilled if row["change"] is not None}
+    if outcome.missing or not changes or max(changes.values()) > 0:
+        return []
+    recipe, best = outcome.plan.recipe, max(changes, key=changes.get)
+    records = [record for label in changes for record in outcome.of(label)]
+    label, option = (("mask", "--labelled-images") if recipe.headline == "mIoU" else ("label", "--labels-per-class"))
+    told = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
+    tries = ["another temperature or weight, chosen on validation images"]
+    if all(record.data["labelled"] == record.data["train"] for record in records):
+        told.append(f"Every training image has its {label}, which leaves a teacher little to add.")
+        tries.insert(0, f"fewer {label}s ({option})")
+    rising = [label for label in changes if any(map(_rose_to_the_end, map(outcome.source.history, (
+        record.id for record in outcome.of(label)))))]
+    if rising:
+        told.append(f"The validation {recipe.headline} was highest in the last epoch for {', '.join(rising)}.")
+        tries.append("more epochs (--epochs)")
+    return [" ".join([*told, f"What may be tried: {'; '.join(tries)}."])]
+
+
+def _rose_to_the_end(history: Sequence[dict[str, Any]]) -> bool:
+    """Whether no earlier epoch was as good on validation as the last one."""
+    *earlier, last = (headline(row["validation"]) for row in history)
+    return bool(earlier) and last > max(earlier)
 
 
 def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:

@@ -1,32 +1,49 @@
-"""Where the networks of a recipe look: a test picture a row, first as it is, then as each network sees it."""
+"""What the networks of a recipe do: a test picture a row, first as it is, then as each network sees it.
+
+Of networks that classify it shows where they look; of those that segment, what they take each pixel for.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from kdengine import verdicts
-from kdengine.colours import RIGHT, WRONG
-from kdengine.recipes.recipe import Outcome
+from kdengine.colours import RIGHT, WRONG, class_colours
+from kdengine.recipes.recipe import INDEPENDENT, Outcome
+from kdengine.records import Record
 
 if TYPE_CHECKING:
+    import numpy
     from PIL import ImageDraw
     from PIL.Image import Image
+    from torch import Tensor
 
-CAPTION = ("Grad-CAM of each network's own answer, on the first test images that not all of them answer alike. Green: "
-           "the answer is right; red: it is wrong. Each map is scaled by its own maximum.")
-_PICTURES = 4
+    from kdengine.data import DataSet
+
+TITLES = {"accuracy": "Where they look", "mIoU": "What they see"}
+"""By a recipe's headline, as CAPTIONS."""
+CAPTIONS = {
+    "accuracy": "Grad-CAM of each network's own answer, on the first test images that not all of them answer alike. "
+                "Green: the answer is right; red: it is wrong. Each map is scaled by its own maximum.",
+    "mIoU": "Masks of the test images on which the best and the worst student are furthest apart in mIoU, with mIoU "
+            "and pixel accuracy on that image. Green: a higher mIoU there than the independent student's; red: a lower "
+            "one.",
+}
+_PICTURES, _MASKED_PICTURES = 4, 3
 _SIDE = 112
 _OPACITY = 0.5
+_MASK = 0.7
+"""How much of a mask covers its picture."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """A cell: a network's name, the class it answers, whether that is right (None for the picture itself)."""
+    """A cell: a network's name, what it answers, whether that is right (None for the picture itself)."""
 
     name: str
     answer: str
@@ -35,23 +52,39 @@ class Look:
 
 
 def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
-    """A row a picture: the original with its true class, then each network's Grad-CAM map of its own answer.
+    """A row a picture, in pictures of `side` pixels: the original, then what each network makes of it.
 
-    Pictures of `side` pixels.
-
-    Of the first seed. The pictures are the first of the test images that not all networks answer alike; where they
-    agree on all, the first. Empty while fewer than two networks have finished.
+    Of the first seed. Empty while fewer than two networks have finished.
     """
-    import torch
-
-    from kdengine import checkpoints, data, explain
-    from kdengine.data import pictures
+    from kdengine import data
 
     records = {part.label: found[0] for part in outcome.parts if (found := outcome.of(part.label))}
     if len(records) < 2:
         return []
     asked = next(iter(records.values())).configuration
     held = data.load(asked.data, image_size=asked.image_size)
+    return (_masks if held.task == "segmentation" else _heat_maps)(outcome, records, held, side)
+
+
+def colors(outcome: Outcome) -> dict[str, str]:
+    """What the colors in a recipe's masks mean: of each class that it segments into; nothing of heat maps."""
+    if outcome.plan.recipe.headline != "mIoU":
+        return {}
+    names = next(iter(outcome.records.values())).data["classes"]
+    return dict(zip(names, class_colours(names), strict=True))
+
+
+def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side: int) -> list[list[Look]]:
+    """The original with its true class, then each network's Grad-CAM map of its own answer.
+
+    The pictures are the first of the test images that not all networks answer alike; where they agree on all, the
+    first.
+    """
+    import torch
+
+    from kdengine import checkpoints, explain
+    from kdengine.data import pictures
+
     kept = [outcome.source.predictions(record.id) for record in records.values()]
     answers = [verdicts.answers(each) for each in kept if each is not None]
     disputed = [place for place in range(len(held.test)) if len({int(each[place]) for each in answers}) > 1]
@@ -70,10 +103,79 @@ def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
     return rows
 
 
-def html(rows: Sequence[Sequence[Look]]) -> str:
-    """The rows as one HTML table, pictures inside it; names are green where the answer is right, red where wrong."""
+def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side: int) -> list[list[Look]]:
+    """The original, its true mask, then each network's mask with mIoU and pixel accuracy on that picture.
+
+    The pictures are those on which the best and the worst student are furthest apart in mIoU. Right is a network that
+    is above the independent student there.
+    """
+    import numpy
+    import torch
+
+    from kdengine import checkpoints, metrics
+    from kdengine.data import pictures
+
+    students = [records[part.label] for part in outcome.parts if part.taught and part.label in records]
+    kept = [outcome.source.predictions(record.id) for record in students]
+    ious = [_image_ious(each["confusion"]) for each in kept if each is not None] or [numpy.zeros(len(held.test))]
+    apart = numpy.max(ious, axis=0) - numpy.min(ious, axis=0)
+    chosen = numpy.argsort(-apart, kind="stable")[:_MASKED_PICTURES].tolist()
+    truth = held.test.target[chosen].long()
+    shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
+    palette = class_colours(held.classes)
+    answers = {}
+    for label, record in records.items():
+        with torch.inference_mode():
+            answers[label] = checkpoints.open_reference(record.id)(held.test.images[chosen].float() / 255).argmax(dim=1)
+    rows = []
+    for place, (number, picture, true) in enumerate(zip(chosen, shown, truth, strict=True)):
+        there = [held.classes[each] for each in true.unique().tolist() if each >= 0]
+        counts = {label: metrics.confusion(masks[place][None], true[None], len(held.classes))[0]
+                  for label, masks in answers.items()}
+        scores = {label: metrics.mean_iou(each) for label, each in counts.items()}
+        alone = scores.get(INDEPENDENT)
+        row = [Look("Picture", f"test image {number + 1}", None, picture),
+               Look("Truth", ", ".join(there), None, _painted(picture, true, palette))]
+        for label, score in scores.items():
+            told = f"mIoU {score:.0%}, pixels {metrics.pixel_accuracy(counts[label]):.0%}"
+            better = None if alone is None or score == alone else score > alone
+            row.append(Look(label, told, better, _painted(picture, answers[label][place], palette)))
+        rows.append(row)
+    return rows
+
+
+def _image_ious(matrices: numpy.ndarray) -> numpy.ndarray:
+    """The mIoU of each image, of confusion matrices [N, C, C]; 0 where no pixel of it counts."""
+    import numpy
+
+    matrices = matrices.astype(float)
+    right = numpy.diagonal(matrices, axis1=1, axis2=2)
+    union = matrices.sum(axis=1) + matrices.sum(axis=2) - right
+    shares = numpy.divide(right, union, out=numpy.zeros_like(right), where=union > 0)
+    return shares.sum(axis=1) / numpy.maximum((union > 0).sum(axis=1), 1)
+
+
+def _painted(picture: Image, mask: Tensor, palette: Sequence[str]) -> Image:
+    """A picture without its own colors under a mask [H, W] of class numbers; what counts nowhere is black."""
+    import numpy
+    from PIL import Image, ImageColor
+
+    known = numpy.array([*map(ImageColor.getrgb, palette), (0, 0, 0)], dtype=numpy.uint8)
+    numbers = mask.numpy()
+    layer = Image.fromarray(known[numpy.where(numbers < 0, len(palette), numbers)])
+    return Image.blend(picture.convert("L").convert("RGB"), layer.resize(picture.size, Image.Resampling.NEAREST), _MASK)
+
+
+def html(rows: Sequence[Sequence[Look]], colors: Mapping[str, str] | None = None) -> str:
+    """The rows as one HTML table, pictures inside it; names are green where the answer is right, red where wrong.
+
+    colors: what those in the pictures mean, told below.
+    """
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return f'<div style="overflow-x:auto"><table style="font-size:.8rem"><tbody>{body}</tbody></table></div>'
+    meant = "".join(f'<span style="white-space:nowrap;margin-right:.9rem"><span style="color:{color}">&#9632;</span> '
+                    f"{escape(name)}</span>" for name, color in (colors or {}).items())
+    return (f'<div style="overflow-x:auto"><table style="font-size:.8rem"><tbody>{body}</tbody></table></div>'
+            + (f'<p style="font-size:.8rem">{meant}</p>' if meant else ""))
 
 
 def sheet(rows: Sequence[Sequence[Look]]) -> Image:

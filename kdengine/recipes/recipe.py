@@ -32,9 +32,14 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 
 SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", "learning_rate")
 """The fields of every network's configuration that a plan may change."""
-CHANGES = (*SETTINGS, "temperature", "teacher", "student", "skip", "only")
-"""What of a plan may be changed: settings of every network, the temperature of every method that has one, and the
-architectures; and the labels of the students that are left out, or of the only ones that are trained."""
+LABELS = ("labels_per_class", "labelled_images")
+"""The fields of every student's configuration that a plan may change: a teacher reads all labels."""
+HYPERPARAMETERS = {"temperature": "T", "kl_weight": r"\beta"}
+"""The hyperparameters of every method that has them that a plan may change, and the symbol each goes by."""
+CHANGES = (*SETTINGS, *LABELS, *HYPERPARAMETERS, "teacher", "student", "skip", "only")
+"""What of a plan may be changed: settings of every network, how many labels the students read, hyperparameters of the
+methods, and the architectures; and the labels of the students that are left out, or of the only ones that are trained.
+"""
 
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
@@ -69,8 +74,9 @@ class Plan:
         parts = self._kept(self.recipe.parts(self.scale))
         if "teacher" in self.changes:
             self._same("teachers", {part.configuration.student for part in parts if not part.seeded})
-        if "temperature" in self.changes:
-            self._same("temperatures", {f"{value:g}" for part in parts if (value := _temperature(part)) is not None})
+        for name in self._changed_hyperparameters:
+            values = {f"{value:g}" for part in parts if (value := _hyperparameter(part, name)) is not None}
+            self._same(f"{name}s", values)
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
     @property
@@ -92,7 +98,8 @@ class Plan:
         teachers, taught = ([part.configuration for part in self.parts if part.seeded == seeded]
                             for seeded in (False, True))
         first = taught[0]
-        labels = f"{first.labels_per_class} labels a class" if first.labels_per_class else "every label"
+        labels = (f"{first.labels_per_class} labels a class" if first.labels_per_class
+                  else f"masks of {first.labelled_images} images" if first.labelled_images else "every label")
         epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return ", ".join([
@@ -100,6 +107,10 @@ class Plan:
             first.data + (f" at {first.image_size} px" if first.image_size else ""),
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
             labels, epochs, seeds])
+
+    @property
+    def _changed_hyperparameters(self) -> list[str]:
+        return [name for name in HYPERPARAMETERS if name in self.changes]
 
     def _same(self, what: str, values: set[str]) -> None:
         """Raise KDError where a recipe compares several values of what is to be one for all."""
@@ -117,7 +128,8 @@ class Plan:
         return [part for part in parts if part.label not in left_out]
 
     def _changed(self, part: Part) -> Configuration:
-        settings = {name: self.changes[name] for name in SETTINGS if name in self.changes}
+        changing = (*SETTINGS, *LABELS) if part.taught else SETTINGS
+        settings = {name: self.changes[name] for name in changing if name in self.changes}
         if "optimizer" in settings:  # whose usual rate is another
             settings = {"learning_rate": None} | settings
         if part.configuration.teacher and "teacher" in self.changes:  # one that is there already
@@ -128,9 +140,10 @@ class Plan:
 
             started = part.configuration.pretrained and models.can_start(architecture)
             settings |= {"student": architecture, "pretrained": started}
-        if "temperature" in self.changes and _temperature(part) is not None:
-            fields = part.configuration.hyperparameters | {"temperature": self.changes["temperature"]}
-            settings["hyperparameters"] = fields
+        fields = {name: self.changes[name] for name in self._changed_hyperparameters
+                  if _hyperparameter(part, name) is not None}
+        if fields:
+            settings["hyperparameters"] = part.configuration.hyperparameters | fields
         return dataclasses.replace(part.configuration, **settings)
 
 
@@ -139,13 +152,14 @@ def _named(configurations: Sequence[Configuration]) -> str:
     return ", ".join(dict.fromkeys(each.student for each in configurations))
 
 
-def _temperature(part: Part) -> float | None:
-    """The T that a part's method softens answers with; None where it has none. CRD's sharpness is no such T."""
+def _hyperparameter(part: Part, name: str) -> float | None:
+    """A hyperparameter of a part's method; None where it has none. CRD's temperature, a sharpness, is no T."""
     from kdengine import methods
 
     method = methods.method(part.configuration.method, **part.configuration.hyperparameters)
-    softens = any(each.name == "temperature" and each.metadata["symbol"] == "T" for each in dataclasses.fields(method))
-    return method.temperature if softens else None
+    known = any((each.name, each.metadata["symbol"]) == (name, HYPERPARAMETERS[name])
+                for each in dataclasses.fields(method))
+    return getattr(method, name) if known else None
 
 
 class Source(Protocol):
@@ -285,8 +299,9 @@ class Recipe:
     accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
     the independent student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
-    ends with heat maps of its networks. headline: what it compares networks by, `accuracy` or `mIoU`. printed: tables
-    of lab sheets to be held against; apart: in what these are known to differ from what is trained here.
+    ends with pictures of what its networks do, see `gallery`. headline: what it compares networks by, `accuracy` or
+    `mIoU`. printed: tables of lab sheets to be held against; apart: in what these are known to differ from what is
+    trained here.
     """
 
     name: str

@@ -47,7 +47,8 @@ def write(outcome: Outcome, folder: Path) -> Path:
         for number, chart in enumerate(figures(outcome, table).values(), start=1):
             _save_png(chart, folder / f"figure-{number}.png")
         if recipe.gallery and (looks := gallery.looks(outcome, _PRINTED_SIDE)):
-            gallery.sheet(looks).save(folder / "where-they-look.jpg", quality=90, dpi=(300, 300))
+            name = gallery.TITLES[recipe.headline].lower().replace(" ", "-")
+            gallery.sheet(looks).save(folder / f"{name}.jpg", quality=90, dpi=(300, 300))
         archive.write(outcome, table, folder)
     return page
 
@@ -90,7 +91,8 @@ def html(outcome: Outcome) -> str:
                   f"<p>{escape(recipe.apart)}</p>"]
     parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
     if recipe.gallery and (looks := gallery.looks(outcome)):
-        parts += [f"<h2>Where they look</h2>{gallery.html(looks)}<p>{escape(gallery.CAPTION)}</p>"]
+        parts += [f"<h2>{gallery.TITLES[recipe.headline]}</h2>{gallery.html(looks, gallery.colors(outcome))}"
+                  f"<p>{escape(gallery.CAPTIONS[recipe.headline])}</p>"]
     remarks = comparison.remarks(outcome, table)
     parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
     for title, facts in _sections(outcome).items():
@@ -180,6 +182,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         told += [f"taught by {part.teacher or asked.teacher}"] if part.taught else []
         told += [f"starting from {part.start}"] if part.start else []
         told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
+        told += [f"masks of {asked.labelled_images:,} images"] if asked.labelled_images else []
         told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []
         told += [f"without class {asked.without_class}"] if asked.without_class is not None else []
         told += [f"images of {asked.image_size} pixels"] if asked.image_size else []
@@ -194,10 +197,16 @@ def _settings(outcome: Outcome) -> list[list[str]]:
 
 
 def _cost(record: Record) -> str:
-    """Of the whole group where several trained side by side: nobody can tell whose second it was."""
+    """Seconds of its own steps, and of the whole group where several trained side by side; speed and size."""
     result = record.result
-    together = f" with {result['side_by_side'] - 1} others" if result["side_by_side"] > 1 else ""
-    return (f"{result['training_seconds']:.0f} s{together}, {result['images_per_second']:,.0f} images a second; "
+    group, whole = result["side_by_side"], f"{result['training_seconds']:,.0f} s"
+    if group == 1:
+        seconds = whole
+    elif "own_seconds" in result:
+        seconds = f"{result['own_seconds']:,.0f} s of its own steps; {whole} for the group of {group}"
+    else:
+        seconds = f"{whole} with {group - 1} others"
+    return (f"{seconds}, {result['images_per_second']:,.0f} images a second; "
             f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
 
 

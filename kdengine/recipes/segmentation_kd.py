@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import altair
 
-from kdengine.charts import learning_rates, total_losses
+from kdengine.charts import class_ious, learning_rates, total_losses
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, race
+from kdengine.records import Record
 from kdengine.sweeps import Part
 
 COMBINED = "Combined"
@@ -37,12 +40,23 @@ def _parts(scale: str) -> list[Part]:
 def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
     histories = {part.label: outcome.source.history(record.id) for part in outcome.parts
                  for record in outcome.of(part.label)[:1]}
+    tested = {part.label: found for part in outcome.parts if (found := outcome.of(part.label))}
+    classes = next(iter(tested.values()))[0].data["classes"] if tested else []
     students = {label: rows for label, rows in histories.items() if label in _METHODS}
     return {
         "Total training loss of each student, first seed; methods sum different terms, so only a curve's own course "
         "says something.": total_losses(students),
         "Learning rate.": learning_rates(histories),
+        "Test IoU of each class, mean over the seeds.": class_ious(
+            {label: _class_ious(found) for label, found in tested.items()}, classes, legend=True),
     }
+
+
+def _class_ious(found: Sequence[Record]) -> list[float | None]:
+    """The IoU of each class, a mean over the networks; None where none has a pixel of it."""
+    each_class = zip(*(record.result["test"]["iou"] for record in found), strict=True)
+    return [statistics.fmean(known) if (known := [iou for iou in ious if iou is not None]) else None
+            for ious in each_class]
 
 
 SEGMENTATION_KD = Recipe(
@@ -52,6 +66,7 @@ SEGMENTATION_KD = Recipe(
     parts=_parts,
     figures=_figures,
     contrasts=lambda outcome: [("Feature-based", "Response-based")],
+    gallery=True,
     headline="mIoU",
     printed=(Printed("a lab sheet: 512 px, 30 epochs", "folder:camvid", {
         INDEPENDENT: {"accuracy": 0.6245}, "Response-based": {"accuracy": 0.6387},

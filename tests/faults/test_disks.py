@@ -187,7 +187,7 @@ def student(run):
 
 
 def rows(run):
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")}
+    return [{key: value for key, value in row.items() if key not in ("seconds", "own_seconds", "images_per_second")}
             for row in runs.history(run)]
 
 

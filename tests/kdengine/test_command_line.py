@@ -51,6 +51,25 @@ def test_the_documented_distillation_prints_the_teacher_first_then_a_table(capsy
     assert lines[3].split()[:2] == ["resnet8", "kd"]
     assert "temperature 3, alpha 0.5" in lines[3]
     assert lines[4].split()[:2] == ["resnet8", "none"]
+    assert "No baseline yet" not in out
+
+
+def test_a_distillation_without_an_independent_student_says_how_to_get_one(train_here, capsys):
+    status, out, err = run(capsys, "distill", "--data", "digits", "--method", "kd", *QUICK)
+    assert status == 0, err
+    assert out.splitlines()[-1].startswith(f"No baseline yet for {runs.all_runs()[0].id}: ")
+
+
+def test_a_step_that_does_not_fit_is_told_with_what_helps(train_here, monkeypatch, capsys):
+    def full(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("kdengine.methods.kd.KD.terms", full)
+    status, _, err = run(capsys, "distill", "--data", "digits", "--method", "kd", "--method", "none", *QUICK)
+    assert status == 1
+    for each in runs.all_runs():
+        assert (f"{each.id}: failed. A step of 64 images did not fit into the memory of cpu. Try --batch-size 32, "
+                "smaller images (--image-size), fewer students side by side.") in err
 
 
 def test_a_script_reads_json(capsys):

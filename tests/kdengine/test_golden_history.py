@@ -19,7 +19,7 @@ from kdengine.records import Configuration
 
 GOLDEN = Path(__file__).parent / "golden" / "history.json"
 METHODS = {"kd": {"temperature": 4.0, "alpha": 0.9}, "none": {}}
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "own_seconds", "images_per_second")
 SHARES = ("top1", "top5", "agreement")
 
 

@@ -131,6 +131,7 @@ def test_the_last_row_of_an_epoch_counts(tmp_path):
     ({"learning_rate": math.nan}, "learning_rate is nan"),
     ({"momentum": 1}, "momentum is 1; allowed is a number from 0 to 0.9999"),
     ({"labels_per_class": 0}, "labels_per_class is 0"),
+    ({"labelled_images": 0}, "labelled_images is 0; allowed is a number of at least 1"),
     ({"without_class": -1}, "without_class is -1; allowed is a number of at least 0"),
     ({"optimizer": "sdg"}, "Unknown optimizer 'sdg'. Did you mean 'sgd'?"),
     ({"schedule": "linear"}, "Unknown schedule 'linear'"),
@@ -189,11 +190,12 @@ def test_a_record_from_before_there_were_formats_says_what_was_usual_then(tmp_pa
     record = read_record(tmp_path / RECORD)
     assert (record.configuration.labelled_share, record.configuration.compile, record.format) == (0.0, "always", 1)
     masks = dataclasses.asdict(Configuration(data="folder:tiles"))
-    del masks["labelled_share"]
+    del masks["labelled_share"], masks["labelled_images"]
     for labelled, share in ((4, 0.0), (9, 0.5)):  # where most masks were void, batches were as chance brought them too
         (tmp_path / RECORD).write_text(json.dumps(held | {
             "configuration": masks, "data": {"labelled": labelled, "train": 10}}))
-        assert read_record(tmp_path / RECORD).configuration.labelled_share == share
+        asked_then = read_record(tmp_path / RECORD).configuration
+        assert (asked_then.labelled_share, asked_then.labelled_images) == (share, None)
     (tmp_path / RECORD).write_text(json.dumps(held | {"format": 1, "configuration": asked | {"compile": "never"}}))
     assert read_record(tmp_path / RECORD).configuration.labelled_share == 0.5
 

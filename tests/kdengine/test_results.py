@@ -70,6 +70,17 @@ def test_a_first_stage_is_no_result_but_a_network_another_started_from_is(tmp_pa
     assert {each["name"] for each in results.rows()} == {"second", "plain", "tuned"}
 
 
+def test_who_has_no_independent_student_is_told_with_how_to_get_one(tmp_path):
+    finished(tmp_path, "alone", 60, Configuration(method="none"))
+    finished(tmp_path, "kd", 90, Configuration(method="kd"))
+    assert results.no_baseline(results.rows()) is None
+    for seed in range(1, 6):
+        finished(tmp_path, f"kd-{seed}", 90, Configuration(method="kd", seed=seed))
+    note = results.no_baseline(sorted(results.rows(), key=lambda row: row["name"]))
+    assert note.startswith("No baseline yet for kd-1, kd-2, kd-3 and 2 more: ")
+    assert "Train it with the same settings and seed: the method none" in note
+
+
 @pytest.mark.parametrize("other", [{"seed": 1}, {"epochs": 5}, {"student": "resnet20"}, {"labels_per_class": 3},
                                    {"learning_rate": 0.2}])
 def test_there_is_no_twin_that_differs_in_more_than_the_method(tmp_path, other):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import kdengine
 from kdengine import checkpoints, data, evaluation, metrics, models, records, results, runs, worker
 from kdengine.__main__ import main
 from kdengine.errors import KDError
@@ -77,6 +78,8 @@ def test_a_teacher_and_its_students_leave_what_they_are_measured_to_be():
 
         about = checkpoints.describe(folder / records.STUDENT)
         assert (about["task"], about["scores"]["test"]) == ("segmentation", told)
+        assert record.result["own_seconds"] == sum(row["own_seconds"] for row in runs.history(run))
+        assert 0 < record.result["own_seconds"] < record.result["training_seconds"]
         assert set(record.result["validation"]) == {"n", "loss", "miou", "iou", "pixel_accuracy"}
         assert record.result["validation"] == runs.history(run)[-1]["validation"]
     assert set(runs.history(ids[1])[0]["terms"]) == {"cross_entropy", "channels"}
@@ -187,12 +190,53 @@ def test_labels_and_classes_of_images_are_not_asked_of_masks():
     refused("folder:tiles has a mask for each image, not a label", configuration(labels_per_class=3))
 
 
+def test_few_masks_stand_in_record_and_checkpoint_and_make_a_family_of_their_own():
+    teacher, = finish(configuration(student="fpn_compact", epochs=1))
+    runs_by_masks = {few: finish(*(configuration(method, epochs=1, teacher=teacher, labelled_images=few)
+                                   for method in ("kd", "none"))) for few in (None, 4, 5)}
+    for few, ids in runs_by_masks.items():
+        for run in ids:
+            record = runs.read(run)
+            assert record.state == records.FINISHED, record.status
+            told = record.data
+            assert (told["labelled_images"], told["labelled"], told["train"]) == (few, few or 20, 20)
+            about = checkpoints.describe(runs.directory(run) / records.STUDENT)
+            assert about["data"]["labelled_images"] == few
+    rows = {row["name"]: row for row in results.rows()}
+    for few, (distilled, alone) in runs_by_masks.items():
+        assert rows[distilled]["change"] == pytest.approx(rows[distilled]["miou"] - rows[alone]["miou"])
+        assert rows[distilled]["labels"] == (few or 20)
+    kept = runs.runs_root() / ".teacher-cache"
+    assert len(list(kept.iterdir())) == 3  # each number of masks shows other images
+
+
+def test_a_network_that_read_few_masks_is_no_default_teacher(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "kept"))
+    few, whole = finish(configuration(epochs=1, labelled_images=2))[0], finish(configuration(epochs=1))[0]
+    results.keep(few, "few")
+    assert kdengine.default_teacher("folder:tiles") is None
+    results.keep(whole, "whole")
+    assert kdengine.default_teacher("folder:tiles") == "whole"
+
+
+def test_more_masks_than_there_are_images_are_refused():
+    refused("labelled_images is 21; allowed is from 1 to 20", configuration(labelled_images=21))
+
+
+def test_a_checkpoint_from_before_masks_could_be_withheld_read_all(tmp_path):
+    network = models.build("fpn_tiny", CLASSES, input_size=SIZE)
+    checkpoints.save(network, tmp_path / "old.safetensors", data={"name": "folder:tiles", "labels_per_class": None})
+    assert checkpoints.describe(tmp_path / "old.safetensors")["data"]["labelled_images"] is None
+
+
 def test_what_is_typed_reaches_the_configuration(capsys):
     words = ["train", "--data", "folder:tiles", "--model", "fpn_efficientnet_lite2", "--image-size", str(SIZE),
-             "--views", "zoom+flip+jitter", "--class-weights", "balanced", "--pretrained", "--detach"]
+             "--views", "zoom+flip+jitter", "--class-weights", "balanced", "--pretrained", "--labelled-images", "7",
+             "--detach"]
     assert main(words) == 0
     asked = runs.read(capsys.readouterr().out.strip()).configuration
     assert (asked.pretrained, asked.class_weights, asked.views) == (True, "balanced", "zoom+flip+jitter")
+    assert asked.labelled_images == 7
     assert main([*words[:7], "--detach"]) == 0
     asked = runs.read(capsys.readouterr().out.strip()).configuration
     assert (asked.pretrained, asked.class_weights, asked.views) == (False, "equal", None)

@@ -4,6 +4,7 @@ import copy
 import math
 import shutil
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 
@@ -466,6 +467,21 @@ def test_steps_count_the_images_seen():
     assert steps == [8, 16, 24, 32, 37]
 
 
+def test_a_learner_s_own_seconds_are_those_of_its_own_steps(monkeypatch):
+    slow, quick = learner(configuration=settings(epochs=1)), learner("kd", settings(epochs=1))
+    step = slow.optimizer.step
+
+    def slower():
+        time.sleep(0.05)
+        step()
+
+    monkeypatch.setattr(slow.optimizer, "step", slower)
+    (of_slow,), (of_quick,) = run(slow, quick)
+    assert of_slow["own_seconds"] > 5 * 0.05  # five steps an epoch
+    assert of_quick["own_seconds"] > 0
+    assert of_slow["own_seconds"] + of_quick["own_seconds"] < of_slow["seconds"] == of_quick["seconds"]
+
+
 def test_unlabelled_images_reach_the_teacher_term_alone():
     half = tiny.split(unlabelled=37)
     plain, distilled = learner("none", split=half), learner("kd", split=half, alpha=1)
@@ -477,6 +493,54 @@ def test_unlabelled_images_reach_the_teacher_term_alone():
     assert weights(plain)["net.9.weight"].norm() < before["net.9.weight"].norm()
 
 
+@pytest.mark.parametrize("name", METHODS["segmentation"])
+def test_every_method_trains_on_batches_without_a_mask(name):
+    few = Split(MASKS.images, MASKS.target.clone())
+    few.target[2:] = IGNORE
+    each = learner(name, settings(labelled_images=2, labelled_share=0.0, learning_rate=0.01), split=few)
+    rows, = run(each, split=few, policy="zoom+flip")
+    assert each.failure is None
+    assert all(math.isfinite(value) for row in rows for value in row["terms"].values())
+
+
+def test_an_image_without_its_mask_reaches_the_teacher_with_every_pixel_of_its_own():
+    whole = Split(MASKS.images, MASKS.target.clamp(min=0))
+    none = Split(MASKS.images, torch.full_like(MASKS.target, IGNORE))
+    rows = []
+    for split, few in ((whole, None), (none, 1)):
+        alone, taught = (learner(name, settings(labelled_images=few), split=split, **fields)
+                         for name, fields in (("none", {}), ("kd", {"alpha": 1.0})))
+        rows.append(run(alone, taught, split=split, policy="zoom+flip"))
+    (_, before), (alone, after) = rows
+    assert [row["terms"] for row in after] == [row["terms"] for row in before]  # no border, and nothing but the border
+    assert [row["loss"] for row in alone] == [0, 0, 0]
+
+
+def test_alone_with_few_masks_it_equals_a_plain_loop_over_the_images_that_have_one():
+    few = Split(MASKS.images, MASKS.target.clone())
+    few.target[6:] = IGNORE
+    each = learner("none", settings(epochs=2, schedule="constant", labelled_images=6), split=few)
+    run(each, learner("kd", settings(epochs=2, schedule="constant", labelled_images=6), split=few), split=few)
+
+    network = tiny.segmenter()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(2):
+        for index, images, target in views(few, POLICIES["crop+flip"], 0, epoch, 0.5).batches(8):
+            assert 2 <= (index < 6).sum() <= 4  # half of a batch of 8, or of the last one of 5
+            logits, labels = masked_rows(network(images[index < 6]), target[index < 6])
+            optimiser.zero_grad()
+            F.cross_entropy(logits, labels).backward()
+            optimiser.step()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_whose_pixels_have_no_class_counts_nowhere_where_no_mask_is_withheld():
+    none = Split(MASKS.images, torch.full_like(MASKS.target, IGNORE))
+    rows, = run(learner("kd", split=none, alpha=1.0), split=none)
+    assert [row["loss"] for row in rows] == [0, 0, 0]
+
+
 def test_a_step_that_does_not_fit_says_which_batch_size_to_try(monkeypatch):
     each = learner()
 
@@ -484,7 +548,12 @@ def test_a_step_that_does_not_fit_says_which_batch_size_to_try(monkeypatch):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(each.optimizer, "step", full)
-    with pytest.raises(OutOfMemory, match=r"A step of 8 images did not fit .* Try --batch-size 4\."):
+    with pytest.raises(OutOfMemory, match=r"A step of 8 images did not fit .* Try --batch-size 4, smaller images"):
+        run(each)
+    with pytest.raises(OutOfMemory, match=r"Try --batch-size 4, smaller .*, fewer students side by side\."):
+        run(each, learner("kd"))
+    each.configuration = settings(batch_size=2)
+    with pytest.raises(OutOfMemory, match=r"A step of 2 images did not fit .* Try smaller images"):
         run(each)
 
 

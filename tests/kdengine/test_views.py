@@ -379,6 +379,16 @@ def test_an_image_is_labelled_where_any_pixel_of_its_mask_is():
     assert Split(torch.zeros(3, 3, 2, 2, dtype=torch.uint8), masks).labelled.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_inside_of_an_image_is_what_has_a_class_where_all_pixels_have_one(name):
+    split = coded_split()
+    drawn = views(Split(split.images, split.target.clamp(min=0)), POLICIES[name], 3, 1)
+    inside = drawn.inside(4, 30)
+    assert inside.dtype == torch.bool
+    assert torch.equal(inside, drawn.target(4, 30) != IGNORE)
+    assert inside.all() == (POLICIES[name].padding == 0 and POLICIES[name].zoom == 1)
+
+
 # --- few labels
 
 

@@ -122,6 +122,36 @@ def test_distill_opens_whatever_number_is_in_the_link(wrong):
     assert at.number_input(key="seed").value == 5
 
 
+@pytest.mark.parametrize(("data", "key", "label", "name"), [
+    ("digits", "labels", "Labels a class", "labels_per_class"),
+    ("shapes_segmentation", "masks", "Images with a mask", "labelled_images"),
+])
+def test_distill_withholds_labels_or_masks_and_keeps_their_number_in_the_link(waiting, data, key, label, name):
+    at = AppTest.from_file(str(APP), default_timeout=90)
+    at.query_params[key] = "5"
+    at.switch_page("../pages/distill.py").run()
+    at.selectbox(key="data").set_value(data).run()
+    field = at.number_input(key=key)
+    assert (field.label, field.value) == (label, 5)
+    field.set_value(6).run()
+    assert at.query_params[key] == "6"
+    next(each for each in at.button if each.label == "Start").click().run()
+    assert not at.exception, at.exception
+    for asked in (each.configuration for each in runs.all_runs()):
+        few = {"labels_per_class": asked.labels_per_class, "labelled_images": asked.labelled_images}
+        assert few == {"labels_per_class": None, "labelled_images": None} | {name: 6}
+    assert len(runs.all_runs()) == 2
+
+
+def test_distill_reads_all_labels_where_their_number_is_left_empty():
+    at = open_page("distill")
+    assert at.number_input(key="labels").value is None
+    at.number_input(key="labels").set_value(6).run()
+    at.number_input(key="labels").set_value(None).run()
+    assert not at.exception, at.exception
+    assert "labels" not in at.query_params
+
+
 def test_distill_without_a_teacher_offers_only_what_needs_none(no_checkpoints, waiting):
     at = open_page("distill")
     assert at.multiselect[0].options == ["Independent student", "Label smoothing"]
@@ -233,6 +263,15 @@ def test_results_of_no_data_set_say_what_to_do(waiting):
     at.get("button_group")[0].set_value([]).run()
     assert not at.exception, at.exception
     assert "Choose at least one data set" in words(at)
+
+
+def test_results_say_who_has_no_independent_student_and_how_to_get_one(waiting):
+    assert "No baseline yet" not in words(open_page("results"))
+    run, = runs.submit([Configuration(method="kd", teacher="digits-teacher", seed=7)])
+    record, shipped = runs.read(run), results.finished()["digits-resnet8-kd"]
+    record.data, record.environment, record.result = shipped.data, shipped.environment, shipped.result
+    runs.set_state(record, "finished")
+    assert f"No baseline yet for {run}: " in words(open_page("results")).replace("\\", "")
 
 
 def test_results_without_any_say_where_they_come_from(no_checkpoints):

@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdengine.data.content import content, digest, hold_out, leave_out, select, thin, withhold_labels
+from kdengine.data.content import (
+    content,
+    digest,
+    hold_out,
+    leave_out,
+    select,
+    thin,
+    withhold_labels,
+    withhold_masks,
+)
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
 from kdengine.signals import IGNORE
@@ -82,6 +91,31 @@ def test_fewer_labels_are_among_more(target):
         assert (withheld.target[~withheld.labelled] == IGNORE).all()
         assert bool((withheld.labelled | ~before).all())
         before = withheld.labelled
+
+
+def masked(count):
+    """A split of images told apart, each with a mask of a class of its own."""
+    return numbered(torch.arange(count, dtype=torch.int16)[:, None, None].expand(-1, 2, 2).contiguous())
+
+
+@given(st.integers(1, 40))
+def test_fewer_masks_are_among_more(count):
+    split, before = masked(count), set()
+    for number in range(1, count + 1):
+        withheld = withhold_masks(split, number)
+        assert torch.equal(withheld.images, split.images)
+        kept = set(withheld.labelled.nonzero().flatten().tolist())
+        assert len(kept) == number
+        assert before < kept
+        assert torch.equal(withheld.target[withheld.labelled], split.target[withheld.labelled])
+        assert (withheld.target[~withheld.labelled] == IGNORE).all()
+        before = kept
+
+
+@pytest.mark.parametrize("number", [-1, 0, 4])
+def test_masks_beyond_the_images_are_refused(number):
+    with pytest.raises(KDError, match=rf"labelled_images is {number}; allowed is from 1 to 3, all the images"):
+        withhold_masks(masked(3), number)
 
 
 @pytest.mark.parametrize("number", [-1, 0, 3])

@@ -329,6 +329,23 @@ def test_what_needs_one_class_an_image_is_refused(make_mask_folder, tmp_path, as
         data.load("folder:pets", root=tmp_path, image_size=16, **asked)
 
 
+def test_some_images_keep_their_masks_and_the_others_have_none(make_mask_folder, tmp_path):
+    make_mask_folder(train=10, test=1)
+    whole, few = (data.load("folder:pets", root=tmp_path, image_size=16, labelled_images=each) for each in (None, 3))
+    assert (len(few.train), int(few.train.labelled.sum()), few.labelled_images) == (9, 3, 3)
+    assert torch.equal(few.train.images, whole.train.images)
+    assert torch.equal(few.train.target[few.train.labelled], whole.train.target[few.train.labelled])
+    assert torch.equal(few.test.target, whole.test.target)
+    assert few.digest == whole.digest
+    with pytest.raises(KDError, match=r"labelled_images is 6; allowed is from 1 to 5"):
+        data.load("folder:pets", root=tmp_path, image_size=16, share=0.5, labelled_images=6)
+
+
+def test_images_of_one_class_each_have_no_masks_to_keep(tmp_path):
+    with pytest.raises(KDError, match=r"digits has one class an image, not a mask;.*Use labels_per_class to keep"):
+        data.load("digits", root=tmp_path, labelled_images=3)
+
+
 # --- the cache ----------------------------------------------------------------------------------------------------
 
 

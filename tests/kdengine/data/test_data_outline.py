@@ -20,7 +20,8 @@ def write(place, *, side=(40, 40), names=("one", "two"), counts=(7, 5), splits=(
 
 
 @pytest.mark.parametrize("spec", ["digits", "shapes", "shapes_segmentation", "folder:pictures", "folder:wide",
-                                  "folder:validated", "folder:tiles", "cifar100", "imagenette", "oxford_pet"])
+                                  "folder:validated", "folder:tiles", "folder:unheld",
+                                  "folder:unsplit", "cifar100", "imagenette", "oxford_pet"])
 @pytest.mark.parametrize("image_size", [None, 48])
 def test_it_says_of_data_what_loading_finds(tmp_path, monkeypatch, spec, image_size):
     root = tmp_path / "data"
@@ -30,6 +31,8 @@ def test_it_says_of_data_what_loading_finds(tmp_path, monkeypatch, spec, image_s
     write(root / "cifar100")
     write(root / "imagenette", names=("n01440764", "n02102040"))
     tiny.write_tiles(root / "tiles", train=6, val=2, test=2)
+    tiny.write_tiles(root / "unheld", train=9, test=2)
+    tiny.write_tiles(root / "unsplit", **{".": 14})
     tiny.write_tiles(root / "oxford_pet", train=6, val=2, test=2)
     with monkeypatch.context() as patch:
         patch.setattr(pictures, "read_picture", lambda *_: pytest.fail("it opens pictures"))
@@ -40,6 +43,8 @@ def test_it_says_of_data_what_loading_finds(tmp_path, monkeypatch, spec, image_s
         "folder:pictures", "folder:validated", "cifar100", "imagenette") and image_size is None)
     if held.task == "classification":
         assert known.smallest == torch.bincount(held.train.target).min()
+    else:
+        assert known.smallest == len(held.train)
 
 
 @pytest.mark.parametrize("spec", ["digits", "folder:pictures"])
@@ -58,6 +63,16 @@ def test_it_refuses_as_many_labels_as_loading_does(tmp_path, spec, share):
         assert len(set(refused)) <= 1
     held = data.load(spec, share=share, labels_per_class=most)
     assert (held.train.target != IGNORE).sum() == most * len(held.classes)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_it_refuses_as_many_masks_as_loading_does(tmp_path, share):
+    tiny.write_tiles(tmp_path / "data" / "tiles", train=6, val=2, test=2)
+    most = round(6 * share)
+    for look in (data.outline, data.load):
+        look("folder:tiles", share=share, labelled_images=most)
+        with pytest.raises(KDError, match=rf"labelled_images is {most + 1}; allowed is from 1 to {most}"):
+            look("folder:tiles", share=share, labelled_images=most + 1)
 
 
 def test_the_classes_of_a_published_data_set_are_known_without_it(shared_data):

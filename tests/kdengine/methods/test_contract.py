@@ -9,7 +9,7 @@ import torch
 from kdengine.errors import KDError
 from kdengine.methods import FIRST_STAGES, METHODS, describe, method
 from kdengine.records import FIRST_STAGE, Configuration
-from kdengine.signals import Signals, Wanted
+from kdengine.signals import IGNORE, Signals, Wanted
 from kdengine.training import Learner
 from tests.kdengine import tiny
 from tests.kdengine.methods.scene import Scene
@@ -78,6 +78,17 @@ def test_an_unlabelled_image_reaches_only_terms_that_read_no_label(name, task):
     ]
     first, second = (scene.terms(batch) for batch in batches)
     assert {key: value.item() for key, value in first.items()} == {key: value.item() for key, value in second.items()}
+
+
+@EVERY_BOTH
+def test_a_batch_without_a_label_gives_finite_terms_and_gradients(name, task):
+    scene = Scene(name, task)
+    none = torch.zeros_like(scene.batch.labelled)
+    scene.batch = dataclasses.replace(
+        scene.batch, labelled=none, target=torch.full_like(scene.batch.target, IGNORE),
+        mask=torch.ones_like(scene.batch.mask))
+    assert all(term.isfinite() for term in scene.terms().values())
+    assert all(each.isfinite().all() for each in scene.gradients().values())
 
 
 @EVERY_BOTH

@@ -1,6 +1,7 @@
 """The table of a recipe: one seed speaks of two networks, three of a method, and of neither more than is measured."""
 
 import dataclasses
+import json
 import math
 import statistics
 
@@ -11,7 +12,8 @@ from scipy import stats
 from kdengine import runs, uncertainty
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Column, Recipe
-from kdengine.records import PREDICTIONS
+from kdengine.records import HISTORY, PREDICTIONS
+from tests.kdengine.made import row
 from tests.kdengine.recipes.scene import made
 
 METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
@@ -321,6 +323,42 @@ def test_what_is_missing_and_what_failed_is_told_first():
     told = comparison.remarks(outcome, comparison.rows(outcome))
     assert told[:2] == ["So far: 2 networks are still to be trained; no method is judged before.",
                         "Not trained: CRD, seed 0. It is nan."]
+
+
+def test_who_has_no_baseline_is_told_with_the_command_that_trains_it():
+    outcome = made({"Teacher": [90], "KD": [75]}, {"Independent": ("none", {}), "KD": ("kd", {})})
+    plan = dataclasses.replace(outcome.plan, changes={"only": ["KD"], "epochs": 7})
+    outcome = dataclasses.replace(outcome, plan=plan)
+    told = comparison.remarks(outcome, comparison.rows(outcome))
+    assert told[-1] == (
+        "No baseline yet for KD: there is no independent student of the same seed, data and schedule, so no change can "
+        "be told. Train it: python -m kdengine recipe two_ways --scale quick --seeds 1 --epochs 7 --only Independent")
+
+
+def test_who_has_a_baseline_is_told_nothing_of_it():
+    assert not any("baseline" in each for each in remarks({"Teacher": [90], "Independent": [60], "KD": [75]}, seeds=1))
+
+
+@pytest.mark.parametrize(("labelled", "validation", "said"), [
+    (1258, (0.5, 0.25), " Every training image has its label, which leaves a teacher little to add. What may be tried: "
+                        "fewer labels (--labels-per-class); another temperature or weight, chosen on validation "
+                        "images."),
+    (100, (0.25, 0.5), " The validation accuracy was highest in the last epoch for KD, CRD. What may be tried: another "
+                       "temperature or weight, chosen on validation images; more epochs (--epochs)."),
+])
+def test_where_nobody_gains_what_was_measured_and_what_may_be_tried_is_told(labelled, validation, said):
+    outcome = made({"Teacher": [90], "Independent": [60], "KD": [58], "CRD": [60]})
+    for record in outcome.records.values():
+        record.data["labelled"] = labelled
+        (runs.directory(record.id) / HISTORY).write_text("".join(
+            json.dumps(row(epoch, validation={"n": 50, "top1": top1})) + "\n"
+            for epoch, top1 in enumerate(validation, start=1)))
+    told = comparison.remarks(outcome, comparison.rows(outcome))
+    assert told[-1] == "No student is above the independent one: CRD comes closest, +0.00 points." + said
+
+
+def test_where_one_gains_nothing_is_advised():
+    assert not any("may be tried" in each for each in remarks({"Teacher": [90], "Independent": [60], "KD": [61]}))
 
 
 def test_a_better_teacher_is_not_warned_of():

@@ -67,6 +67,25 @@ def test_one_temperature_cannot_stand_for_several(name):
         recipes.plan(name, temperature=4.0)
 
 
+def test_another_weight_of_the_teacher_s_answers_reaches_every_method_that_has_one():
+    before, after = (by_label(recipes.plan("segmentation_kd", **each)) for each in ({}, {"kl_weight": 5.0}))
+    for label, asked in before.items():
+        heard = {"kl_weight": 5.0} if asked.method == "combined" else {}
+        assert after[label].hyperparameters == asked.hyperparameters | heard
+    asked = recipes.plan("segmentation_kd", kl_weight=5.0, temperature=1.0)
+    assert _parser().parse_args(asked.arguments).kl_weight == 5.0
+    response = by_label(asked)["Response-based"].hyperparameters
+    assert (response["kl_weight"], response["temperature"]) == (5.0, 1.0)
+
+
+def test_few_masks_reach_the_students_alone():
+    before, after = (by_label(recipes.plan("segmentation_kd", **each)) for each in ({}, {"labelled_images": 16}))
+    for label, asked in before.items():
+        assert after[label] == dataclasses.replace(asked, labelled_images=None if label == "Teacher" else 16)
+    asked = recipes.plan("segmentation_kd", labelled_images=16)
+    assert asked.arguments[-2:] == ["--labelled-images", "16"]
+
+
 def test_another_optimizer_brings_its_own_learning_rate():
     for changes, rate in ({"optimizer": "adamw"}, 1e-3), ({"optimizer": "adamw", "learning_rate": 0.01}, 0.01):
         for asked in by_label(recipes.plan("response_vs_feature", **changes)).values():
@@ -221,6 +240,7 @@ def test_one_teacher_cannot_stand_for_several():
     ({"student": "resnet14"}, {}, {"student": "resnet14"}),
     ({"epochs": 3}, {"epochs": 3}, {"epochs": 3}),
     ({"data": "fashion_mnist", "share": 0.5}, *[{"data": "fashion_mnist", "share": 0.5}] * 2),
+    ({"labels_per_class": 7}, {}, {"labels_per_class": 7}),
     ({}, {}, {}),
 ])
 def test_a_change_reaches_the_networks_it_names_and_nothing_else(changes, teachers, taught):
@@ -237,7 +257,8 @@ def test_a_change_that_is_none_changes_nothing():
 @pytest.mark.parametrize("changes", [
     {}, {"data": "cifar10", "share": 0.25, "epochs": 7, "teacher": "resnet32", "student": "resnet14"},
     {"data": "folder:/home/me/my pictures; cats & dogs"}, {"share": 1e-05},
-    {"batch_size": 16, "optimizer": "adam", "learning_rate": 1e-4, "temperature": 3.0, "only": ["DKD", "CRD"]},
+    {"batch_size": 16, "optimizer": "adam", "learning_rate": 1e-4, "temperature": 3.0, "only": ["DKD", "CRD"],
+     "labels_per_class": 3},
 ])
 @pytest.mark.parametrize(("scale", "seeds"), [("quick", 1), ("paper", 5)])
 def test_the_command_runs_the_very_same_plan(changes, scale, seeds):

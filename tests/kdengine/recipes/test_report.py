@@ -86,6 +86,15 @@ FACTS = [
 ]
 
 
+def test_seconds_are_those_of_a_student_s_own_steps_where_they_were_counted(outcome):
+    outcome.records["KD", 0].result |= {"own_seconds": 312.4, "training_seconds": 1540.0, "side_by_side": 4}
+    outcome.records["DKD", 0].result |= {"side_by_side": 1}
+    text = report.markdown(outcome)
+    assert "| KD, seed 0 | 312 s of its own steps; 1,540 s for the group of 4, 2,345 images a second; " in text
+    assert "| DKD, seed 0 | 12 s, 2,345 images a second; " in text
+    assert "| Independent, seed 0 | 12 s with 2 others, 2,345 images a second; " in text
+
+
 @pytest.mark.parametrize("write", [report.markdown, report.html])
 def test_it_says_how_it_was_made(outcome, write):
     text = write(outcome)
@@ -193,10 +202,11 @@ def test_nothing_trained_is_nothing_to_report():
 def test_a_method_of_two_stages_tells_the_epochs_of_both_and_what_is_held_back():
     outcome = made({"Teacher": [90], "AB": [75]}, {"AB": ("activation_boundary", {})})
     part = outcome.parts[1]
-    asked = dataclasses.replace(part.configuration, labels_per_class=7, share=0.5, without_class=3, views="flip")
+    asked = dataclasses.replace(part.configuration, labels_per_class=7, labelled_images=16, share=0.5, without_class=3,
+                                views="flip")
     outcome.parts[1] = dataclasses.replace(part, configuration=asked)
-    assert ("taught by Teacher, 7 labels a class, 50% of the training images, without class 3, views flip, 20 epochs "
-            "after 3 of its first stage, batch 64") in report.markdown(outcome)
+    assert ("taught by Teacher, 7 labels a class, masks of 16 images, 50% of the training images, without class 3, "
+            "views flip, 20 epochs after 3 of its first stage, batch 64") in report.markdown(outcome)
 
 
 def test_page_text_and_the_records_they_came_from_lie_beside_each_other(outcome, tmp_path):

@@ -137,8 +137,9 @@ def families() -> dict[str, Family]:
             family.first = family.first or teacher
     for family in found.values():
         family.first = family.first or next(iter(family.networks))
-    order = [*titles, "photograph"]  # data sets as they are listed, digits first; folders as they come
-    return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    listed = list(titles)  # data sets as they are listed, digits first; then folders as they come, then photographs
+    return dict(sorted(found.items(), key=lambda item: (
+        listed.index(item[0]) if item[0] in titles else len(listed) + (item[0] == "photograph"))))
 
 
 def photographs() -> Family:

@@ -9,12 +9,14 @@ import threading
 import time
 from contextlib import suppress
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdengine import checkpoints, files, places, processes, records, runs, worker
+import kdengine
+from kdengine import checkpoints, files, places, processes, records, runs, watched, worker
 from kdengine.records import Configuration
 
 EPOCHS = 12
@@ -123,9 +125,11 @@ def train_killing(seed, most, undisturbed):
     weights, history = undisturbed
     assert rows(run) == history
     assert all(torch.equal(weights[name], tensor) for name, tensor in student(run).items())
+    answers = kdengine.answers_over_epochs(run)
+    assert len(answers) == ASKED.epochs and np.isfinite(answers).all()
     left = {path.name for path in runs.directory(run).iterdir()}
     assert left == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
-                    records.PREDICTIONS, runs.LOCK, runs.LOG}
+                    records.PREDICTIONS, watched.FILE, runs.LOCK, runs.LOG}
     return kills
 
 

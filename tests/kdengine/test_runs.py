@@ -29,6 +29,7 @@ from kdengine import (
     session,
     speeds,
     training,
+    watched,
     worker,
 )
 from kdengine.errors import KDError
@@ -137,7 +138,7 @@ def test_a_group_leaves_complete_records(waiting):
         assert about["scores"]["test"] == test
         names = {path.name for path in folder.iterdir()} - {runs.LOG}
         assert names == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
-                         records.PREDICTIONS, runs.LOCK}
+                         records.PREDICTIONS, watched.FILE, runs.LOCK}
 
 
 @pytest.mark.parametrize(("asked", "nats", "taken"), [
@@ -229,7 +230,7 @@ def test_where_torch_cannot_compile_a_run_that_asks_for_it_says_so(waiting, monk
             in record.status["reason"])
 
 
-@pytest.mark.parametrize("precision", ["auto", "float32"])
+@pytest.mark.parametrize("precision", ["auto", pytest.param("float32", marks=pytest.mark.slow)])
 def test_equal_runs_beside_a_busy_process_are_bit_equal(waiting, precision):
     """Nothing that touches a number follows the load of the moment."""
     spin = [sys.executable, "-c", "while True: pass"]

@@ -508,6 +508,7 @@ def start():
             os.kill(worker_of(path.parent.name), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_table(
     start, here, monkeypatch, tmp_path
 ):

@@ -119,7 +119,7 @@ def _traced(compiled, network):
         return compiled(network)
 
 
-@pytest.mark.parametrize("task", METHODS)
+@pytest.mark.parametrize("task", ["classification", pytest.param("segmentation", marks=pytest.mark.slow)])
 def test_compiled_equals_as_it_is_up_to_rounding(task, without_a_compiler):
     """Every method sees through the program what it sees through the network; the last batch is a smaller one."""
     split, network = {"classification": (SPLIT, tiny.network), "segmentation": (MASKS, tiny.segmenter)}[task]

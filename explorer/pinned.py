@@ -47,6 +47,7 @@ def show(group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str,
         held = open_data(first["data"]["name"], first["data"]["size"])
     except KDError:  # the pictures are gone; the runs are not
         return
+    learning = [run for run, each in watched.items() if each["history"]]  # as the curves count their colors
     epochs = max(map(len, answers.values()))
     epoch = epochs
     st.subheader("Three test images, epoch by epoch")
@@ -66,14 +67,15 @@ def show(group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str,
         if teacher:
             said = softmax(np.log(np.maximum(_predicted(teacher, held.digest, index, picture), 1e-30)) / temperature)
             rows.append(("Teacher", TEACHER, said))
-        for place, (run, each) in enumerate(answers.items()):
+        for run, each in answers.items():
             says = each[min(epoch, len(each)) - 1, index]
-            if not np.isnan(says).any():
-                rows.append((labels[run], STUDENTS[place % len(STUDENTS)], softmax(says / temperature)))
+            if not np.isnan(says).any():  # as of epochs that went by before answers were kept
+                rows.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)], softmax(says / temperature)))
         with column:
             st.image(picture.resize((72, 72)), f"{as_text(held.classes[truth])}, test image {index}",
                      alt=f"Test image {index}")
-            st.html(bars(rows, held.classes, truth))
+            if rows:
+                st.html(bars(rows, held.classes, truth))
 
 
 def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], truth: int) -> str:

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if getattr(given, "replace", False) and given.keep is None:
         parser.error("--replace says what --keep NAME may do; give both")
+    if given.command is _runs and given.detach and not given.resume:
+        parser.error("--detach says that --resume is not to wait; give both")
     _set_places(given)
     try:
         return given.command(given) or 0
@@ -766,19 +768,25 @@ def _listed(folders: Sequence[Path], as_json: bool) -> int:
     """List reports, and what lab sheets print beside what they measured."""
     from kdengine.recipes import archive
 
-    reports, printed = [], []
+    reports, printed, unreadable = [], [], {}
     for folder in folders:
-        plan = archive.read(folder)[0].plan
+        try:
+            plan = archive.read(folder)[0].plan
+        except KDError as error:
+            unreadable[folder.name] = str(error)
+            continue
         reports.append({"report": folder.name, "what was trained": plan.setting, "command": plan.command})
         printed += archive.printed(folder)
     if as_json:
-        _print_json({"reports": reports, "printed": printed})
+        _print_json({"reports": reports, "printed": printed, "unreadable": unreadable})
         return 0
     for each in reports:
         print(f"{each['report']}: {each['what was trained']}\n  {each['command']}")
     if printed:
         print("\nWhat lab sheets print, single runs, and what was measured here:\n")
         _print_table(list(printed[0]), [list(each.values()) for each in printed])
+    for name, reason in unreadable.items():
+        print(_shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
     return 0
 
 

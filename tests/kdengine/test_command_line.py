@@ -484,6 +484,9 @@ def test_reports_are_verified_and_what_is_not_as_written_is_named(capsys, report
     assert status == 1
     assert "Teacher: accuracy is " in json.loads(out)["digits"]["wrong"][0]
     path.write_text("{}")
+    status, out, err = run(capsys, "results")
+    assert (status, out) == (0, "")
+    assert err.startswith("cannot be read: digits: ") and "records.json cannot be read" in err
     status, out, _ = run(capsys, "results", "verify")
     assert (status, out.splitlines()[0]) == (1, "digits: 0 networks, 0 verdicts, NOT all as written.")
     assert "records.json cannot be read" in out
@@ -516,6 +519,13 @@ def test_a_resumed_run_need_not_be_waited_for(capsys, waiting):
     runs.set_state(runs.read(name), records.STOPPED)
     assert run(capsys, "runs", name, "--resume", "--detach") == (0, "", "")
     assert runs.state(name) == "queued"
+
+
+def test_not_to_wait_is_for_what_would_be_waited_for(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "--detach"])
+    assert ended.value.code == 2
+    assert "--detach says that --resume is not to wait" in capsys.readouterr().err
 
 
 def test_no_teacher_is_named_none(capsys):

@@ -631,12 +631,14 @@ def answers_over_epochs(run: str) -> numpy.ndarray:
     How many images, `kdengine.watched.count` says. No epochs of a segmentation run, or one from before they were kept;
     NaN in an epoch of which none were.
     """
+    import numpy
+
     from kdengine import runs, watched
 
     record = runs.read(run)
     classes, tested = len(record.data.get("classes", ())), record.data.get("test", 0)
     if not classes or not tested or record.data.get("task") == "segmentation":
-        return watched.nothing()
+        return numpy.zeros((0, 0, 0), numpy.float32)
     some = watched.count(tested, classes, record.configuration.epochs)
     return watched.read(runs.directory(run), some, classes)[:len(runs.history(run))]
 
@@ -646,18 +648,14 @@ def hard_examples(name: str, among: int) -> list[int]:
 
     From stored answers; all in their order where there are none.
     """
-    import numpy
-    from scipy.special import log_softmax
-
-    from kdengine import verdicts
+    from kdengine import metrics, verdicts
 
     stored = _stored(name)
     if stored is None or "confusion" in stored:
         return list(range(among))
-    says = log_softmax(stored["logits"][:among].astype(float), axis=1)
-    entropy = -(numpy.exp(says) * says).sum(axis=1)
-    order = numpy.argsort(-entropy, kind="stable")
-    return [int(each) for each in order if verdicts.right(stored)[each]]
+    right = verdicts.right(stored)
+    uncertain = metrics.entropy(metrics.soften(_logits(stored)[:among], 1))
+    return [each for each in uncertain.argsort(descending=True, stable=True).tolist() if right[each]]
 
 
 def misses(name: str) -> tuple[int, int] | None:
@@ -681,22 +679,26 @@ def telling_example(teacher: str, alone: str, distilled: str) -> int | None:
     Of such images, where the distilled student is no farther from its teacher (KL) than it is in the mean, the one
     that the teacher is least certain of (entropy). From stored answers; None where they are missing or there is none.
     """
-    import numpy
-    from scipy.special import log_softmax
+    import torch
 
-    from kdengine import verdicts
+    from kdengine import metrics, verdicts
 
     stored = [_stored(name) for name in (teacher, alone, distilled)]
     if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
            or (each["target"] != stored[0]["target"]).any() for each in stored):
         return None
-    right = [verdicts.right(each) for each in stored]
-    teacher_says, _, distilled_says = (log_softmax(each["logits"].astype(float), axis=1) for each in stored)
-    shares = numpy.exp(teacher_says)
-    apart = (shares * (teacher_says - distilled_says)).sum(axis=1)
+    right = [torch.from_numpy(verdicts.right(each)) for each in stored]
+    taught, _, distilled_says = map(_logits, stored)
+    apart = metrics.divergences(distilled_says, taught)
     telling = right[0] & ~right[1] & right[2] & (apart <= apart.mean())
-    entropy = -(shares * teacher_says).sum(axis=1)
-    return int(numpy.where(telling, entropy, -1).argmax()) if telling.any() else None
+    uncertain = metrics.entropy(metrics.soften(taught, 1))
+    return int(torch.where(telling, uncertain, -1).argmax()) if telling.any() else None
+
+
+def _logits(stored: Mapping[str, Any]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(stored["logits"]).double()
 
 
 def _stored(name: str) -> dict[str, Any] | None:

@@ -41,6 +41,12 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> float:
     return kl_divergence(student, teacher).item()
 
 
+def divergences(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) of each item at T = 1, in nats: [N] of logits [N, C]; their mean is `kl_to_teacher`."""
+    says = F.log_softmax(teacher, dim=1)
+    return (says.exp() * (says - F.log_softmax(student, dim=1))).sum(dim=1)
+
+
 def calibration_error(logits: Tensor, target: Tensor) -> float:
     """Expected calibration error with 15 equal-width bins of the top probability (Guo et al., arXiv 1706.04599).
 

@@ -72,7 +72,7 @@ def submit(configurations: Sequence[Configuration]) -> list[str]:
     out of range, a method without its teacher, students that share no views, a disk without room for them. Also where
     the disk refuses their folders or no process can be started: then nothing of them stays.
     """
-    _check(configurations)
+    check(configurations)
     groups: list[list[Record]] = []
     asked = []
     for each in map(_resolved, configurations):
@@ -159,17 +159,12 @@ class Pace:
     students: tuple[float, ...]
 
 
-def check(configurations: Sequence[Configuration]) -> None:
-    """Raise KDError where `submit` would, but for the disk: within a moment, and nothing is written."""
-    _check(configurations)
-
-
 def pace(configurations: Sequence[Configuration]) -> Pace:
     """Measure a few steps of each network of a group. Takes seconds; raises KDError as `check`."""
     from kdengine import checkpoints, methods, models, speeds
     from kdengine.devices import choose_device
 
-    _check(configurations)
+    check(configurations)
     shared = configurations[0]
     device, held = choose_device(shared.device), _data(shared)
     taught = 0.0
@@ -193,7 +188,7 @@ def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, 
     """
     from kdengine import methods
 
-    _check(configurations)
+    check(configurations)
     shared = configurations[0]
     step = paced.teacher + sum(paced.students)
     first_steps = sum(first_epochs(each) * (paced.teacher + learnt)
@@ -414,7 +409,7 @@ def alive(run: str) -> bool:
     return processes.held(directory(run) / LOCK)
 
 
-def _check(configurations: Sequence[Configuration]) -> None:
+def check(configurations: Sequence[Configuration]) -> None:
     """Raise KDError for all that a group's worker could only fail with, as far as a moment tells: no picture is opened.
 
     Names, hyperparameters, device and threads; what the data are, and whether these networks and methods fit them.

@@ -175,6 +175,11 @@ def _draws(count: int) -> numpy.ndarray:
     return numpy.random.default_rng(0).multinomial(count, numpy.full(count, 1 / count), size=_RESAMPLES_OF_MASKS)
 
 
+def mean_ious(counts: numpy.ndarray) -> numpy.ndarray:
+    """The mIoU of each image alone, [N], of confusion matrices [N, C, C]; 0 where no pixel of it counts."""
+    return _mean_iou(_flat(counts))
+
+
 def _mean_iou(counts: numpy.ndarray) -> numpy.ndarray:
     """The mean IoU over the classes that are there, of flattened confusion matrices [..., C * C]."""
     import numpy
@@ -184,7 +189,8 @@ def _mean_iou(counts: numpy.ndarray) -> numpy.ndarray:
     right = matrices.diagonal(axis1=-2, axis2=-1)
     union = matrices.sum(axis=-1) + matrices.sum(axis=-2) - right
     there = union > 0
-    return numpy.where(there, right / numpy.where(there, union, 1), 0).sum(axis=-1) / there.sum(axis=-1)
+    shares = numpy.where(there, right / numpy.where(there, union, 1), 0)
+    return shares.sum(axis=-1) / numpy.maximum(there.sum(axis=-1), 1)
 
 
 def _percentiles(values: numpy.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:

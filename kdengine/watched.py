@@ -23,13 +23,6 @@ def count(test: int, classes: int, epochs: int) -> int:
     return max(1, min(test, _MOST_IMAGES, _MOST_BYTES // (2 * classes * epochs)))
 
 
-def nothing() -> numpy.ndarray:
-    """The answers of a run that is not watched: no epochs."""
-    import numpy
-
-    return numpy.zeros((0, 0, 0), numpy.float32)
-
-
 def put(folder: Path, epoch: int, logits: Tensor) -> None:
     """Write the logits [N, C] of an epoch, counted from 1, in their place.
 

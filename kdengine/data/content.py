@@ -87,14 +87,18 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
     return (~taken).nonzero().flatten(), taken.nonzero().flatten()
 
 
+_TEST_SHARE, _SELECTING_SHARE = 0.1, 0.1 / 0.9
+"""Of all, and of what is left: a tenth each."""
+
+
 def split_in_three(items: Sequence[Item], key: Callable[[Item], int]) -> tuple[dict[str, list[Item]], str]:
     """Items by split (train, validation, test; 80, 10 and 10% of each class, the same every time), and a note of it.
 
     key: the class number of an item. Raises KDError where no class has three items.
     """
     target = torch.tensor([key(item) for item in items])
-    rest, test = hold_out(target, 0.1, "test")
-    kept, validation = hold_out(target[rest], 0.1 / 0.9, "validation")
+    rest, test = hold_out(target, _TEST_SHARE, "test")
+    kept, validation = hold_out(target[rest], _SELECTING_SHARE, "validation")
     index = {"train": rest[kept], "validation": rest[validation], "test": test}
     if not all(len(each) for each in index.values()):
         raise KDError("There are no split folders, and no class has three pictures to split into train, validation and "
@@ -102,6 +106,12 @@ def split_in_three(items: Sequence[Item], key: Callable[[Item], int]) -> tuple[d
     counts = ", ".join(f"{len(each):,} {split}" for split, each in index.items())
     return ({split: [items[each] for each in index[split].tolist()] for split in index},
             f"There are no folders train and test, so the pictures were split here, the same way every time: {counts}.")
+
+
+def left_of_three(count: int) -> int:
+    """How many of a class of `count` images `split_in_three` trains on."""
+    rest = count - held_out(count, _TEST_SHARE)
+    return rest - held_out(rest, _SELECTING_SHARE)
 
 
 def held_out(count: int, share: float) -> int:

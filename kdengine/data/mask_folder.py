@@ -19,7 +19,7 @@ from PIL import Image
 
 from kdengine.data import cache
 from kdengine.data.class_names import FILE, read_class_names
-from kdengine.data.content import VALIDATION_SHARE, Content, content, held_out, split_in_three
+from kdengine.data.content import VALIDATION_SHARE, Content, content, held_out, left_of_three, split_in_three
 from kdengine.data.directories import (
     EXTENSIONS,
     held_out_note,
@@ -77,9 +77,8 @@ def mask_outline(place: Path, image_size: int | None) -> Outline:
     """What is known of a mask folder from its names alone. Raises KDError as `read_mask_folder` does, for those."""
     folders = split_folders(place)
     images = len(_pairs(_parts(folders.get("train", place))))
-    if not folders:  # as `split_in_three` does
-        images -= held_out(images, 0.1)
-        images -= held_out(images, 0.1 / 0.9)
+    if not folders:
+        images = left_of_three(images)
     elif "validation" not in folders:
         images -= held_out(images, VALIDATION_SHARE)
     names = read_class_names(place)

@@ -22,12 +22,13 @@ from kdengine.errors import KDError
 from kdengine.files import replacing
 from kdengine.places import reports_root
 from kdengine.recipes import comparison
-from kdengine.recipes.recipe import Outcome, Plan, Recipe, Source
+from kdengine.recipes.recipe import Outcome, Plan, Source
 from kdengine.records import Record, write_json
 from kdengine.schema import Count, Row, Some, Text
 
 if TYPE_CHECKING:
     import numpy
+    from torch import Tensor
 
 RECORDS, ANSWERS = "records.json", "answers.npz"
 _MOST_BYTES = 64 * 2**20
@@ -73,7 +74,6 @@ class Archive:
     folder: Path
     results: Mapping[str, Record]
     histories: Mapping[str, list[dict[str, Any]]]
-    measures: Mapping[str, dict[str, float]]
 
     def finished(self) -> Mapping[str, Record]:
         """See Source."""
@@ -89,10 +89,6 @@ class Archive:
             return {"confusion": self.arrays[f"{run}/confusion"]}
         answer = self.arrays.get(f"{run}/answer")
         return None if answer is None else {"answer": answer, "target": self.arrays["target"]}
-
-    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
-        """See Source."""
-        return self.measures[record.id]
 
     @functools.cached_property
     def arrays(self) -> dict[str, numpy.ndarray]:
@@ -163,9 +159,9 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
                       f"its command again: {held['command']}")
     behind = Archive(
         folder, {**others, **{record.id: record for record in found.values()}},
-        {record.id: each["history"] for record, each in zip(found.values(), held["runs"], strict=True)},
-        {record.id: each["measured"] for record, each in zip(found.values(), held["runs"], strict=True)})
-    return Outcome(plan, found, source=behind), held["table"], held["contrasts"]
+        {record.id: each["history"] for record, each in zip(found.values(), held["runs"], strict=True)})
+    measured = {(each["label"], each["seed"]): each["measured"] for each in held["runs"]}
+    return Outcome(plan, found, source=behind, measured=measured), held["table"], held["contrasts"]
 
 
 def verify(folder: Path) -> Check:
@@ -202,6 +198,10 @@ def _plan(held: _Held) -> Plan:
 def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.ndarray]:
     """What `answers.npz` is to hold, see `Archive.arrays`. Of a network whose predictions are gone there is nothing."""
     import numpy
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from kdengine import metrics
 
     arrays: dict[str, numpy.ndarray] = {}
     for name, record in networks.items():
@@ -213,13 +213,13 @@ def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.n
             continue
         target = arrays.setdefault("target", stored["target"].astype(_smallest(stored["logits"].shape[1])))
         arrays[f"{name}/answer"] = verdicts.answers(stored).astype(target.dtype)
-        said = _log_softmax(stored["logits"])
-        arrays[f"{name}/loss"] = -said[numpy.arange(len(target)), target].astype(numpy.float16)
+        said = _logits(stored)
+        truth = torch.from_numpy(target.astype(numpy.int64))
+        arrays[f"{name}/loss"] = cross_entropy(said, truth, reduction="none").numpy().astype(numpy.float16)
         teacher = record.configuration.teacher
         taught = source.predictions(teacher) if teacher in networks else None
         if taught is not None:
-            truth = _log_softmax(taught["logits"])
-            arrays[f"{name}/kl"] = (numpy.exp(truth) * (truth - said)).sum(axis=1).astype(numpy.float16)
+            arrays[f"{name}/kl"] = metrics.divergences(said, _logits(taught)).numpy().astype(numpy.float16)
     return arrays
 
 
@@ -229,10 +229,10 @@ def _smallest(classes: int) -> numpy.dtype:
     return numpy.min_scalar_type(classes - 1)
 
 
-def _log_softmax(logits: numpy.ndarray) -> numpy.ndarray:
-    from scipy.special import log_softmax
+def _logits(stored: Mapping[str, Any]) -> Tensor:
+    import torch
 
-    return log_softmax(logits.astype(float), axis=1)
+    return torch.from_numpy(stored["logits"]).double()
 
 
 def _against_answers(outcome: Outcome, record: Record) -> Iterator[str]:

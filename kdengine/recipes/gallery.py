@@ -12,13 +12,12 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine import verdicts
+from kdengine import uncertainty, verdicts
 from kdengine.colours import RIGHT, WRONG, class_colours
 from kdengine.recipes.recipe import INDEPENDENT, Outcome
 from kdengine.records import Record
 
 if TYPE_CHECKING:
-    import numpy
     from PIL import ImageDraw
     from PIL.Image import Image
     from torch import Tensor
@@ -117,7 +116,7 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
 
     students = [records[part.label] for part in outcome.parts if part.taught and part.label in records]
     kept = [outcome.source.predictions(record.id) for record in students]
-    ious = [_image_ious(each["confusion"]) for each in kept if each is not None] or [numpy.zeros(len(held.test))]
+    ious = [uncertainty.mean_ious(each["confusion"]) for each in kept if each] or [numpy.zeros(len(held.test))]
     apart = numpy.max(ious, axis=0) - numpy.min(ious, axis=0)
     chosen = numpy.argsort(-apart, kind="stable")[:_MASKED_PICTURES].tolist()
     truth = held.test.target[chosen].long()
@@ -142,17 +141,6 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
             row.append(Look(label, told, better, _painted(picture, answers[label][place], palette)))
         rows.append(row)
     return rows
-
-
-def _image_ious(matrices: numpy.ndarray) -> numpy.ndarray:
-    """The mIoU of each image, of confusion matrices [N, C, C]; 0 where no pixel of it counts."""
-    import numpy
-
-    matrices = matrices.astype(float)
-    right = numpy.diagonal(matrices, axis1=1, axis2=2)
-    union = matrices.sum(axis=1) + matrices.sum(axis=2) - right
-    shares = numpy.divide(right, union, out=numpy.zeros_like(right), where=union > 0)
-    return shares.sum(axis=1) / numpy.maximum((union > 0).sum(axis=1), 1)
 
 
 def _painted(picture: Image, mask: Tensor, palette: Sequence[str]) -> Image:

@@ -174,41 +174,20 @@ class Source(Protocol):
     def predictions(self, run: str) -> dict[str, Any] | None:
         """What a run answers to the test images, as `kdengine.verdicts` reads it; None where that is gone."""
 
-    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
-        """The recipe's own columns of a record."""
-
-
-class Runs:
-    """What lies in this machine's runs folder, and was shipped."""
-
-    def finished(self) -> Mapping[str, Record]:
-        """See Source."""
-        return results.finished()
-
-    def history(self, run: str) -> list[dict[str, Any]]:
-        """See Source."""
-        return results.history(run)
-
-    def predictions(self, run: str) -> dict[str, Any] | None:
-        """See Source."""
-        return results.predictions(run)
-
-    def measured(self, recipe: Recipe, record: Record) -> dict[str, float]:
-        """See Source."""
-        return recipe.measure(record)
-
 
 @dataclass(frozen=True)
 class Outcome:
     """What of a plan has been trained so far: the finished record of each part by (label, seed).
 
-    failures: why parts have failed, by (label, seed).
+    failures: why parts have failed, by (label, seed). source: where what lies behind the records is. measured: the
+    recipe's own columns, by (label, seed), where they were kept; None measures them.
     """
 
     plan: Plan
     records: Mapping[tuple[str, int], Record]
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    source: Source = field(default_factory=Runs)
+    source: Source = results
+    measured: Mapping[tuple[str, int], dict[str, float]] | None = None
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -222,9 +201,11 @@ class Outcome:
         return [key for key in asked if key not in self.records and key not in self.failures]
 
     @functools.cached_property
-    def measures(self) -> dict[tuple[str, int], dict[str, float]]:
+    def measures(self) -> Mapping[tuple[str, int], dict[str, float]]:
         """The recipe's own columns of each record, by (label, seed)."""
-        return {key: self.source.measured(self.plan.recipe, record) for key, record in self.records.items()}
+        if self.measured is not None:
+            return self.measured
+        return {key: self.plan.recipe.measure(record) for key, record in self.records.items()}
 
     def everything(self) -> Mapping[str, Record]:
         """All results there are now, by name, these among them."""

@@ -167,3 +167,10 @@ def test_an_answer_where_there_is_no_truth_counts_nowhere():
         predicted = torch.tensor([[[0, 1], [answer, answer]]])
         assert metrics.confusion(predicted, truth, 2).tolist() == [[[1, 0], [0, 1]]]
     assert metrics.confusion(predicted, torch.full_like(truth, IGNORE), 2).tolist() == [[[0, 0], [0, 0]]]
+
+
+def test_divergences_are_by_item_and_their_mean_is_the_kl_to_the_teacher():
+    student, teacher = torch.randn(2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    p, q = (np.exp(each.numpy()) / np.exp(each.numpy()).sum(axis=1, keepdims=True) for each in (teacher, student))
+    assert metrics.divergences(student, teacher).tolist() == pytest.approx((p * np.log(p / q)).sum(axis=1))
+    assert metrics.divergences(student, teacher).mean().item() == pytest.approx(metrics.kl_to_teacher(student, teacher))

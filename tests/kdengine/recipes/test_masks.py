@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdengine import checkpoints, data, metrics, recipes, results
+from kdengine import checkpoints, data, metrics, recipes, results, uncertainty
 from kdengine.colours import class_colours
 from kdengine.data import pictures
 from kdengine.recipes import comparison, gallery, report
@@ -98,4 +98,4 @@ def test_the_miou_of_each_image_is_that_of_its_matrix():
     matrices = torch.randint(0, 5, (8, 4, 4), generator=torch.Generator().manual_seed(0))
     matrices[0], matrices[1, 2], matrices[1, :, 2] = 0, 0, 0  # no pixel counts; a class that is not there
     expected = [0.0, *(metrics.mean_iou(each) for each in matrices[1:])]
-    assert gallery._image_ious(matrices.numpy()).tolist() == pytest.approx(expected)
+    assert uncertainty.mean_ious(matrices.numpy()).tolist() == pytest.approx(expected)

@@ -325,6 +325,23 @@ def stop(run: str) -> None:
     runs.stop(run)
 
 
+def pause(ids: Sequence[str], epoch: int | None = None) -> None:
+    """Have a group of runs wait once `epoch` epochs are complete, None: the one in training, for two minutes at most.
+    """
+    from kdengine import runs
+
+    for run in ids:
+        runs.pause(run, epoch)
+
+
+def go_on(ids: Sequence[str]) -> None:
+    """End a pause."""
+    from kdengine import runs
+
+    for run in ids:
+        runs.go_on(run)
+
+
 def resume(ids: Sequence[str]) -> None:
     """Continue stopped, failed or interrupted runs where they were."""
     from kdengine import runs
@@ -811,6 +828,7 @@ __all__ = [
     "estimate",
     "example",
     "fit_to_show",
+    "go_on",
     "hard_examples",
     "heat_map",
     "heat_on_object",
@@ -834,6 +852,7 @@ __all__ = [
     "open_network",
     "overlay",
     "pace",
+    "pause",
     "predict",
     "read_picture",
     "recipe_report",

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from kdengine.data import DataSet, Outline
     from kdengine.signals import Stage
 
-LOCK, STOP, LOG = "lock", "stop", "log.txt"
+LOCK, STOP, PAUSE, LOG = "lock", "stop", "pause", "log.txt"
 _LOCK_PATIENCE_S = 2.0  # another process's look may hold it for a moment
 NETWORKS_KEPT = 10
 """How often a run's weights are on disk at most: the student, the best one and one being written, an adapter, and two
@@ -58,6 +58,10 @@ FIRST_STAGE_SHARE = 1 / 8
 """Epochs of a first stage, as a share of the whole: 30 of 240 in the published comparisons (Tian et al. 2020)."""
 TRAINING = "Training"
 """The phase of a worker's progress in which images are counted."""
+PAUSED = "Paused"
+"""The phase of a worker that waits, see `pause`."""
+PAUSE_S = 120.0
+"""How long a paused group keeps its training slot; then it is stopped, and can be resumed."""
 START_S = 5.0
 """A worker's start, mostly torch's import."""
 
@@ -218,6 +222,31 @@ def stop(run: str) -> None:
         request.touch()
 
 
+def pause(run: str, epoch: int | None = None) -> None:
+    """Have a run wait, and its group with it, once `epoch` epochs are complete; None: the one it is training.
+
+    It keeps its place for PAUSE_S seconds, then it is stopped; `go_on` ends the pause before. Not a number of it
+    changes. Raises KDError where it is not active, or the disk refuses.
+    """
+    if state(run) not in ACTIVE:
+        raise KDError(f"Run {run} is {state(run)}; only a queued or running one can be paused.")
+    with files.writing(directory(run)), files.replacing(directory(run) / PAUSE) as written:
+        written.write_text(str(read(run).status["epoch"] + 1 if epoch is None else epoch))
+
+
+def go_on(run: str) -> None:
+    """End a pause, or a wish for one. Raises KDError where there is no such run, or the disk refuses."""
+    with files.writing(directory(run)):
+        (directory(run) / PAUSE).unlink(missing_ok=True)
+
+
+def pauses(run: str, epoch: int) -> bool:
+    """Whether a run is to wait now that `epoch` epochs are complete."""
+    with suppress(OSError, ValueError):  # gone meanwhile; or no number of ours
+        return int((directory(run) / PAUSE).read_text()) <= epoch
+    return False
+
+
 def resume(runs: Sequence[str]) -> None:
     """Continue stopped, failed or interrupted runs from their last complete epoch.
 
@@ -239,7 +268,8 @@ def resume(runs: Sequence[str]) -> None:
             for record in group:
                 set_state(record, QUEUED, reason=None, launched=time.time())
                 with files.writing(directory(record.id)):
-                    (directory(record.id) / STOP).unlink(missing_ok=True)
+                    for request in (STOP, PAUSE):
+                        (directory(record.id) / request).unlink(missing_ok=True)
             try:
                 _launch({record.id: locks[record.id] for record in group})
             except KDError as error:

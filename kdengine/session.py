@@ -7,8 +7,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ _TRIED = 64
 _RESUME = "resume-"
 """How the files begin that hold a learner's whole state after an epoch."""
 _STOP_LOOK_S = 0.25
+_PAUSE_LOOK_S = 0.1
 _PROGRESS_S = 1.0
 
 
@@ -115,6 +116,7 @@ class Session:
             student_threads=self.student_threads,
             on_epoch=lambda learner, row: self._keep_epoch(by_learner[id(learner)], learner, row),
             on_step=self.progress.step,
+            before_epoch=self._pause,
             keep_going=lambda learner: self._keep_going(by_learner[id(learner)], learner),
         )
         for record in self.records:
@@ -391,6 +393,20 @@ class Session:
             self._end(record, STOPPED, "Stopped on request.")
         return record.state != STOPPED
 
+    def _pause(self, epoch: int) -> None:
+        """Wait while a pause of any run that still trains is asked for, the whole group; but not for ever."""
+        began = time.monotonic()
+        with ExitStack() as stack:
+            while any(record.state == RUNNING and runs.pauses(record.id, epoch) for record in self.records):
+                if self.progress.name == TRAINING:
+                    stack.enter_context(self.progress.paused())
+                for record in self.records:
+                    if time.monotonic() - began >= runs.PAUSE_S:
+                        self._end(record, STOPPED, f"Paused for {runs.PAUSE_S:.0f} seconds, then stopped so that "
+                                  "others can train. Resume it, and it goes on from here.")
+                    self._keep_going(record, self.learners[record.id])
+                time.sleep(_PAUSE_LOOK_S)
+
     def _end(self, record: Record, state: str, reason: str) -> None:
         """Leave a run without a result, once; from then on it can be resumed or removed."""
         if record.state == RUNNING:
@@ -423,6 +439,16 @@ class _Progress:
         """Called once a batch with the images of this epoch seen so far."""
         if time.monotonic() - self.last >= _PROGRESS_S:
             self._write(images)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A phase of training in which it waits; it does not count as slow."""
+        stopped, self.name = time.monotonic(), runs.PAUSED
+        self._write(0)
+        yield
+        self.name = TRAINING
+        self.began += time.monotonic() - stopped
+        self._write(0)
 
     def leave(self, run: str) -> None:
         """Write no more beside a run that has ended."""

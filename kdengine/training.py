@@ -157,6 +157,7 @@ def train(
     student_threads: int | None = None,
     on_epoch: Callable[[Learner, dict[str, Any]], None],
     on_step: Callable[[int], None] = lambda images: None,
+    before_epoch: Callable[[int], None] = lambda epoch: None,
     keep_going: Callable[[Learner], bool] = lambda learner: True,
 ) -> None:
     """Train learners side by side, from `first_epoch` to the configured number of epochs.
@@ -175,7 +176,8 @@ def train(
     on_epoch(learner, row) is called once an epoch for each learner still active: from several threads for learners that
     train at once. A row holds epoch (from 1), loss, terms, learning_rate, seconds, own_seconds (of this learner's steps
     alone, without views and teacher), images_per_second. on_step(images) is called once a batch with the images seen so
-    far. keep_going(learner) is asked before each step; a learner it refuses stops, its unfinished epoch is dropped.
+    far. before_epoch(epoch) is called with the number of complete epochs, and may wait. keep_going(learner) is asked
+    before each step; a learner it refuses stops, its unfinished epoch is dropped.
 
     Raises OutOfMemory where a step does not fit the device; that ends all learners.
     """
@@ -199,6 +201,7 @@ def train(
             together = _AtOnce(stack.enter_context(workers(at_once, student_threads)))
         try:
             for epoch in range(first_epoch, configuration.epochs):
+                before_epoch(epoch)
                 if not _any_goes_on(learners, keep_going):
                     break
                 _train_epoch(learners, looks, together, taught, split, policy, weights, epoch, on_epoch, on_step,

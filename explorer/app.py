@@ -23,4 +23,13 @@ st.html("""<style>
 [data-testid="stColumn"] h1 { font-size: clamp(1.6rem, 2.4vw, 2.1rem); }
 [data-testid="stPageLink-NavLink"] { padding-left: 0; }
 </style>""")
+
+# Who leaves a page and comes back finds it as it was: its link is put back, from which its controls are set.
+links = st.session_state.setdefault("links", {})
+arrived = st.session_state.get("page") != page.title
+st.session_state["page"] = page.title
+if arrived and links.get(page.title) and not st.query_params:
+    st.query_params.from_dict(links[page.title])
+    st.rerun()
 page.run()
+links[page.title] = {key: st.query_params.get_all(key) for key in st.query_params}

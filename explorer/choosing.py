@@ -76,6 +76,13 @@ def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> lis
     return [by_method[each] for each in ("none", "kd") if each in by_method]
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def telling(references: tuple[str, ...], digest: str) -> int:
+    """The test image that is shown first: the one that tells most, where it is a student alone and a distilled one."""
+    del digest
+    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
+
+
 def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:
     """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
     kept: list[str] = []

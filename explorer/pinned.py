@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -14,9 +14,13 @@ from explorer.comparison import percent
 from explorer.networks import open_data, open_network
 from explorer.wording import as_text
 from kdengine import KDError
-from kdengine.colours import STUDENTS, TEACHER
+from kdengine.colours import BACKGROUND, STUDENTS, TEACHER
 from kdengine.records import ACTIVE
 
+if TYPE_CHECKING:
+    from kdengine.data import DataSet
+
+_SIDE = 64  # pixels
 SHOWN = 3
 """Images beside each other."""
 _MOST_CLASSES = 10
@@ -25,6 +29,9 @@ _STYLE = """<style>
 .pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
 .pinned .answer { display: flex; gap: 3px; height: 4.4rem; align-items: stretch; }
+.pinned.three, .pinned.many { margin: 0 0 .3rem; }
+.pinned.three .answer { height: 3.5rem; }
+.pinned.many .answer { height: 2.7rem; }
 .pinned .class { flex: 1; min-width: 0; display: flex; flex-direction: column; justify-content: flex-end;
   text-align: center; font-size: .8rem; line-height: 1.2; overflow: hidden; }
 .pinned .bar { border-radius: 2px 2px 0 0; min-height: 1px; }
@@ -32,7 +39,9 @@ _STYLE = """<style>
 </style>"""
 
 
-def show(group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str, str]) -> None:
+def show(
+    group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str, str], *, heading: bool = True
+) -> None:
     """The images and their bars as they are now; once all has ended, at an epoch of one's choice.
 
     watched: by run, as `kdengine.watch` gives it. Nothing is drawn before the first epoch is complete, of segmentation,
@@ -44,38 +53,83 @@ def show(group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str,
         return
     first = watched[next(iter(answers))]
     try:
-        held = open_data(first["data"]["name"], first["data"]["size"])
+        data = open_data(first["data"]["name"], first["data"]["size"])
     except KDError:  # the pictures are gone; the runs are not
         return
     learning = [run for run, each in watched.items() if each["history"]]  # as the curves count their colors
     epochs = max(map(len, answers.values()))
     epoch = epochs
-    st.subheader("Three test images, epoch by epoch")
+    if heading:
+        st.subheader("Three test images, epoch by epoch")
     words, button = st.columns([5, 1], vertical_alignment="center")
+    temperatures = sorted(each["configuration"]["hyperparameters"]["temperature"] for each in watched.values()
+                          if each["configuration"]["method"] == "kd") or [1.0]
+    temperature = temperatures[len(temperatures) // 2]
+    how = f"{_softened(temperature)}. The true class is underlined."
     if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
-        epoch = words.slider("Epoch", 1, epochs, epochs, key=f"epoch {group}")
-    temperature = next((each["configuration"]["hyperparameters"]["temperature"] for each in watched.values()
-                        if each["configuration"]["method"] == "kd"), 1.0)
-    softened = f", softened at T = {temperature:g}" if temperature != 1 else ""
-    words.caption(f"Answers after epoch {epoch}{softened}. The true class is underlined. Nothing is chosen by these "
-                  "images.")
-    images = _chosen(group, first, min(each.shape[1] for each in answers.values()), button)
+        epoch = words.slider(f"Answers after epoch{how}", 1, epochs, epochs, key=f"epoch {group}")
+    else:
+        words.caption(f"Answers after epoch {epoch}{how}")
     teacher = _teacher(answers, watched)
-    for column, index in zip(st.columns(len(images), gap="large"), images, strict=True):
-        picture, truth = kdengine.example(held, index)
-        rows = []
+    among = min(each.shape[1] for each in answers.values())
+    reference = first["teacher"]["reference"] if first["teacher"] else ""
+    images = _chosen(group, reference, among, data.digest, button)
+
+    def rows(index: int, picture: Any, truth: int) -> list[tuple[str, str, np.ndarray]]:
+        drawn = []
         if teacher:
-            said = softmax(np.log(np.maximum(_predicted(teacher, held.digest, index, picture), 1e-30)) / temperature)
-            rows.append(("Teacher", TEACHER, said))
+            drawn.append(("Teacher", TEACHER, answer(teacher, data, index, picture, temperature)))
         for run, each in answers.items():
             says = each[min(epoch, len(each)) - 1, index]
             if not np.isnan(says).any():  # as of epochs that went by before answers were kept
-                rows.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)], softmax(says / temperature)))
+                drawn.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)], softmax(says / temperature)))
+        return drawn
+
+    _draw(data, images, rows)
+
+
+def preview(data: DataSet, teacher: str, temperature: float) -> None:
+    """The images before anybody has learned: what their labels say, and the teacher's softened answers."""
+    words, button = st.columns([5, 1], vertical_alignment="center")
+    words.caption(f"Three of the test images: their labels, and the teacher's answers{_softened(temperature)}.")
+    images = _chosen("preview", teacher, len(data.test), data.digest, button)
+
+    def rows(index: int, picture: Any, truth: int) -> list[tuple[str, str, np.ndarray]]:
+        return [("Label", BACKGROUND, np.eye(len(data.classes))[truth]),
+                ("Teacher", TEACHER, answer(teacher, data, index, picture, temperature))]
+
+    _draw(data, images, rows)
+
+
+def first_image(data: DataSet, group: str, teacher: str) -> int:
+    """The number of the first of the images that are shown."""
+    order = _hard(teacher, len(data.test), data.digest)
+    return order[st.session_state.get(f"pinned {group}", 0) % len(order)]
+
+
+def _softened(temperature: float) -> str:
+    return f", softened at T = {temperature:g}" if temperature != 1 else ""
+
+
+def _draw(
+    data: DataSet, images: Sequence[int], rows: Callable[[int, Any, int], list[tuple[str, str, np.ndarray]]]
+) -> None:
+    """Each image with its rows of bars below it."""
+    for column, index in zip(st.columns(len(images), gap="large"), images, strict=True):
+        picture, truth = kdengine.example(data, index)
+        drawn = rows(index, picture, truth)
         with column:
-            st.image(picture.resize((72, 72)), f"{as_text(held.classes[truth])}, test image {index}",
-                     alt=f"Test image {index}")
-            if rows:
-                st.html(bars(rows, held.classes, truth))
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.image(picture, width=_SIDE, alt=f"Test image {index}")
+                st.caption(f"**{as_text(data.classes[truth])}**, test image {index}")
+            if drawn:
+                st.html(bars(drawn, data.classes, truth))
+
+
+def answer(reference: str, data: DataSet, index: int, picture: Any, temperature: float) -> np.ndarray:
+    """A network's softened answer to a test image, [C]."""
+    shares = _predicted(reference, data.digest, index, picture)
+    return softmax(np.log(np.maximum(shares, 1e-30)) / temperature)
 
 
 def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], truth: int) -> str:
@@ -87,12 +141,13 @@ def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], tr
     if truth not in order:
         order[-1] = truth
     drawn, highest = [], max(float(shares.max()) for _, _, shares in rows)
+    style = {1: "pinned", 2: "pinned", 3: "pinned three"}.get(len(rows), "pinned many")  # all on one screen
     for name, color, shares in rows:
         columns = "".join(
             f'<div class="class" title="{escape(classes[each])}: {percent(float(shares[each]))}">'
             f'<div class="bar" style="height:{75 * shares[each] / highest:.1f}%;background:{color}"></div>'
             f'<div{" class=truth" if each == truth else ""}>{escape(classes[each][:6])}</div></div>' for each in order)
-        drawn.append(f'<div class="pinned"><div class="who" style="color:{color}">{escape(name)}</div>'
+        drawn.append(f'<div class="{style}"><div class="who" style="color:{color}">{escape(name)}</div>'
                      f'<div class="answer">{columns}</div></div>')
     return _STYLE + "".join(drawn)
 
@@ -103,13 +158,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum()
 
 
-def _chosen(group: str, first: dict[str, Any], among: int, place: Any) -> list[int]:
+def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> list[int]:
     """The images that are shown: those hardest for the teacher, then, at a press, the next three."""
     key = f"pinned {group}"
-    teacher = first["teacher"]["reference"] if first["teacher"] else ""
-    order = _hard(teacher, among, first["data"]["digest"])
+    order = _hard(teacher, among, digest)
     start = st.session_state.setdefault(key, 0) % len(order)
-    if place.button("Three others", key=f"others {group}", width="stretch"):
+    if place.button("Three others", key=f"others {group}", width="stretch",
+                    help="The next ones, from those on which the teacher is least certain. Nothing is chosen by them."):
         start = st.session_state[key] = (start + SHOWN) % len(order)
     return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdengine import trust
 from kdengine.errors import DataMissing, KDError
-from kdengine.records import FINISHED, Configuration, headline, is_first_stage
+from kdengine.records import ACTIVE, FINISHED, Configuration, headline, is_first_stage
 
 if TYPE_CHECKING:
     import numpy
@@ -155,19 +155,11 @@ def results_table() -> list[dict[str, Any]]:
     return results.rows()
 
 
-def method_title(name: str | None) -> str:
-    """What a method, or first stage, is called on screen; a name that no method has is its own title.
+def method_title(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -> str:
+    """What a method, or first stage, is called on screen: see `kdengine.methods.titled`."""
+    from kdengine import methods
 
-    `none` is called by what it learns from. None is a network that was not trained here, but imported.
-    """
-    from kdengine.methods import FIRST_STAGES, METHODS
-
-    if name is None:
-        return "imported"
-    if name == "none":
-        return "labels alone"
-    known = METHODS.get(name) or FIRST_STAGES.get(name)
-    return known.title if known else name
+    return methods.titled(name, hyperparameters)
 
 
 def fit_to_show(about: Mapping[str, Any]) -> bool:
@@ -330,6 +322,8 @@ def pause(ids: Sequence[str], epoch: int | None = None) -> None:
     """
     from kdengine import runs
 
+    if epoch is None:  # one of them may be an epoch ahead for a moment
+        epoch = 1 + max(runs.read(run).status["epoch"] for run in ids)
     for run in ids:
         runs.pause(run, epoch)
 
@@ -357,12 +351,17 @@ def remove(run: str) -> None:
 
 
 def watch(run: str) -> dict[str, Any]:
-    """A run as it is now: its record as plain data, with state, history (a row an epoch), progress and log."""
+    """A run as it is now: its record as plain data, with state, history (a row an epoch), progress and log.
+
+    paused: whether it has come to where it is to wait.
+    """
     from kdengine import runs
 
     state = runs.state(run)
-    return dataclasses.asdict(runs.read(run)) | {
+    record = runs.read(run)
+    return dataclasses.asdict(record) | {
         "state": state, "history": runs.history(run), "progress": runs.progress(run), "log": runs.log(run),
+        "paused": state in ACTIVE and runs.pauses(run, record.status["epoch"]),
     }
 
 
@@ -463,6 +462,14 @@ def recipe_report(name: str, scale: str, seeds: int) -> dict[str, str]:
     from kdengine.recipes import report
 
     outcome = recipes.so_far(recipes.plan(name, scale, seeds))
+    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+
+
+def group_report(ids: Sequence[str]) -> dict[str, str]:
+    """The lab report of runs of one group, as `recipe_report`. Raises KDError where none of them has finished."""
+    from kdengine.recipes import group, report
+
+    outcome = group.outcome(ids)
     return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
 
 
@@ -829,6 +836,7 @@ __all__ = [
     "example",
     "fit_to_show",
     "go_on",
+    "group_report",
     "hard_examples",
     "heat_map",
     "heat_on_object",

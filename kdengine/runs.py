@@ -222,8 +222,8 @@ def stop(run: str) -> None:
         request.touch()
 
 
-def pause(run: str, epoch: int | None = None) -> None:
-    """Have a run wait, and its group with it, once `epoch` epochs are complete; None: the one it is training.
+def pause(run: str, epoch: int) -> None:
+    """Have a run wait, and its group with it, once `epoch` epochs are complete.
 
     It keeps its place for PAUSE_S seconds, then it is stopped; `go_on` ends the pause before. Not a number of it
     changes. Raises KDError where it is not active, or the disk refuses.
@@ -231,7 +231,7 @@ def pause(run: str, epoch: int | None = None) -> None:
     if state(run) not in ACTIVE:
         raise KDError(f"Run {run} is {state(run)}; only a queued or running one can be paused.")
     with files.writing(directory(run)), files.replacing(directory(run) / PAUSE) as written:
-        written.write_text(str(read(run).status["epoch"] + 1 if epoch is None else epoch))
+        written.write_text(str(epoch))
 
 
 def go_on(run: str) -> None:

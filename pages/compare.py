@@ -3,8 +3,7 @@
 import hashlib
 import math
 import re
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,11 @@ from explorer.choosing import (
     openable,
     read,
     summaries,
+    telling,
     telling_pair,
 )
 from explorer.comparison import Card
+from explorer.families import Family, families, names
 from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
@@ -35,29 +36,6 @@ OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
 DOWNLOAD = "the **Distill** page fetches them"
 OBJECT_IMAGES = 200
 MEASURES = {"pointing": "Pointing game: hottest point in the box", "inside": "Share of the heat in the box"}
-
-
-@dataclass(frozen=True)
-class Known:
-    """A network as the page speaks of it."""
-
-    name: str
-    note: str
-    method: str | None = None
-
-
-@dataclass
-class Family:
-    """Networks of the same classes that can be compared, by reference."""
-
-    title: str
-    data: str | None
-    """The data set whose test images are offered; None where only photographs are."""
-    first_role: str = "Teacher"
-    other_role: str = "Student"
-    about: str = ""
-    networks: dict[str, Known] = field(default_factory=dict)
-    first: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,61 +82,12 @@ def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
     return kdengine.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
 
 
-def families() -> dict[str, Family]:
-    """What can be compared: each data set that shipped checkpoints or finished runs know, and photographs."""
-    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
-    found: dict[str, Family] = {}
-    shipped = kdengine.shipped_families()
-    for reference, about in kdengine.list_checkpoints().items():
-        if about["task"] != "classification" or not kdengine.fit_to_show(about):
-            continue
-        method, data, labels = about.get("method"), about["data"]["name"], about["data"].get("labels_per_class")
-        count = "all labels" if labels is None else f"{labels} labels a class"
-        family = found.setdefault(data, Family(f"{titles.get(data, data)} (shipped)", data))
-        family.networks[reference] = Known(
-            f"{about['architecture']} · {kdengine.method_title(method)}", f"{reference}, {count}", method)
-        teacher = kdengine.teacher_of(reference, about)
-        # An ImageNet network: what else teaches is a checkpoint of its own.
-        if teacher and teacher == shipped[data]["teacher"]:
-            family.networks.setdefault(teacher, Known(about["teacher"]["reference"], "ImageNet weights, these classes"))
-    for data, family in found.items():
-        family.first = shipped[data]["teacher"]
-    found["photograph"] = photographs()
-    for run in kdengine.list_runs():
-        if not kdengine.fit_to_show(run) or run["data"].get("task") == "segmentation":
-            continue
-        asked = run["configuration"]
-        family = found.setdefault(asked["data"], Family(run["data"].get("title", asked["data"]), asked["data"]))
-        when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
-        family.networks[run["id"]] = Known(
-            f"{asked['student']} · {kdengine.method_title(asked['method'])} · {when}", run["id"], asked["method"])
-        if teacher := kdengine.teacher_of(run["id"], run):
-            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], run["teacher"]["reference"]))
-            family.first = family.first or teacher
-    for family in found.values():
-        family.first = family.first or next(iter(family.networks))
-    listed = list(titles)  # data sets as they are listed, digits first; then folders as they come, then photographs
-    return dict(sorted(found.items(), key=lambda item: (
-        listed.index(item[0]) if item[0] in titles else len(listed) + (item[0] == "photograph"))))
-
-
-def photographs() -> Family:
-    """The two networks that know ImageNet's 1000 classes and are installed with the program."""
-    return Family(
-        "Photograph (ImageNet)", None, "Larger network", "Smaller network",
-        "Two networks trained on ImageNet independently: neither was distilled from the other.",
-        {"efficientnet_lite2": Known("EfficientNet-Lite2", "efficientnet_lite2"),
-         "efficientnet_lite0": Known("EfficientNet-Lite0, trained independently", "efficientnet_lite0")},
-        "efficientnet_lite2",
-    )
-
-
 def choose_networks(key: str, family: Family) -> list[str]:
     """References, the one that the others are held against first."""
     if not family.data:
         st.caption(family.about)
         return list(family.networks)
-    titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
+    titles = names(family)
     methods = {reference: known.method for reference, known in family.networks.items()}
     return choosing.choose_networks(
         key, titles, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
@@ -187,13 +116,6 @@ def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
     st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.")
     known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
     return uploaded(classes, samples=True, opening=next(iter(known), None))
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def telling(references: tuple[str, ...], digest: str) -> int:
-    """The test image that is shown first: the one that tells most, where it is a student alone and a distilled one."""
-    del digest
-    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
 
 
 def test_image(held: Any, references: list[str]) -> Picture:

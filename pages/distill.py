@@ -1,37 +1,19 @@
 """Distill: choose a teacher, students and methods; start; watch them learn side by side."""
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import streamlit as st
 
 import kdengine
-from explorer import forms, pinned, unreadable
+from explorer import demonstration, forms, pinned, unreadable
+from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, label, show_progress
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
 from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
 
-BADGES = {
-    "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
-    "finished": ("Finished", "green"), "stopped": ("Stopped", "orange"), "failed": ("Failed", "red"),
-    "interrupted": ("Interrupted", "orange"),
-}
-SECONDS_BETWEEN_LOOKS = 1.0
+DEMONSTRATION, OWN = "Demonstration", "Your own runs"
 MOST_LABELS = 10**6  # that may be typed; how many there are, the engine knows
-
-
-@st.cache_resource
-def bench() -> ThreadPoolExecutor:
-    """Where one measurement after the other is made, beside the page."""
-    return ThreadPoolExecutor(1, "pace")
-
-
-@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
-def pace(decides: tuple, _configurations: list[kdengine.Configuration]) -> Future:
-    """How fast the networks are, once for what decides it while the machine is likely as busy as it was."""
-    del decides
-    return bench().submit(kdengine.pace, _configurations)
 
 
 @st.cache_data(show_spinner="Reading the folder …", max_entries=64, ttl=600)
@@ -70,12 +52,6 @@ def teachers_for(data: str) -> dict[str, str]:
             if run["configuration"]["data"] == data and kdengine.fit_to_show(run)}
     best = kdengine.default_teacher(data)
     return dict(sorted((shipped | runs).items(), key=lambda item: item[0] != best))
-
-
-def length(seconds: float) -> str:
-    """A duration as people say it."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def form() -> None:
@@ -182,27 +158,7 @@ def form() -> None:
             st.session_state["group"] = kdengine.watch(started[0])["group"]
             st.session_state["started"] = True
             st.rerun()
-        decides = (name, size, student, teacher, tuple(methods[each]["needs_teacher"] for each in chosen))
-        measured = pace(decides, asked)
-        st.fragment(tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
-
-
-def tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> None:
-    """How long it will take, once that is known; asks for a whole rerun then, which ends the polling."""
-    if not measured.done():
-        st.session_state["estimating"] = True
-        st.caption("Measuring how fast this machine is; Start need not wait for it …")
-        return
-    if st.session_state.pop("estimating", False):
-        st.rerun()
-    try:
-        expected = kdengine.estimate(asked, measured.result())
-    except KDError as error:
-        st.caption(error_text(error))
-        return
-    together = f" for {len(asked)} students together" if len(asked) > 1 else ""
-    st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
-                f"{expected['images_per_second']:,.0f} images a second{together}.")
+        estimate(asked)
 
 
 def offer_download(name: str, about: dict) -> None:
@@ -279,39 +235,6 @@ def live(ids: list[str], was_active: bool) -> None:
         st.rerun()
 
 
-def label(run: dict, group: list[dict]) -> str:
-    """The method's name; with what sets it apart where the group holds the method twice."""
-    asked = run["configuration"]
-    twins = [other["configuration"] for other in group if other["configuration"]["method"] == asked["method"]]
-    if len(twins) == 1:
-        return asked["method"]
-    apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
-             if any(other["hyperparameters"].get(key) != value for other in twins)]
-    return f"{asked['method']} ({', '.join(apart) or run['id']})"
-
-
-def show_progress(watched: list[dict]) -> None:
-    """One bar for the group: its students advance together."""
-    active = [run for run in watched if run["state"] in ACTIVE]
-    if not active:
-        st.empty()  # in the bar's place: else all below moves up, and for a moment stands there twice
-        return
-    progress = active[0]["progress"]
-    if active[0]["state"] == "queued":
-        first = active[0]["configuration"]["initial"]
-        awaited = f"the first stage, {as_text(first)}" if first else "a training slot"
-        st.progress(0.0, f"Waiting for {awaited} …")
-    elif progress.get("phase") != "Training":
-        st.progress(0.0, f"{as_text(progress.get('phase', 'Starting'))} …")
-    else:
-        done = progress["epoch"] * progress["of"] + progress["images"]
-        text = f"Epoch {min(progress['epoch'] + 1, progress['epochs'])} of {progress['epochs']}"
-        if progress["images_per_second"]:
-            text += (f" · {progress['images_per_second']:,.0f} images a second · "
-                     f"{length(progress['seconds_left'])} left")
-        st.progress(min(1.0, done / (progress["epochs"] * progress["of"])), text)
-
-
 def show_run(run: str, watched: dict, name: str) -> None:
     """A run's state, score and buttons in one row."""
     row = st.container(key=f"run-{run}")
@@ -342,10 +265,16 @@ def show_run(run: str, watched: dict, name: str) -> None:
             st.code(watched["log"], language=None)
 
 
-st.title("Distill")
-# Who has just started something wants to see it without scrolling.
-first, second = (runs_section, form) if st.session_state.get("started") else (form, runs_section)
-first()
-st.divider()
-second()
+heading, choice = st.columns([1, 3], vertical_alignment="bottom")
+heading.title("Distill")
+shown = choice.segmented_control("What to train", [DEMONSTRATION, OWN], default=DEMONSTRATION, required=True,
+                                 key="view", bind="query-params", label_visibility="collapsed")
+if shown == DEMONSTRATION:
+    demonstration.show()
+else:
+    # Who has just started something wants to see it without scrolling.
+    first, second = (runs_section, form) if st.session_state.get("started") else (form, runs_section)
+    first()
+    st.divider()
+    second()
 unreadable.show()

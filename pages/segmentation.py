@@ -136,8 +136,8 @@ def families() -> dict[str, Family]:
         asked, size = run["configuration"], run["data"]["size"]
         family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
-        family.networks[run["id"]] = Known(
-            f"{asked['student']} · {kdengine.method_title(asked['method'])} · {when}", asked["method"])
+        title = kdengine.method_title(asked["method"], asked["hyperparameters"])
+        family.networks[run["id"]] = Known(f"{asked['student']} · {title} · {when}", asked["method"])
         if teacher := kdengine.teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Known(run["teacher"]["architecture"]))
             family.first = family.first or teacher

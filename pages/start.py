@@ -3,8 +3,13 @@
 import streamlit as st
 
 import kdengine
+from explorer import pinned
 from explorer.bars import accuracy_bars
-from explorer.wording import as_text
+from explorer.choosing import telling
+from explorer.networks import open_data
+from explorer.wording import as_text, show_error
+from kdengine import KDError
+from kdengine.colours import STUDENTS, TEACHER
 from kdengine.uncertainty import share_interval
 
 SHOWN = {
@@ -12,13 +17,33 @@ SHOWN = {
     "digits-resnet8-none": "Student alone",
     "digits-resnet8-kd": "Student + teacher",
 }
+TEMPERATURE = 4.0
 
 st.title("Knowledge distillation, live")
 st.markdown(
     "A small **student** network learns to imitate a large **teacher**. The teacher's full distribution over the "
-    "classes says more than the label does: *this 3 also looks a little like an 8*. Hinton called that **dark "
+    "classes says more than the label does: *this 3 also looks a little like a 9*. Hinton called that **dark "
     "knowledge**, and a **temperature** brings it to light."
 )
+
+
+
+def answers_to_one_digit() -> None:
+    """The test image that tells most, its label, and what the three networks answer, softened."""
+    data = open_data("digits")
+    index = telling(tuple(SHOWN), data.digest)
+    picture, truth = kdengine.example(data, index)
+    says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
+    rows = [(role, TEACHER if role == "Teacher" else STUDENTS[place - 1], shares)
+            for place, (role, shares) in enumerate(says.items())]
+    alone, taught = (as_text(data.classes[says[role].argmax()]) for role in list(says)[1:])
+    image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
+    image.image(picture, width="stretch", alt=f"Test image {index}")
+    bars.html(pinned.bars(rows, data.classes, truth))
+    st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
+               f"answer, softened at T = {TEMPERATURE:g}, says what it looks like too. The student alone reads "
+               f"**{alone}**, the student with a teacher **{taught}**.")
+
 
 shipped = kdengine.list_checkpoints()
 measured = []
@@ -32,13 +57,8 @@ for reference, role in SHOWN.items():
             "role": "teacher" if reference == "digits-teacher" else "student",
         })
 
-picture, words = st.columns([3, 2], gap="large", vertical_alignment="center")
-with picture:
-    st.subheader("What a teacher is worth")
-    if len(measured) == len(SHOWN):
-        st.html(accuracy_bars(measured))
-    else:
-        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
+digit, words = st.columns([3, 2], gap="large")
+digit = digit.container(border=True, height="stretch")
 with words:
     if len(measured) == len(SHOWN):
         labels = as_text(str(shipped["digits-resnet8-kd"]["data"].get("labels_per_class")))
@@ -47,9 +67,16 @@ with words:
             f"**Who had which labels?** 1,797 real handwritten digits. The teacher read *every* training label. The "
             f"student alone had **{labels} labels a class** and nothing else. The student with a teacher read **no "
             f"label at all**: it had the same training images, and the teacher's softened answers on them.\n\n"
-            f"One run each, measured on {count} test images that none of them had seen. The intervals say what other "
-            f"images of the same kind would change, not what another seed would."
+            f"Of 100 new digits, how many does each of the two students read?"
         )
+        if st.button("Guess, then watch them learn", type="primary", icon=":material/play_circle:", width="stretch"):
+            st.switch_page("../pages/distill.py")
+        with st.expander("What came out earlier"):
+            st.html(accuracy_bars(measured))
+            st.caption(f"One run each, measured on {count} test images that none of them had seen. The intervals say "
+                       "what other images of the same kind would change, not what another seed would.")
+    else:
+        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
 
 st.divider()
 links = (
@@ -64,3 +91,12 @@ for column, (page, title, promise) in zip(st.columns(len(links)), links, strict=
     with column.container(border=True, height="stretch"):
         st.page_link(f"../{page}", label=f"**{title}** →")
         st.caption(promise)
+
+# The digit comes last: the first networks of a server take a while to open.
+with digit:
+    st.subheader("One digit, three answers")
+    if len(measured) == len(SHOWN):
+        try:
+            answers_to_one_digit()
+        except KDError as error:
+            show_error(error)

@@ -130,10 +130,16 @@ def uploaded() -> dict | None:
 
 
 def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
-    """The teacher and the student chosen to stand beside it: the one distilled by its logits unless another is."""
+    """The teacher and the student chosen to stand beside it: the one distilled by its logits unless another is.
+
+    Shipped students, and runs of their data set that have finished.
+    """
     shipped = kdengine.list_checkpoints()
     place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
-    student = st.selectbox("Student", students, index=place, key="student_network", bind="query-params")
+    data = shipped[students[0]]["data"]["name"]
+    own = [run["id"] for run in kdengine.list_runs() if run["configuration"]["data"] == data
+           and kdengine.fit_to_show(run)]
+    student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params")
     return teacher, student
 
 

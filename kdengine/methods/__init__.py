@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from kdengine.methods import contract
@@ -44,6 +46,7 @@ FIRST_STAGES: dict[str, type[Method]] = {
     each.first_stage.name: each.first_stage for each in METHODS.values() if each.first_stage
 }
 """What runs before the methods of two stages; not chosen by itself."""
+_FEW = 2
 
 
 def method(name: str, **fields: Any) -> Method:
@@ -56,4 +59,34 @@ def method(name: str, **fields: Any) -> Method:
     return contract.build(METHODS, name, fields)
 
 
-__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "loss_code", "method"]
+def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -> str:
+    """What a method, or first stage, is called on screen, with its hyperparameters where they are given.
+
+    A name that no method has is its own title; `none` is called by what it learns from. None is a network that was not
+    trained here, but imported. Of a method with more than two hyperparameters those are told that are not the usual
+    ones.
+    """
+    if name is None:
+        return "imported"
+    if name == "none":
+        return "labels alone"
+    known = METHODS.get(name) or FIRST_STAGES.get(name)
+    if known is None:
+        return name
+    fields = dataclasses.fields(known)
+    told = [each for each in fields if hyperparameters and each.name in hyperparameters
+            and (len(fields) <= _FEW or hyperparameters[each.name] != each.default)]
+    return ", ".join([known.title, *(f"{_symbol(each)} {_value(hyperparameters[each.name])}" for each in told)])
+
+
+def _symbol(field: dataclasses.Field) -> str:
+    """A hyperparameter's symbol where it can be read aloud, else its name."""
+    symbol = field.metadata["symbol"].removeprefix("\\")
+    return symbol if symbol.isalpha() else field.name.replace("_", " ")
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "loss_code", "method", "titled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,6 +78,10 @@ class Plan:
             values = {f"{value:g}" for part in parts if (value := _hyperparameter(part, name)) is not None}
             self._same(f"{name}s", values)
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
+
+    def seeds_of(self, part: Part) -> Iterable[int]:
+        """The seeds a part is trained with."""
+        return range(self.seeds if part.seeded else 1)
 
     @property
     def arguments(self) -> list[str]:
@@ -197,7 +201,7 @@ class Outcome:
     @property
     def missing(self) -> list[tuple[str, int]]:
         """The networks by (label, seed) that are neither trained nor failed yet."""
-        asked = [(part.label, seed) for part in self.parts for seed in range(self.plan.seeds if part.seeded else 1)]
+        asked = [(part.label, seed) for part in self.parts for seed in self.plan.seeds_of(part)]
         return [key for key in asked if key not in self.records and key not in self.failures]
 
     @functools.cached_property

@@ -129,7 +129,7 @@ def test_6_a_run_s_folder_is_renamed(every_page, week):
 
 def test_7_a_run_is_deleted_while_a_page_shows_it(every_page, page, week):
     newest = kdengine.list_runs()[0]["group"]
-    page.goto("/distill")
+    page.goto("/distill?view=Your+own+runs")
     settle(page)
     expect(page.get_by_label("Group of runs")).to_be_visible()
     for folder in (week / "runs").glob(f"{newest}-*"):
@@ -183,7 +183,7 @@ def test_8_neighbours_are_damaged(every_page, page, week):
 
 def test_9_a_worker_is_killed(every_page, page):
     run, = kdengine.start([Configuration(method="none", epochs=1000, precision="float32")])
-    page.goto("/distill")
+    page.goto("/distill?view=Your+own+runs")
     row = page.locator(f".st-key-run-{run}")
     expect(row).to_contain_text("Running", timeout=120_000)
     listed = subprocess.run(["pgrep", "-f", f"kdengine worker {run}"], capture_output=True, text=True, check=True)

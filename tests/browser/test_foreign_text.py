@@ -149,7 +149,7 @@ def test_masks_of_classes_that_are_called_like_markup(page):
 
 
 def test_runs_that_are_called_like_markup(page):
-    opened(page, "distill", data=FILE)
+    opened(page, "distill", view="Your own runs", data=FILE)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
     unobeyed(page)
     shown(page, f"{TEXT} ({RUN})")
@@ -190,7 +190,7 @@ def test_what_a_link_gives_the_temperature_page_is_told_as_text(page, query):
 
 
 def test_a_folder_typed_as_markup_is_not_obeyed(page):
-    opened(page, "distill", data="Image folder")
+    opened(page, "distill", view="Your own runs", data="Image folder")
     page.get_by_label("Folder").fill(TEXT)
     page.get_by_label("Folder").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("There is no such folder in the data folder")

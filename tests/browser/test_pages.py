@@ -39,7 +39,7 @@ def test_every_page_opens_without_a_request_that_leaves_the_machine(page, path, 
 
 
 def test_a_run_is_started_watched_and_found_in_the_results(page):
-    page.goto("/distill?epochs=3")
+    page.goto("/distill?view=Your+own+runs&epochs=3")
     settle(page)
     expect(page.get_by_text("About", exact=False).first).to_be_visible()
     page.get_by_role("button", name="Start", exact=True).click()
@@ -65,7 +65,7 @@ def row(page, run):
 
 def test_a_killed_worker_s_run_is_resumed_from_the_page(page, runs_folder):
     earlier = set(runs_folder.glob("*"))
-    page.goto("/distill?epochs=40")
+    page.goto("/distill?view=Your+own+runs&epochs=40")
     settle(page)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("[class*=st-key-run-]").filter(has_text="validation accuracy")).to_have_count(2)

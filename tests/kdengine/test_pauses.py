@@ -51,7 +51,7 @@ def test_a_paused_group_waits_between_two_epochs_and_ends_as_if_undisturbed(wait
     worker.work(whole)
     ids = kdengine.start(PAIR)
     kdengine.pause(ids)
-    deeds += [(kdengine.pause, ids, 2), (kdengine.pause, ids[:1], 2), (kdengine.go_on, ids)]
+    deeds += [(kdengine.pause, ids), (kdengine.pause, ids[:1], 2), (kdengine.go_on, ids)]
     worker.work(ids)
     assert seen == [(1, "Paused"), (2, "Paused"), (2, "Paused")]
     assert [runs.state(run) for run in ids] == ["finished", "finished"]

@@ -187,7 +187,8 @@ def test_a_damaged_teacher_is_told_and_nothing_takes_its_place(shipped):
 
 
 def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch):
-    asked = {"data": "digits", "student": "resnet8", "method": "kd"}
+    asked = {"data": "digits", "student": "resnet8", "method": "kd",
+             "hyperparameters": {"temperature": 8.0, "alpha": 1.0}}
     run = {"id": "run-1", "state": "finished", "created": 0.0, "configuration": asked, "data": {"title": "Digits"},
            "teacher": {"reference": "digits-teacher", "architecture": "resnet20"}}
     active = run | {"id": "run-2", "state": "running"}
@@ -200,7 +201,7 @@ def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch)
     assert len(students.options) == 4
     students.set_value(["run-1"]).run()
     (name,) = agreement(at).index
-    assert name.startswith("resnet8 · Logit matching · ")
+    assert name.startswith("resnet8 · Logit matching, T 8, alpha 1 · ")
 
 
 def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
@@ -209,7 +210,7 @@ def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
                      data={"name": "shapes_segmentation", "labels_per_class": None},
                      scores={"validation": {"miou": 0.9}})
     run = {"id": "run-1", "state": "finished", "created": 0.0, "teacher": None,
-           "configuration": {"data": "folder:masks", "student": "fpn_tiny", "method": "none"},
+           "configuration": {"data": "folder:masks", "student": "fpn_tiny", "method": "none", "hyperparameters": {}},
            "data": {"title": "masks", "task": "segmentation", "size": 64}}
     monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
     assert opened().selectbox(key="family").options == ["Handwritten digits (shipped)", "Photograph (ImageNet)"]

@@ -315,14 +315,14 @@ def test_networks_that_classify_are_not_offered(shipped, monkeypatch):
     checkpoints.save(network, shipped / "digits-teacher.safetensors", method="none", hyperparameters={},
                      data={"name": "digits", "labels_per_class": None}, scores={"validation": {"top1": 0.9}})
     run = {"id": "run-1", "state": "finished", "created": 0.0, "teacher": None,
-           "configuration": {"data": "digits", "student": "resnet8", "method": "none"},
+           "configuration": {"data": "digits", "student": "resnet8", "method": "none", "hyperparameters": {}},
            "data": {"title": "Digits", "task": "classification", "size": 32}}
     monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
     assert opened().selectbox(key="mask family").options == ["blocks (shipped)"]
 
 
 def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeypatch):
-    asked = {"data": "blocks", "student": "fpn_tiny", "method": "kd"}
+    asked = {"data": "blocks", "student": "fpn_tiny", "method": "kd", "hyperparameters": {"temperature": 2.0}}
     run = {"id": "run-1", "state": "finished", "created": 0.0, "configuration": asked,
            "data": {"title": "Blocks", "task": "segmentation", "size": SIZE},
            "teacher": {"reference": "blocks-teacher", "architecture": "by_colour:network"}}
@@ -332,7 +332,7 @@ def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeyp
     at = opened()
     assert len(at.multiselect[0].options) == 4
     at.multiselect[0].set_value(["run-1"]).run()
-    assert figures(at)[3]["title"][1].startswith("fpn_tiny · Logit matching · ")
+    assert figures(at)[3]["title"][1].startswith("fpn_tiny · Logit matching, T 2 · ")
 
 
 @pytest.mark.parametrize("names", [

@@ -7,6 +7,7 @@ import re
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
@@ -25,8 +26,9 @@ from tests.kdengine import made
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 
 
-def open_page(name):
+def open_page(name, **query):
     at = AppTest.from_file(str(APP), default_timeout=90)
+    at.query_params.update(query)
     at.switch_page(f"../pages/{name}.py")
     at.run()
     assert not at.exception, at.exception
@@ -55,6 +57,23 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
 
 
+def test_start_shows_a_digit_that_the_student_alone_misreads():
+    st.cache_data.clear()  # other tests have other networks of these names
+    st.cache_resource.clear()
+    at = open_page("start")
+    index = kdengine.telling_example("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd")
+    picture, truth = kdengine.example(kdengine.open_data("digits"), index)
+    reads = {}
+    for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
+        logits = np.array(kdengine.predict(kdengine.open_network(name), picture)["logits"])
+        reads[name] = int(logits.argmax())
+        assert f'title="9: {percent(float(softmax(logits / 4)[9]))}"' in "".join(
+            each.proto.body for each in at.get("html"))
+    assert reads["digits-teacher"] == reads["digits-resnet8-kd"] == truth != reads["digits-resnet8-none"]
+    assert f"The student alone reads **{reads['digits-resnet8-none']}**, the student with a teacher **{truth}**." in (
+        words(at))
+
+
 def test_start_without_checkpoints_says_how_to_get_them(no_checkpoints):
     assert "make checkpoints" in words(open_page("start"))
 
@@ -77,7 +96,7 @@ def measured(monkeypatch):
 def test_nothing_blocks_start_and_nothing_is_measured_twice(measured, waiting, monkeypatch):
     held = threading.Event()
     monkeypatch.setattr("kdengine.pace", lambda asked, pace=kdengine.pace: held.wait() and pace(asked))
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     assert "Measuring how fast this machine is" in words(at)
     assert [each for each in at.button if each.label == "Start"]
     held.set()
@@ -94,7 +113,7 @@ def test_nothing_blocks_start_and_nothing_is_measured_twice(measured, waiting, m
 
 
 def test_distill_asks_the_engine_for_what_the_form_says(measured, waiting):
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     at.multiselect[0].set_value(["kd", "features_mse"]).run()
     at.slider(key="kd.alpha").set_value(0.5)
     at.number_input(key="epochs").set_value(7)
@@ -116,6 +135,7 @@ def test_distill_opens_whatever_number_is_in_the_link(wrong):
     at = AppTest.from_file(str(APP), default_timeout=90)
     at.query_params["epochs"] = wrong
     at.query_params["seed"] = "5"
+    at.query_params["view"] = "Your own runs"
     at.switch_page("../pages/distill.py").run()
     assert not at.exception, at.exception
     assert at.number_input(key="epochs").value == 10
@@ -129,6 +149,7 @@ def test_distill_opens_whatever_number_is_in_the_link(wrong):
 def test_distill_withholds_labels_or_masks_and_keeps_their_number_in_the_link(waiting, data, key, label, name):
     at = AppTest.from_file(str(APP), default_timeout=90)
     at.query_params[key] = "5"
+    at.query_params["view"] = "Your own runs"
     at.switch_page("../pages/distill.py").run()
     at.selectbox(key="data").set_value(data).run()
     field = at.number_input(key=key)
@@ -144,7 +165,7 @@ def test_distill_withholds_labels_or_masks_and_keeps_their_number_in_the_link(wa
 
 
 def test_distill_reads_all_labels_where_their_number_is_left_empty():
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     assert at.number_input(key="labels").value is None
     at.number_input(key="labels").set_value(6).run()
     at.number_input(key="labels").set_value(None).run()
@@ -153,14 +174,14 @@ def test_distill_reads_all_labels_where_their_number_is_left_empty():
 
 
 def test_distill_without_a_teacher_offers_only_what_needs_none(no_checkpoints, waiting):
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     assert at.multiselect[0].options == ["Independent student", "Label smoothing"]
     assert "No checkpoint knows these classes yet" in words(at)
     assert "No runs yet" in words(at)
 
 
 def test_distill_offers_the_download_of_what_is_missing():
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     at.selectbox(key="data").set_value("cifar10").run()
     assert "is not on this machine" in words(at)
     assert any(re.fullmatch(r"Download 17\d MB", each.label) for each in at.button)
@@ -168,7 +189,7 @@ def test_distill_offers_the_download_of_what_is_missing():
 
 @pytest.mark.parametrize("path", ["nowhere", "../../etc"])
 def test_distill_says_what_is_wrong_with_a_folder(path):
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     at.selectbox(key="data").set_value("folder").run()
     assert "Name a folder" in words(at)
     at.text_input[0].set_value(path).run()
@@ -185,7 +206,7 @@ def test_distill_says_how_a_folder_was_read(tmp_path):
             mask.paste(255, (4, 4, 12, 12))
             for part in ("images", "labels"):
                 mask.save(tmp_path / "data" / "discs" / split / part / f"{number}.png")
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     at.selectbox(key="data").set_value("folder").run()
     at.text_input[0].set_value("discs").run()
     assert not at.exception
@@ -203,7 +224,7 @@ def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypat
     ids = runs.submit([Configuration(learning_rate=1e30, **settings),
                        Configuration(method="label_smoothing", **settings)])
     worker.work(ids)
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     assert "Failed" in words(at) and "Finished" in words(at)
     assert "Epoch 1, step" in words(at)
     assert len(at.get("vega_lite_chart")) == 2
@@ -218,7 +239,7 @@ def test_distill_keeps_apart_the_groups_that_one_minute_brought(waiting):
         record.created = records[0].created + place / 1000
         record.save(runs.directory(record.id))
     older, newer = both
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     group = at.selectbox(key="group")
     assert len(set(group.options)) == 2
     for run, other in ((newer, older), (older, newer)):
@@ -229,7 +250,7 @@ def test_distill_keeps_apart_the_groups_that_one_minute_brought(waiting):
 
 def test_distill_tells_who_clicks_too_late(waiting):
     run, = runs.submit([Configuration(teacher="digits-teacher")])
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     runs.stop(run)
     worker.work([run])
     next(each for each in at.button if each.label == "Stop").click().run()
@@ -324,17 +345,19 @@ def test_pages_live_in_a_folder_of_mutated_records():
     shown = {name for name in at.dataframe[0].value["name"] if name.startswith("run-")}
     told = {each.value.split()[2].replace("\\", "") for each in at.markdown if "cannot be read" in each.value}
     assert shown and told and not shown & told
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     for group in sorted({each.group for each in runs.all_runs()}):
         assert not at.selectbox(key="group").set_value(group).run().exception
 
 
 def test_three_images_show_what_was_answered_after_each_epoch(measured, train_here):
+    st.cache_data.clear()  # other tests have other teachers of this name
     ids = runs.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
                                      precision="float32") for method in ("kd", "none")])
-    at = open_page("distill")
+    at = open_page("distill", view="Your own runs")
     assert "Three test images, epoch by epoch" in [each.value for each in at.subheader]
-    assert "Answers after epoch 2, softened at T = 4." in words(at)
+    assert [each.label for each in at.slider if "epoch" in each.label] == [
+        "Answers after epoch, softened at T = 4. The true class is underlined."]
 
     def drawn():
         return [each.proto.body for each in at.get("html") if "pinned" in each.proto.body]
@@ -342,11 +365,19 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     hard = kdengine.hard_examples("digits-teacher", 359)
     last, answers = drawn(), kdengine.answers_over_epochs(ids[0])
     assert len(last) == 3
-    shares = softmax(answers[1, hard[0]] / 4)
-    assert f'title="7: {percent(float(shares[7]))}"' in last[0].split('<div class="pinned">')[2]  # Teacher, kd, none
+
+    def shown(card, row):
+        return card.split('<div class="pinned three">')[row]
+
+    taught = np.array(kdengine.predict(kdengine.open_network("digits-teacher"), kdengine.example(
+        kdengine.open_data("digits"), hard[0])[0])["logits"])
+    for row, logits in enumerate((taught, answers[1, hard[0]]), start=1):  # Teacher, kd, none
+        shares = softmax(logits / 4)
+        assert f'title="7: {percent(float(shares[7]))}"' in shown(last[0], row)
+        assert percent(float(shares[7])) != percent(float(softmax(logits)[7]))  # else nobody saw that it is softened
     at.slider(key=f"epoch {runs.read(ids[0]).group}").set_value(1).run()
     shares = softmax(answers[0, hard[0]] / 4)
-    assert f'title="7: {percent(float(shares[7]))}"' in drawn()[0].split('<div class="pinned">')[2]
+    assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
     next(each for each in at.button if each.label == "Three others").click().run()
     shares = softmax(answers[0, hard[3]] / 4)
-    assert f'title="7: {percent(float(shares[7]))}"' in drawn()[0].split('<div class="pinned">')[2]
+    assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)

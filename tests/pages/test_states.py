@@ -55,7 +55,7 @@ def save(place, name, method, *, classes=DIGITS, data="digits", size=32, **about
 
 def opened(page, **query):
     at = AppTest.from_file(str(APP), default_timeout=90)
-    at.query_params.update(query)
+    at.query_params.update({"view": "Your own runs"} | query if page == "distill" else query)
     at.switch_page(f"../pages/{page}.py").run()
     assert not at.exception, at.exception
     return at
@@ -87,7 +87,7 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, fol
     titles = [kdengine.method_title(method) for method in TWO_STAGES]
     names = labelled(at.selectbox, "Teacher").options
     assert names[0] == "resnet8 · labels alone"
-    assert sorted(name.split(" · ")[1] for name in names[1:]) == sorted(titles)
+    assert sorted(name.split(" · ")[1].partition(",")[0] for name in names[1:]) == sorted(titles)
     assert set(labelled(pages["Distill"].selectbox, "Teacher").options[1:]) == {"digits-teacher", *ids}
     assert set(pages["Results"].dataframe[0].value["name"]) == set(ids)
 
@@ -105,7 +105,7 @@ def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder)
     assert set(pages["Results"].dataframe[0].value["name"]) == {run}
     pages["Compare"].selectbox(key="family").set_value("digits").run()
     (only,) = labelled(pages["Compare"].selectbox, "Teacher").options
-    assert only.startswith("resnet8 · Factor transfer · ")
+    assert only.startswith("resnet8 · Factor transfer, beta 200 · ")
 
 
 def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
@@ -133,7 +133,7 @@ def test_a_teacher_that_is_gone_is_not_offered(train_here, folder):
     at = every_page()["Compare"]
     at.selectbox(key="family").set_value("digits").run()
     (only,) = labelled(at.selectbox, "Teacher").options
-    assert only.startswith("resnet8 · Logit matching · ")
+    assert only.startswith("resnet8 · Logit matching, T 4, alpha 0.9 · ")
     assert not at.error
     assert run in labelled(opened("distill").selectbox, "Teacher").options
 

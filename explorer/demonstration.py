@@ -1,0 +1,334 @@
+"""The live demonstration: guess, watch a student alone and one with a teacher learn, hold the truth beside the guess.
+
+Digits with few labels: the student alone has these labels and nothing else, the teacher answers every picture. Which
+group is shown, and what was guessed of it, stands in the link as `demo` and `guess`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+import kdengine
+from explorer import families, forms, live, pinned
+from explorer.networks import open_data
+from explorer.wording import as_text, show_error
+from kdengine import KDError
+from kdengine.charts import accuracy_curves
+from kdengine.colours import STUDENTS
+from kdengine.records import ACTIVE, FINISHED, RESUMABLE, Configuration, headline
+
+DATA, TEACHER, STUDENT = "digits", "digits-teacher", "resnet8"
+EPOCHS = 15
+SECONDS_BETWEEN_LOOKS = 0.5
+ALONE, TAUGHT = "Student alone", "Student + teacher"
+TEMPERATURES, ALPHAS, LABELS = (1, 2, 4, 8, 20), (0.0, 0.25, 0.5, 0.75, 1.0), (1, 2, 5, 10, 20, "all")
+GROUP, GUESS = "demo", "guess"
+"""What the link holds of a group: its name, and the guesses in its order."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the controls say: one value for all students, save what the question compares."""
+
+    temperature: float
+    alpha: float
+    labels: int | None
+    seed: int
+
+
+_READ = """<div style="line-height: 1.35"><div style="font-weight: 600; color: {color}">{name}</div>
+<div style="font-size: 1.7rem; font-weight: 600">{right:.0f} of 100</div>
+<div style="font-size: .9rem; opacity: .75">{guess}</div></div>"""
+
+Method = tuple[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a demonstration asks, and the students that answer it: method and hyperparameters by name.
+
+    varies: the setting that differs among them.
+    """
+
+    title: str
+    students: Callable[[Settings], dict[str, Method]]
+    varies: str | None = None
+
+
+def _kd(temperature: float, alpha: float) -> Method:
+    return "kd", {"temperature": float(temperature), "alpha": float(alpha)}
+
+
+QUESTIONS = {
+    each.title: each for each in (
+        Question("Does a teacher help?",
+                 lambda chosen: {ALONE: ("none", {}), TAUGHT: _kd(chosen.temperature, chosen.alpha)}),
+        Question("Which temperature?",
+                 lambda chosen: {f"T = {each}": _kd(each, chosen.alpha) for each in (1, 4, 20)}, "temperature"),
+        Question("How much of the teacher?",
+                 lambda chosen: {f"alpha = {each:g}": _kd(chosen.temperature, each) for each in (0, 0.5, 1)}, "alpha"),
+    )
+}
+
+
+def show() -> None:
+    """The whole demonstration; it takes one screen."""
+    if kdengine.default_teacher(DATA) != TEACHER:
+        st.info("The demonstration needs the shipped teacher of digits, which is not in the checkpoints folder. "
+                "`make checkpoints` trains it.")
+        return
+    ids = _group()
+    active = any(kdengine.watch(run)["state"] in ACTIVE for run in ids)
+    question, settings = _controls(disabled=active)
+    if ids:
+        st.fragment(_live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
+    else:
+        _guess(question, settings)
+
+
+def _group() -> list[str]:
+    """The runs of the group that the link names, in their order; none where it is gone."""
+    group = st.query_params.get(GROUP)
+    return sorted(run["id"] for run in kdengine.list_runs() if run["group"] == group) if group else []
+
+
+def _controls(disabled: bool) -> tuple[Question, Settings]:
+    asks, temperature, alpha, labels, seed = st.columns([3, 2, 2, 2, 1.3], vertical_alignment="bottom")
+    question = QUESTIONS[asks.selectbox("Question", list(QUESTIONS), key="question", bind="query-params",
+                                        disabled=disabled)]
+
+    def slider(place: Any, label: str, options: Sequence[Any], usual: Any, key: str, help: str) -> Any:
+        return place.select_slider(label, options, usual, key=key, bind="query-params", help=help,
+                                   format_func=lambda each: f"{each:g}" if isinstance(each, float) else str(each),
+                                   disabled=disabled or question.varies == key)
+
+    return question, Settings(
+        slider(temperature, "Temperature $T$", TEMPERATURES, 4, "temperature",
+               "Divides the logits before the softmax: a high T shows what the teacher thinks of the wrong classes."),
+        slider(alpha, r"Teacher's share $\alpha$", ALPHAS, 1.0, "alpha",
+               "0: the labels alone. 1: the teacher's answers alone, no label is read."),
+        None if (many := slider(labels, "Labels a digit", LABELS, 5, "labels",
+                                "So many pictures of each digit keep their label; the others lose it.")) == "all"
+        else many,
+        _seed(seed, disabled),
+    )
+
+
+def _seed(place: Any, disabled: bool) -> int:
+    with place:
+        return forms.linked_number("Seed", 0, 2**31, 0, "seed", disabled=disabled,
+                                   help="Drives the first weights and the order of the pictures.")
+
+
+def _configurations(question: Question, settings: Settings) -> list[Configuration]:
+    return [
+        kdengine.Configuration(data=DATA, student=STUDENT, teacher=TEACHER, method=method, hyperparameters=fields,
+                               epochs=EPOCHS, seed=settings.seed, labels_per_class=settings.labels)
+        for method, fields in question.students(settings).values()
+    ]
+
+
+def _guess(question: Question, settings: Settings) -> None:
+    """Before anything trains: what will be compared, a guess, and the button."""
+    words, images = st.columns([2, 3], gap="large")
+    data = open_data(DATA)
+    named = question.students(settings)
+    with words:
+        st.markdown(_premise(question, settings, len(data.train)))
+        st.markdown("**Guess first.** Of 100 new digits, how many will each read?")
+        guesses = [st.slider(f"{name}", 0, 100, 50, key=f"guess {name}") for name in named]
+        asked = _configurations(question, settings)
+        if st.button("Start", type="primary", width="stretch"):
+            try:
+                ids = kdengine.start(asked)
+            except KDError as error:
+                show_error(error)
+            else:
+                group = kdengine.watch(ids[0])["group"]
+                st.session_state[f"pinned {group}"] = st.session_state.get("pinned preview", 0)
+                st.query_params.update({GROUP: group, GUESS: ",".join(map(str, guesses))})
+                st.rerun()
+        live.estimate(asked)
+    with images:
+        pinned.preview(data, TEACHER, 4.0 if question.varies == "temperature" else settings.temperature)
+
+
+def _premise(question: Question, settings: Settings, pictures: int) -> str:
+    """Who learns from what."""
+    count = f"**{pictures:,} pictures** of handwritten digits"
+    if settings.labels is None:
+        have = f"{count}, each with its label."
+    else:
+        have = f"{count}. Only **{settings.labels} of each digit** {'have' if settings.labels > 1 else 'has'} a label."
+    if question.varies == "temperature":
+        learners = f"Three equal students have the same teacher and {_share(settings.alpha)}; only $T$ differs."
+    elif question.varies == "alpha":
+        learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ one "
+                    "learns from the teacher's answers alone.")
+    else:
+        learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
+                    f"else. **{TAUGHT}** {_hears(settings.alpha)}")
+    return f"{have} {learners}"
+
+
+def _share(alpha: float) -> str:
+    return f"$\\alpha = {alpha:g}$"
+
+
+def _hears(alpha: float) -> str:
+    if alpha == 1:
+        return "reads no label: it learns what the teacher answers to every picture, also to those without a label."
+    if alpha == 0:
+        return "does not listen: at $\\alpha = 0$ the teacher's answers weigh nothing."
+    return (f"learns from the labels too, and with a weight of {alpha:g} from what the teacher answers to every "
+            "picture, also to those without a label.")
+
+
+def _live(ids: Sequence[str], was_active: bool) -> None:
+    """The group as it is now; asks for a whole rerun once it has ended."""
+    try:
+        watched = {run: kdengine.watch(run) for run in ids}
+    except KDError:  # removed meanwhile
+        st.rerun()
+    if was_active and not any(each["state"] in ACTIVE for each in watched.values()):
+        st.rerun()
+    names = _names(list(watched.values()))
+    if all(each["state"] == FINISHED for each in watched.values()):
+        _truth(watched, names)
+    else:
+        _buttons(watched)
+    curves, images = st.columns([2, 3], gap="large")
+    first = next(iter(watched.values()))
+    with curves:
+        histories = {names[run]: each["history"] for run, each in watched.items() if each["history"]}
+        teacher = first["teacher"]
+        if teacher:
+            st.caption(f"Right on {teacher['validation']['n']} validation images. The dashed line is the teacher.")
+        st.altair_chart(
+            accuracy_curves(histories or dict.fromkeys(names.values(), ()),
+                            headline(teacher["validation"]) if teacher else None, epochs=EPOCHS),
+            width="stretch")
+        for each in watched.values():
+            if each["status"]["reason"]:
+                st.caption(as_text(each["status"]["reason"]))
+                break
+    with images:
+        if all(each["history"] for each in watched.values()):
+            pinned.show(first["group"], watched, names, heading=False)
+        else:
+            fields = [each["configuration"]["hyperparameters"] for each in watched.values()]
+            temperatures = [each["temperature"] for each in fields if "temperature" in each]
+            pinned.preview(open_data(DATA), TEACHER, temperatures[len(temperatures) // 2])
+
+
+def _names(watched: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the students of a group are called, by run."""
+    fields = [each["configuration"]["hyperparameters"] for each in watched]
+    names = {}
+    for each in watched:
+        asked = each["configuration"]
+        apart = {key: value for key, value in asked["hyperparameters"].items()
+                 if any(value != other.get(key, value) for other in fields)}
+        symbols = {"temperature": "T"}
+        told_apart = ", ".join(f"{symbols.get(key, key)} = {value:g}" for key, value in apart.items())
+        names[each["id"]] = ALONE if asked["method"] == "none" else told_apart or TAUGHT
+    return names
+
+
+def _buttons(watched: dict[str, dict[str, Any]]) -> None:
+    """How far the group is, and what can be done with it."""
+    ids = [run for run, each in watched.items() if each["state"] in ACTIVE]
+    bar, hold, one, end = st.columns([6, 1.3, 1.3, 1.3], vertical_alignment="center")
+    epoch = min(each["status"]["epoch"] for each in watched.values())
+    try:
+        if ids:
+            with bar:
+                live.show_progress([watched[run] for run in ids])
+            if all(watched[run]["paused"] for run in ids):
+                hold.button("Go on", on_click=kdengine.go_on, args=(ids,), type="primary", width="stretch")
+            else:
+                hold.button("Pause", on_click=kdengine.pause, args=(ids,), width="stretch")
+            # Never disabled: Streamlit takes a click on a button that was disabled a moment ago for a forged one.
+            one.button("One epoch", on_click=kdengine.pause, args=(ids,), width="stretch")
+            end.button("Stop", on_click=_stop, args=(ids,), width="stretch")
+            return
+        rest = [run for run, each in watched.items() if each["state"] in RESUMABLE]
+        bar.markdown(f"Stopped after epoch **{epoch} of {EPOCHS}**.")
+        if hold.button("Resume", type="primary", width="stretch"):
+            kdengine.resume(rest)
+            st.rerun()
+        if one.button("One epoch", width="stretch"):
+            kdengine.resume(rest)
+            kdengine.pause(rest, epoch + 1)
+            st.rerun()
+        if end.button("Again", width="stretch"):
+            _again()
+    except KDError as error:  # it ended, or another tab was quicker
+        show_error(error)
+
+
+def _stop(ids: Sequence[str]) -> None:
+    for run in ids:
+        kdengine.stop(run)
+
+
+def _again() -> None:
+    for key in (GROUP, GUESS):
+        st.query_params.pop(key, None)
+    st.rerun()
+
+
+def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
+    """What the students read of the test digits, beside the guess; and where to go from here."""
+    guesses = _guesses(len(watched))
+    *numbers, links = st.columns([1.5] * len(watched) + [4], vertical_alignment="center")
+    for place, (run, each) in enumerate(watched.items()):
+        right = 100 * each["result"]["test"]["top1"]
+        guess = f"you guessed {guesses[place]}" if guesses else ""
+        numbers[place].html(_READ.format(color=STUDENTS[place], name=escape(names[run]), right=right, guess=guess))
+    ids = list(watched)
+    group = watched[ids[0]]["group"]
+    asked = watched[ids[-1]]["configuration"]["hyperparameters"]
+    with links:
+        st.caption(_verdict(tuple(ids), watched))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
+                         query_params=families.link(DATA, TEACHER, ids), help="On one picture, with heat maps.")
+            st.page_link("../pages/temperature.py", label="Its soft targets", icon=":material/thermostat:",
+                         help=f"Of {names[ids[-1]]}, beside the teacher's.",
+                         query_params={"source": "Example", "student_network": ids[-1],
+                                       "example": str(pinned.first_image(open_data(DATA), group, TEACHER)),
+                                       "T": f"{asked['temperature']:g}"})
+            st.download_button("Report", lambda: kdengine.group_report(ids)["html"], f"distillation-{group}.html",
+                               "text/html", icon=":material/description:", on_click="ignore")
+            if st.button("Again", icon=":material/replay:"):
+                _again()
+
+
+def _guesses(students: int) -> list[int]:
+    """What was guessed, as the link has it; empty where that is nothing of ours."""
+    given = st.query_params.get(GUESS, "").split(",")
+    fine = len(given) == students and all(each.isascii() and each.isdigit() and int(each) <= 100 for each in given)
+    return [int(each) for each in given] if fine else []
+
+
+@st.cache_data(max_entries=16, ttl=60, show_spinner=False)
+def _rows(ids: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [row for row in kdengine.results_table() if row["name"] in ids]
+
+
+def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
+    """What may be said of the numbers, in one or two sentences."""
+    tests = [each["result"]["test"] for each in watched.values()]
+    shares = " and ".join(f"{test['top1']:.2%}" for test in tests) if len(tests) == 2 else ", ".join(
+        f"{test['top1']:.2%}" for test in tests)
+    said = f"{shares} of {tests[0]['n']} test images right; one run each."
+    if any(each["configuration"]["method"] == "none" for each in watched.values()):
+        said += "".join(f" {100 * row['change']:+.1f} points: on these images the two {row['verdict']}."
+                        for row in _rows(ids) if row["change"] is not None)
+    return as_text(said)

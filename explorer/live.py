@@ -1,0 +1,102 @@
+"""A group of runs while it trains: what its students are called, how far they are, in what state."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import streamlit as st
+
+import kdengine
+from explorer.wording import as_text, error_text
+from kdengine import KDError
+from kdengine.records import ACTIVE
+
+BADGES = {
+    "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
+    "finished": ("Finished", "green"), "stopped": ("Stopped", "orange"), "failed": ("Failed", "red"),
+    "interrupted": ("Interrupted", "orange"),
+}
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@st.cache_resource
+def _bench() -> ThreadPoolExecutor:
+    """Where one measurement after the other is made, beside the page."""
+    return ThreadPoolExecutor(1, "pace")
+
+
+@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
+def _pace(decides: tuple, _configurations: list[kdengine.Configuration]) -> Future:
+    """How fast the networks are, once for what decides it while the machine is likely as busy as it was."""
+    del decides
+    return _bench().submit(kdengine.pace, _configurations)
+
+
+def estimate(asked: list[kdengine.Configuration]) -> None:
+    """Tell how long a group will take, once that is measured; nobody waits for it."""
+    shared = asked[0]
+    methods = {each["name"]: each["needs_teacher"] for each in kdengine.list_methods()}
+    decides = (shared.data, shared.image_size, shared.student, shared.teacher,
+               tuple(methods[each.method] for each in asked))
+    measured = _pace(decides, asked)
+    st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
+
+
+def _tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> None:
+    """How long it will take, once that is known; asks for a whole rerun then, which ends the polling."""
+    if not measured.done():
+        st.session_state["estimating"] = True
+        st.caption("Measuring how fast this machine is; Start need not wait for it …")
+        return
+    if st.session_state.pop("estimating", False):
+        st.rerun()
+    try:
+        expected = kdengine.estimate(asked, measured.result())
+    except KDError as error:
+        st.caption(error_text(error))
+        return
+    together = f" for {len(asked)} students together" if len(asked) > 1 else ""
+    st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
+                f"{expected['images_per_second']:,.0f} images a second{together}.")
+
+
+def length(seconds: float) -> str:
+    """A duration as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def label(run: dict, group: list[dict]) -> str:
+    """The method's name; with what sets it apart where the group holds the method twice."""
+    asked = run["configuration"]
+    twins = [other["configuration"] for other in group if other["configuration"]["method"] == asked["method"]]
+    if len(twins) == 1:
+        return asked["method"]
+    apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
+             if any(other["hyperparameters"].get(key) != value for other in twins)]
+    return f"{asked['method']} ({', '.join(apart) or run['id']})"
+
+
+def show_progress(watched: list[dict]) -> None:
+    """One bar for the group: its students advance together."""
+    active = [run for run in watched if run["state"] in ACTIVE]
+    if not active:
+        st.empty()  # in the bar's place: else all below moves up, and for a moment stands there twice
+        return
+    progress = active[0]["progress"]
+    if active[0]["state"] == "queued":
+        first = active[0]["configuration"]["initial"]
+        awaited = f"the first stage, {as_text(first)}" if first else "a training slot"
+        st.progress(0.0, f"Waiting for {awaited} …")
+    elif all(each["paused"] for each in active):
+        epoch, epochs = active[0]["status"]["epoch"], active[0]["configuration"]["epochs"]
+        st.progress(epoch / epochs, f"Paused after epoch {epoch} of {epochs}; stopped after two minutes")
+    elif progress.get("phase") != "Training":
+        st.progress(0.0, f"{as_text(progress.get('phase', 'Starting'))} …")
+    else:
+        done = progress["epoch"] * progress["of"] + progress["images"]
+        text = f"Epoch {min(progress['epoch'] + 1, progress['epochs'])} of {progress['epochs']}"
+        if progress["images_per_second"]:
+            text += (f" · {progress['images_per_second']:,.0f} images a second · "
+                     f"{length(progress['seconds_left'])} left")
+        st.progress(min(1.0, done / (progress["epochs"] * progress["of"])), text)

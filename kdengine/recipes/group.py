@@ -1,0 +1,75 @@
+"""The lab report of a group of runs that somebody trained side by side: written as a recipe's is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kdengine import methods, runs
+from kdengine.errors import KDError
+from kdengine.recipes.recipe import INDEPENDENT, Outcome, Plan, Recipe
+from kdengine.records import FAILED, FINISHED, LEARNING_RATES, Configuration, Record
+from kdengine.sweeps import Part
+
+_USUAL = {each.name: each.default for each in dataclasses.fields(Configuration)}
+_OF_EACH = ("method", "hyperparameters", "initial")
+"""What students of one command may differ in, and what follows from it."""
+
+
+@dataclass(frozen=True)
+class Group(Plan):
+    """What a group was, as a plan: its students as parts, and the command that trains them again."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """See Plan.arguments."""
+        configurations = [part.configuration for part in self.parts]
+        words = ["distill"]
+        usual = _USUAL | {"learning_rate": LEARNING_RATES[configurations[0].optimizer]}
+        for name, value in dataclasses.asdict(configurations[0]).items():
+            if name not in _OF_EACH and value != usual[name]:
+                words += [f"--{name.replace('_', '-')}", *([] if value is True else [_word(value)])]
+        for each in configurations:
+            fields = [f"{name}={_word(value)}" for name, value in each.hyperparameters.items()]
+            words += ["--method", each.method, *fields]
+        return words
+
+    def seeds_of(self, part: Part) -> Iterable[int]:
+        """See Plan.seeds_of."""
+        return (part.configuration.seed,)
+
+
+def outcome(ids: Sequence[str]) -> Outcome:
+    """What runs of one group have come to. Raises KDError for none, unknown ones, and several groups or networks."""
+    records = [runs.read(run) for run in ids]
+    if len({(record.group, record.configuration.student) for record in records}) != 1:
+        raise KDError(f"A report is of runs of one group and one network; given were {', '.join(ids) or 'none'}.")
+    labels = _labels(records)
+    parts = [Part(labels[record.id], record.configuration) for record in records]
+    group = Recipe(
+        name="group", title="Students side by side", parts=lambda scale: parts,
+        question="What do these methods change, trained on the same views of the same data?",
+        headline="mIoU" if records[0].data.get("task") == "segmentation" else "accuracy")
+    states = {record.id: runs.state(record.id) for record in records}
+    return Outcome(
+        Group(group),
+        {(labels[record.id], record.configuration.seed): record for record in records
+         if states[record.id] == FINISHED},
+        {(labels[record.id], record.configuration.seed): record.status["reason"] or "no reason is known"
+         for record in records if states[record.id] == FAILED})
+
+
+def _labels(records: Sequence[Record]) -> dict[str, str]:
+    """What each student is called: by its method, and by what sets it apart where another has the same."""
+    titles = {record.id: methods.titled(record.configuration.method) for record in records}
+    plain = list(titles.values())
+    for record in records:
+        if plain.count(titles[record.id]) > 1:
+            titles[record.id] = methods.titled(record.configuration.method, record.configuration.hyperparameters)
+    alone = [record.id for record in records if record.configuration.method == "none"]
+    return titles | ({alone[0]: INDEPENDENT} if len(alone) == 1 else {})
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

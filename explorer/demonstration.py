@@ -141,7 +141,7 @@ def _guess(question: Question, settings: Settings) -> None:
     with words:
         st.markdown(_premise(question, settings, len(data.train)))
         st.markdown("**Guess first.** Of 100 new digits, how many will each read?")
-        guesses = [st.slider(f"{name}", 0, 100, 50, key=f"guess {name}") for name in named]
+        guesses = [st.slider(name, 0, 100, 50, key=f"guess {name}", persist_state="session") for name in named]
         asked = _configurations(question, settings)
         if st.button("Start", type="primary", width="stretch"):
             try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,9 +13,12 @@ _MOST_STEPS = 200
 """A range of more steps than this is typed, not dragged."""
 
 
-def hyperparameters(method: dict[str, Any]) -> dict[str, Any]:
-    """Widgets for a method's fields, as `kdengine.list_methods` describes it; returns their values by name."""
-    return {field["name"]: _widget(field, f"{method['name']}.{field['name']}") for field in method["fields"]}
+def hyperparameters(method: dict[str, Any], key: str) -> dict[str, Any]:
+    """Widgets for a method's fields, as `kdengine.list_methods` describes it; returns their values by name.
+
+    key: under which they stand in the link, each with its field's name behind a dot.
+    """
+    return {field["name"]: _widget(field, f"{key}.{field['name']}") for field in method["fields"]}
 
 
 def told_apart(titles: Mapping[str, str]) -> dict[str, str]:
@@ -26,34 +30,50 @@ def told_apart(titles: Mapping[str, str]) -> dict[str, str]:
     return {option: f"{title} · {option}" if times[title] > 1 else title for option, title in titles.items()}
 
 
-def linked_number(label: str, low: int, high: int, default: int | None, key: str, **more: Any) -> int | None:
-    """A whole-number field whose value is in the link under `key`; what is no number in range there gives `default`.
+def linked_number(label: str, low: float, high: float, default: float | None, key: str, **more: Any) -> Any:
+    """A number field whose value is in the link under `key`; what is no number in range there gives `default`.
 
-    A default of None is an empty field; one that is emptied again is not in the link.
-    Streamlit's own `bind="query-params"` fails on ?key=1e999.
+    Whole numbers where the bounds are. A default of None is an empty field; one that is emptied again is not in the
+    link. Streamlit's own `bind="query-params"` fails on ?key=1e999.
     """
+    return _linked(st.number_input, label, low, high, default, key, **more)
+
+
+def _linked(
+    widget: Callable[..., Any], label: str, low: float, high: float, default: float | None, key: str, **more: Any
+) -> Any:
     def keep() -> None:
         value = st.session_state[key]
-        if value is None:
+        if value in (None, default):
             st.query_params.pop(key, None)
         else:
-            st.query_params[key] = str(value)
+            st.query_params[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
 
     if key not in st.session_state:
-        text = st.query_params.get(key, "")
-        inside = text.isascii() and text.isdigit() and low <= int(text) <= high
-        st.session_state[key] = int(text) if inside else default
+        linked = _number(st.query_params.get(key, ""), isinstance(low, int))
+        st.session_state[key] = linked if linked is not None and low <= linked <= high else default
     empty = {"value": None} if default is None else {}
-    return st.number_input(label, low, high, key=key, on_change=keep, **empty, **more)
+    return widget(label, low, high, key=key, on_change=keep, **empty, **more)
+
+
+def _number(text: str, whole: bool) -> float | None:
+    """The finite number, or whole one, that a text says; None for another."""
+    if whole:
+        return int(text) if text.isascii() and text.isdigit() else None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _widget(field: dict[str, Any], key: str) -> Any:
     label = f"{field['name'].replace('_', ' ').capitalize()} $({field['symbol']})$"
     if field["choices"]:
         place = field["choices"].index(field["default"])
-        return st.selectbox(label, field["choices"], index=place, key=key, help=field["help"])
-    low, high, step = field["low"], field["high"], field["step"]
-    steps = (field["default"] - low) / step
-    if (high - low) / step <= _MOST_STEPS and abs(steps - round(steps)) < 1e-6:
-        return st.slider(label, low, high, field["default"], step, key=key, help=field["help"])
-    return st.number_input(label, low, high, field["default"], step, key=key, help=field["help"])
+        return st.selectbox(label, field["choices"], index=place, key=key, bind="query-params", help=field["help"])
+    low, high, step, default = field["low"], field["high"], field["step"], field["default"]
+    steps = (default - low) / step
+    dragged = (high - low) / step <= _MOST_STEPS and abs(steps - round(steps)) < 1e-6
+    return _linked(st.slider if dragged else st.number_input, label, low, high, default, key, step=step,
+                   help=field["help"])

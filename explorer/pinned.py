@@ -67,7 +67,8 @@ def show(
     temperature = temperatures[len(temperatures) // 2]
     how = f"{_softened(temperature)}. The true class is underlined."
     if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
-        epoch = words.slider(f"Answers after epoch{how}", 1, epochs, epochs, key=f"epoch {group}")
+        epoch = words.slider(f"Answers after epoch{how}", 1, epochs, epochs, key=f"epoch {group}",
+                             persist_state="session")
     else:
         words.caption(f"Answers after epoch {epoch}{how}")
     teacher = _teacher(answers, watched)

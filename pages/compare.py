@@ -164,7 +164,8 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
     thumbnail.image(inside, width=76, alt="The picture alone")
     fitting = [classes.index(each) for each in held[chosen]["classes"] if each in classes] if chosen else []
     known = truth.selectbox("What it is", range(len(classes)), index=next(iter(fitting), None),
-                            placeholder="not told", key=f"truth {key}", format_func=lambda each: classes[each],
+                            placeholder="not told", key=f"truth {key}", persist_state="session",
+                            format_func=lambda each: classes[each],
                             help="Tell the true class, and the borders show who is right.")
     if chosen:
         st.caption(held[chosen]["credit"])

@@ -13,6 +13,7 @@ from kdengine.charts import accuracy_curves, term_curves
 from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
+MOST_COPIES = 5  # of one method, side by side
 MOST_LABELS = 10**6  # that may be typed; how many there are, the engine knows
 
 
@@ -63,7 +64,8 @@ def form() -> None:
         name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
                             format_func=lambda each: sets[each]["title"])
         if name == "folder":
-            path = st.text_input("Folder", placeholder="in the data folder, with train/ and test/ in it")
+            path = st.text_input("Folder", key="folder", bind="query-params",
+                                 placeholder="in the data folder, with train/ and test/ in it")
             if not path:
                 st.info("Name a folder in the data folder that holds `train/<class>/` and `test/<class>/` with "
                         "pictures in them; or, for segmentation, `images/` and `masks/` in each of `train/` and "
@@ -87,7 +89,7 @@ def form() -> None:
         teachers = teachers_for(name)
         names = [None, *teachers]
         usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
-        teacher = st.selectbox("Teacher", names, index=names.index(usual),
+        teacher = st.selectbox("Teacher", names, index=names.index(usual), key=f"teacher {name}", bind="query-params",
                                format_func=lambda each: each or "none: train on the labels alone")
         size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
         if unable:
@@ -110,7 +112,8 @@ def form() -> None:
             seed = forms.linked_number("Seed", 0, 2**31, 0, "seed",
                                        help="Drives the first weights and the order of the images.")
         share_column, labels_column = st.columns(2)
-        share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%",
+        share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%", key="share",
+                                    bind="query-params",
                                     help="Part of the training images used, the same of each class.")
         few = {"labels_per_class": None, "labelled_images": None}
         with labels_column:
@@ -127,20 +130,26 @@ def form() -> None:
     with right:
         offered = [each for each in methods if teacher or not methods[each]["needs_teacher"]]
         usual = [each for each in ("kd", "none") if each in offered]
-        chosen = st.multiselect("Methods, trained side by side", offered, default=usual,
-                                format_func=lambda each: methods[each]["title"])
+        named = copies([methods[each] for each in offered], usual)
+        chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
+                                bind="query-params", format_func=named.get,
+                                help="A method that is chosen can be chosen again, to be set in another way.")
         settings = {}
         for each in chosen:
-            with st.expander(f"**{methods[each]['title']}**", expanded=bool(methods[each]["fields"])):
-                st.caption(methods[each]["summary"])
-                settings[each] = forms.hyperparameters(methods[each])
-                st.latex(methods[each]["formula"])
+            method = methods[method_of(each)]
+            with st.expander(f"**{named[each]}**", expanded=bool(method["fields"])):
+                st.caption(method["summary"])
+                settings[each] = forms.hyperparameters(method, each)
+                st.latex(method["formula"])
         if not chosen:
             st.info("Choose at least one method.")
             return
+        if alike := twins(settings):
+            st.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
+            return
         configurations = [
-            {"data": name, "student": student, "method": each, "hyperparameters": settings[each], "teacher": teacher,
-             "epochs": epochs, "seed": seed, "share": share / 100, "image_size": size, **few}
+            {"data": name, "student": student, "method": method_of(each), "hyperparameters": settings[each],
+             "teacher": teacher, "epochs": epochs, "seed": seed, "share": share / 100, "image_size": size, **few}
             for each in chosen
         ]
         asked = [kdengine.Configuration(**each) for each in configurations]
@@ -159,6 +168,35 @@ def form() -> None:
             st.session_state["started"] = True
             st.rerun()
         estimate(asked)
+
+
+def copies(methods: list[dict], usual: list[str]) -> dict[str, str]:
+    """What can be chosen and its titles: each method, and one that can be set, once it is chosen, once more."""
+    chosen, linked = st.session_state.get("methods", usual), st.query_params.get_all("methods")
+    found = {}
+    for method in methods:
+        name, title = method["name"], method["title"]
+        for number in range(1, MOST_COPIES + 1 if method["fields"] else 2):
+            option, called = (name, title) if number == 1 else (f"{name} {number}", f"{title} ({number})")
+            found[option] = called
+            if option not in chosen and called not in linked:
+                break
+    return found
+
+
+def method_of(option: str) -> str:
+    """The method of which an option is one copy."""
+    return option.partition(" ")[0]
+
+
+def twins(settings: dict[str, dict]) -> tuple[str, str] | None:
+    """Two copies of a method that are set alike, if there are any."""
+    seen: dict[tuple, str] = {}
+    for option, fields in settings.items():
+        same = seen.setdefault((method_of(option), *fields.items()), option)
+        if same != option:
+            return same, option
+    return None
 
 
 def offer_download(name: str, about: dict) -> None:
@@ -180,8 +218,10 @@ def title(group: list[dict]) -> str:
     """A group in one line."""
     asked = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
-    names = ", ".join(run["configuration"]["method"] for run in group)
-    return f"{when} · {asked['data']} · {asked['student']} · {names}"
+    few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
+    names = " | ".join(kdengine.method_title(run["configuration"]["method"], run["configuration"]["hyperparameters"])
+                       for run in group)
+    return f"{when} · {asked['data']}{few or ''} · {asked['student']} · {names}"
 
 
 def runs_section() -> None:
@@ -195,9 +235,11 @@ def runs_section() -> None:
     for group in groups.values():
         group.sort(key=lambda run: run["id"])
     if st.session_state.get("group") not in groups:
-        st.session_state["group"] = next(iter(groups))
+        linked = st.query_params.get("group")
+        st.session_state["group"] = linked if linked in groups else next(iter(groups))
     titles = forms.told_apart({each: title(group) for each, group in groups.items()})
     chosen = st.selectbox("Group of runs", list(groups), key="group", format_func=titles.get)
+    st.query_params["group"] = chosen
     active = any(run["state"] in ACTIVE for run in groups[chosen])
     ids = [run["id"] for run in groups[chosen]]
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)

@@ -19,7 +19,8 @@ if not table:
 sets = sorted({row["data"] for row in table})
 chosen = sets
 if len(sets) > 1:
-    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, format_func=as_text)
+    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, key="sets",
+                      bind="query-params", format_func=as_text)
 shown = [row for row in table if row["data"] in chosen]
 if not shown:
     st.info("Choose at least one data set.")

@@ -56,6 +56,10 @@ checkpoints: setup
 	$(PYTHON) -m kdengine distill --data shapes --teacher shapes-teacher --student resnet8 --epochs 12 \
 		--replace --keep shapes-resnet8 --method none --method kd --method attention
 	$(PYTHON) -m kdengine recipe segmentation_kd --replace --keep shapes-segmentation --report results/segmentation_kd-shapes
+	$(PYTHON) -m kdengine recipe segmentation_kd --labelled-images 32 --kl-weight 5 --temperature 1 \
+		--only "Independent student" --only Response-based --replace --keep shapes-segmentation-32-masks
+	# The teacher is the one of all masks, once more.
+	rm -r checkpoints/shapes-segmentation-32-masks-teacher.safetensors checkpoints/records/shapes-segmentation-32-masks-teacher
 
 # The ones of natural pictures; CIFAR-10 and Imagenette, 270 MB, are downloaded where they are not in the data root.
 checkpoints-natural: setup

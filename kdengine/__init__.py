@@ -667,6 +667,17 @@ def answers_over_epochs(run: str) -> numpy.ndarray:
     return watched.read(runs.directory(run), some, classes)[:len(runs.history(run))]
 
 
+def snapshots(run: str) -> dict[int, str]:
+    """References of a run's student as it was after earlier epochs, by epoch; empty where none were kept, or no run.
+    """
+    from kdengine import runs, watched
+
+    try:
+        return {epoch: str(path) for epoch, path in watched.snapshots(runs.directory(run)).items()}
+    except KDError:
+        return {}
+
+
 def hard_examples(name: str, among: int) -> list[int]:
     """Of the first `among` test images those that a network answers rightly, by entropy: the least certain first.
 
@@ -786,6 +797,32 @@ def mask_disagreements(data: DataSet, names: Sequence[str]) -> list[int]:
     """
     import numpy
 
+    first, *others = _confusions(data, names)
+    differ = numpy.max([numpy.abs(each - first).sum(axis=(1, 2)) for each in others], axis=0)
+    most = numpy.argsort(-differ, kind="stable")[: max(1, len(differ) // 10)]
+    return sorted(int(index) for index in most if differ[index])
+
+
+def typical_masks(data: DataSet, names: Sequence[str]) -> int:
+    """The number of the test picture on which these networks are most as they are in the mean, by its mIoU of each.
+
+    Raises KDError as `mask_disagreements`.
+    """
+    import torch
+
+    from kdengine import metrics
+
+    found = []
+    for counts in _confusions(data, names):
+        iou = torch.tensor([metrics.mean_iou(torch.from_numpy(each)) for each in counts])
+        found.append((iou - iou.nanmean()).abs().nan_to_num(nan=1.0))
+    return int(sum(found).argmin())
+
+
+def _confusions(data: DataSet, names: Sequence[str]) -> list[numpy.ndarray]:
+    """The stored confusion matrices of each test picture, int64 [N, C, C], of each network."""
+    import numpy
+
     from kdengine import records, results
 
     matrices = []
@@ -797,10 +834,7 @@ def mask_disagreements(data: DataSet, names: Sequence[str]) -> list[int]:
             raise KDError(f"{name} has no stored answers to these test pictures, so it cannot be told where it "
                           "disagrees. Finish a run of it on this data set first.")
         matrices.append(held["confusion"].astype(numpy.int64))
-    first, *others = matrices
-    differ = numpy.max([numpy.abs(each - first).sum(axis=(1, 2)) for each in others], axis=0)
-    most = numpy.argsort(-differ, kind="stable")[: max(1, len(differ) // 10)]
-    return sorted(int(index) for index in most if differ[index])
+    return matrices
 
 
 def _as_images(pixels: Tensor) -> Tensor:
@@ -872,6 +906,7 @@ __all__ = [
     "sample_photographs",
     "segment",
     "shipped_families",
+    "snapshots",
     "start",
     "start_recipe",
     "stop",
@@ -879,6 +914,7 @@ __all__ = [
     "teacher_of",
     "teaching_size",
     "telling_example",
+    "typical_masks",
     "watch",
     "watch_recipe",
 ]

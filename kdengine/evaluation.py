@@ -123,13 +123,17 @@ def cost(network: Network) -> dict[str, Any]:
     parameters, megabytes (10^6 bytes of all weights and statistics), flops (2 x multiply-adds), and `latency` as
     `latency` returns it.
     """
-    tensors = network.net.state_dict().values()
     return {
         "parameters": parameters(network),
-        "megabytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+        "megabytes": network_bytes(network) / 1e6,
         "flops": flops(network),
         "latency": latency(network),
     }
+
+
+def network_bytes(network: Network) -> int:
+    """Bytes of all weights and statistics."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.net.state_dict().values())
 
 
 def parameters(network: Network) -> int:

@@ -298,12 +298,22 @@ class Session:
                 best = checkpoints.save(learner.network, folder / records.BEST_STUDENT, **about)
                 record.files[records.BEST_STUDENT] = best
             _save_state(learner.state(), _resume_file(record.id, epoch))
+            self._keep_snapshot(learner, folder, epoch, about)
             if answers is not None:
                 watched.put(folder, epoch, answers)
             records.append_row(folder / records.HISTORY, row | {"validation": validation})
         runs.set_state(record, RUNNING, epoch=epoch)
         _forget_states(folder, but=_resume_file(record.id, epoch))
         self.progress.epochs_done = epoch
+
+    def _keep_snapshot(self, learner: Learner, folder: Path, epoch: int, about: dict[str, Any]) -> None:
+        """Keep the weights of some of the epochs before the last, of a classifier that is small enough."""
+        epochs, size = learner.configuration.epochs, evaluation.network_bytes(learner.network)
+        each = None if self.data.task == "segmentation" else watched.every(epochs, size)
+        if each and epoch < epochs and epoch % each == 0:
+            path = watched.snapshot(folder, epoch)
+            path.parent.mkdir(exist_ok=True)
+            checkpoints.save(learner.network, path, **about)
 
     def _watched(self, learner: Learner) -> Tensor | None:
         """What a student answers now to the test images that are watched, [N, C]; None of segmentation."""

@@ -1,7 +1,8 @@
-"""What a student answers to some test images after each epoch, so that its learning can be looked at.
+"""What a student was after its epochs, so that its learning can be looked at: its answers, and its weights.
 
 `answers.f16` in a run's folder holds logits in half precision, [epochs, images, classes]: of the first images of the
-test split, as many as fit (`count`). Nothing is chosen by them; the reported numbers come from the last epoch.
+test split, as many as fit (`count`). `snapshots/EPOCH.safetensors` are checkpoints of earlier epochs (`every`).
+Nothing is chosen by them; the reported numbers come from the last epoch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 FILE = "answers.f16"
 _MOST_IMAGES = 400
 _MOST_BYTES = 4 * 2**20
+SNAPSHOTS = "snapshots"
+_MOST_SNAPSHOTS, _FEWEST_SNAPSHOTS = 20, 3
+MOST_SNAPSHOT_BYTES = 16 * 2**20
+"""Of all snapshots of a run."""
 
 
 def count(test: int, classes: int, epochs: int) -> int:
@@ -53,3 +58,23 @@ def read(folder: Path, images: int, classes: int) -> numpy.ndarray:
         held = numpy.zeros(0, numpy.float16)
     whole = len(held) // (images * classes)
     return held[:whole * images * classes].reshape(whole, images, classes).astype(numpy.float32)
+
+
+def every(epochs: int, size: int) -> int | None:
+    """After how many epochs each a network of `size` bytes is kept; None where that would be too seldom to be of use.
+
+    At most 20 times in all `epochs`, and 16 MiB together.
+    """
+    most = min(_MOST_SNAPSHOTS, epochs - 1, MOST_SNAPSHOT_BYTES // size)  # the last epoch's are the run's result
+    return None if most < _FEWEST_SNAPSHOTS else -(-epochs // (most + 1))
+
+
+def snapshot(folder: Path, epoch: int) -> Path:
+    """Where the checkpoint of an epoch lies in a run's folder."""
+    return folder / SNAPSHOTS / f"{epoch}.safetensors"
+
+
+def snapshots(folder: Path) -> dict[int, Path]:
+    """The checkpoints that were kept, by epoch from the first."""
+    found = (folder / SNAPSHOTS).glob("*.safetensors")
+    return dict(sorted((int(path.stem), path) for path in found if path.stem.isascii() and path.stem.isdigit()))

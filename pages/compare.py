@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
 
+LAST = "last"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
 DOWNLOAD = "the **Distill** page fetches them"
 OBJECT_IMAGES = 200
@@ -92,6 +93,22 @@ def choose_networks(key: str, family: Family) -> list[str]:
     return choosing.choose_networks(
         key, titles, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
         help="Any network that knows these classes; the others are held against it.")
+
+
+def at_epoch(family: Family, references: list[str]) -> list[str]:
+    """The networks, the students as they were after the epoch that is chosen, where their weights of it were kept."""
+    kept = {each: kdengine.snapshots(each) for each in references[1:]}
+    epochs = sorted(set.intersection(*map(set, kept.values()))) if kept else []
+    if not epochs:
+        return references
+    epoch = st.select_slider("Students after epoch", [*epochs, LAST], LAST, key="epoch", bind="query-params",
+                             help="Answers, heat maps and agreement as they were then.")
+    if epoch == LAST:
+        return references
+    for each in references[1:]:
+        known = family.networks[each]
+        family.networks[kept[each][epoch]] = replace(known, name=f"{known.name}, epoch {epoch}")
+    return [references[0], *(kept[each][epoch] for each in references[1:])]
 
 
 def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
@@ -381,10 +398,11 @@ with view:
 if references:
     with choices:
         picture = choose_picture(found[key], references, open_network(references[0]).classes)
+        then = at_epoch(found[key], references)
     with view:
         if picture:
             try:
-                show(found[key], references, picture)
+                show(found[key], then, picture)
             except KDError as error:
                 show_error(error)
         else:

@@ -24,12 +24,13 @@ from explorer.choosing import (
 )
 from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
-from explorer.wording import error_text, show_error
+from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts, results
 from kdengine.colours import STUDENTS, TEACHER, class_colours
 from kdengine.records import RECORD, read_record
 
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
+MOST_OTHERS = 8
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
 LARGEST = "the largest thing"
 OWN, TRUTH, WHOLE = "each one's own answer", "the truth", "the whole picture"
@@ -116,6 +117,15 @@ def disputed(digest: str, references: tuple[str, ...], _held: Any) -> list[int]:
     return kdengine.mask_disagreements(_held, references)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def typical(digest: str, references: tuple[str, ...], _held: Any) -> int:
+    """The test image that is shown first: the most typical of these networks, where their answers are stored."""
+    try:
+        return kdengine.typical_masks(_held, references)
+    except KDError:
+        return 0
+
+
 def families() -> dict[str, Family]:
     """What can be compared: by data set and image size, shipped checkpoints and finished runs that segment it."""
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
@@ -184,7 +194,9 @@ def test_image(held: Any, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
     last = len(held.test) - 1
     choosing.within(last, IMAGE)
-    index = forms.linked_number(f"Number, 0 to {last}", 0, last, 0, IMAGE)
+    first = min(last, typical(held.digest, tuple(references), held))
+    index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, IMAGE,
+                                help="The first one is that on which these networks are most as they are in the mean.")
     choosing.other_images(
         last, IMAGE, lambda: disputed(held.digest, tuple(references), held), disabled=len(references) < 2,
         help="The next of the tenth of the test images on which their masks differ most.",
@@ -344,6 +356,15 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
+def show_others(family: Family, references: list[str]) -> None:
+    """How good the networks are that are not shown: nobody may take the shown ones for all there is."""
+    others = {known.name: measured(each) for each, known in family.networks.items() if each not in references}
+    told = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
+    if told:
+        st.caption(f"Not shown, and their mIoU: {', '.join(told[:MOST_OTHERS])}"
+                   f"{' …' if len(told) > MOST_OTHERS else ''}. Choose them under Students.")
+
+
 def show_classes(references: list[str], names: dict[str, str]) -> None:
     """How well each class is found on the whole test split, as it was measured at the end of training."""
     tested = {each: measured(each) for each in references}
@@ -410,3 +431,4 @@ if references:
         else:
             invite()
         show_classes(references, names)
+        show_others(found[key], references)

@@ -1,5 +1,7 @@
 """Start: what distillation is, in one screen, with the shipped pair's measured numbers."""
 
+import sys
+
 import streamlit as st
 
 import kdengine
@@ -18,14 +20,7 @@ SHOWN = {
     "digits-resnet8-kd": "Student + teacher",
 }
 TEMPERATURE = 4.0
-
-st.title("Knowledge distillation, live")
-st.markdown(
-    "A small **student** network learns to imitate a large **teacher**. The teacher's full distribution over the "
-    "classes says more than the label does: *this 3 also looks a little like a 9*. Hinton called that **dark "
-    "knowledge**, and a **temperature** brings it to light."
-)
-
+FIRST_LOOK_S = 0.2
 
 
 def answers_to_one_digit() -> None:
@@ -44,6 +39,22 @@ def answers_to_one_digit() -> None:
                f"answer, softened at T = {TEMPERATURE:g}, says what it looks like too. The student alone reads "
                f"**{alone}**, the student with a teacher **{taught}**.")
 
+
+def answers_later() -> None:
+    """Open the first networks of a server after the page stands; they take a while."""
+    if st.session_state.setdefault("start stands", False):
+        open_data("digits")
+        st.rerun()
+    st.session_state["start stands"] = True
+    st.caption("The networks look at it …")
+
+
+st.title("Knowledge distillation, live")
+st.markdown(
+    "A small **student** network learns to imitate a large **teacher**. The teacher's full distribution over the "
+    "classes says more than the label does: *this 3 also looks a little like a 9*. Hinton called that **dark "
+    "knowledge**, and a **temperature** brings it to light."
+)
 
 shipped = kdengine.list_checkpoints()
 measured = []
@@ -92,11 +103,13 @@ for column, (page, title, promise) in zip(st.columns(len(links)), links, strict=
         st.page_link(f"../{page}", label=f"**{title}** →")
         st.caption(promise)
 
-# The digit comes last: the first networks of a server take a while to open.
 with digit:
     st.subheader("One digit, three answers")
     if len(measured) == len(SHOWN):
         try:
-            answers_to_one_digit()
+            if "torch" in sys.modules:
+                answers_to_one_digit()
+            else:
+                st.fragment(answers_later, run_every=FIRST_LOOK_S)()
         except KDError as error:
             show_error(error)

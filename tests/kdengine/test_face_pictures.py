@@ -209,6 +209,21 @@ def test_masks_disagree_where_stored_answers_differ_most_from_the_first_one_s(st
         kdengine.mask_disagreements(held, ["first", "nobody"])
 
 
+def test_the_typical_masks_are_those_nearest_to_each_network_s_mean(stored):
+    """Of the second class k of 100 pixels are wrong in each picture: its mIoU is (100 - k) / 200."""
+    split = Split(torch.zeros(30, 3, 2, 2, dtype=torch.uint8), torch.zeros(30, 2, 2, dtype=torch.int16))
+    held = DataSet("m", "M", "segmentation", ("a", "b"), split, split, split, "none", "0" * 16)
+    wrong = [20] * 15 + [40] * 15
+    wrong[17] = 30  # 29.7 are wrong in the mean
+    stored("first", wrong)
+    stored("even", [50] * 30)
+    stored("odd", [90 if place == 17 else 50 for place in range(30)])
+    assert kdengine.typical_masks(held, ["first"]) == kdengine.typical_masks(held, ["first", "even"]) == 17
+    assert kdengine.typical_masks(held, ["first", "odd"]) == 0  # 9.7 + 1.3 off, where number 17 is 0.3 + 38.7
+    with pytest.raises(KDError, match="There is no result 'nobody'"):
+        kdengine.typical_masks(held, ["nobody"])
+
+
 def test_families_of_one_task_leave_the_other_s_out(tmp_path, monkeypatch):
     monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path))
     for name, about, labels in (("digits-teacher", "digits", None), ("digits-kd", "digits", 5),

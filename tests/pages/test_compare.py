@@ -13,12 +13,13 @@ from PIL import Image, ImageColor
 from streamlit.testing.v1 import AppTest
 
 import kdengine
-from explorer import objects
+from explorer import comparison, objects
 from explorer.comparison import NEUTRAL, column_at
-from kdengine import checkpoints, models
+from kdengine import checkpoints, models, worker
 from kdengine.colours import RIGHT, WRONG
 from kdengine.data.dataset import DataSet
 from kdengine.data.shapes import KINDS, scenes
+from kdengine.records import Configuration
 from kdengine.views import Split
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "compare.py"
@@ -563,3 +564,34 @@ def test_without_the_test_images_a_sample_is_shown_with_its_truth(shipped):
     assert "Photo: Stéfan van der Walt, CC0" in [each.value for each in at.caption]
     assert next(each for each in at.selectbox if each.label == "What it is").value == 1
     assert len(verdicts(at)) == 2
+
+
+# -- over the epochs -------------------------------------------------------------------------------------------------
+
+
+def test_students_are_shown_as_they_were_after_an_epoch(monkeypatch, waiting):
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    ids = kdengine.start([Configuration(method=method, teacher="digits-teacher", epochs=4, share=0.1, threads=1,
+                                        precision="float32") for method in ("none", "kd")])
+    worker.work(ids)
+    at = opened(image="3")
+    at.multiselect(key="digits students").set_value(ids).run()
+    assert at.select_slider(key="epoch").options == ["1", "2", "3", "last"]
+    at.select_slider(key="epoch").set_value(2).run()
+    assert not at.exception, at.exception
+    data = kdengine.open_data("digits")
+    picture, _ = kdengine.example(data, 3)
+    teacher = kdengine.open_network("digits-teacher")
+    taught = kdengine.predict(teacher, picture)
+    rows = agreement(at)
+    for place, run in enumerate(ids):
+        then = kdengine.open_network(kdengine.snapshots(run)[2])
+        said = kdengine.predict(then, picture)
+        heats = [kdengine.heat_map(each, picture, answer["probabilities"].index(max(answer["probabilities"])))["heat"]
+                 for each, answer in ((then, said), (teacher, taught))]
+        row = rows.iloc[place]
+        assert rows.index[place].endswith(", epoch 2")
+        assert row["KL(teacher ‖ student), nats"] == comparison.figure(kdengine.kl_to_teacher(said, taught))
+        alike = kdengine.compare_heat_maps(*heats)
+        assert row["Maps: cosine"] == comparison.figure(alike["cosine"])

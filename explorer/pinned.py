@@ -164,7 +164,7 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
     key = f"pinned {group}"
     order = _hard(teacher, among, digest)
     start = st.session_state.setdefault(key, 0) % len(order)
-    if place.button("Three others", key=f"others {group}", width="stretch",
+    if place.button("Others", key=f"others {group}", width="stretch",
                     help="The next ones, from those on which the teacher is least certain. Nothing is chosen by them."):
         start = st.session_state[key] = (start + SHOWN) % len(order)
     return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]

@@ -52,7 +52,7 @@ _LOCK_PATIENCE_S = 2.0  # another process's look may hold it for a moment
 NETWORKS_KEPT = 10
 """How often a run's weights are on disk at most: the student, the best one and one being written, an adapter, and two
 resume states of weights and two moments each."""
-SPARE_BYTES = 40_000_000
+SPARE_BYTES = 20_000_000
 """Room for the rest of a run: predictions, history, snapshots, log, record."""
 FIRST_STAGE_SHARE = 1 / 8
 """Epochs of a first stage, as a share of the whole: 30 of 240 in the published comparisons (Tian et al. 2020)."""

@@ -206,7 +206,7 @@ def _order(labelled: Tensor, share: float, generator: torch.Generator) -> Tensor
     shown = (torch.arange(count + 1, dtype=torch.float64) * share).floor()
     due = shown.diff() > 0  # evenly spread: whatever the batch size, each batch gets its part
     wanted = int(due.sum())
-    if not 0 < known < wanted:
+    if not 0 < known < share * count:
         return torch.randperm(count, generator=generator)
     passes = [torch.randperm(known, generator=generator) for _ in range(math.ceil(wanted / known))]
     order = torch.empty(count, dtype=torch.long)

@@ -19,7 +19,7 @@ _MOST_IMAGES = 400
 _MOST_BYTES = 4 * 2**20
 SNAPSHOTS = "snapshots"
 _MOST_SNAPSHOTS, _FEWEST_SNAPSHOTS = 20, 3
-MOST_SNAPSHOT_BYTES = 16 * 2**20
+MOST_SNAPSHOT_BYTES = 8 * 2**20
 """Of all snapshots of a run."""
 
 
@@ -63,7 +63,7 @@ def read(folder: Path, images: int, classes: int) -> numpy.ndarray:
 def every(epochs: int, size: int) -> int | None:
     """After how many epochs each a network of `size` bytes is kept; None where that would be too seldom to be of use.
 
-    At most 20 times in all `epochs`, and 16 MiB together.
+    At most 20 times in all `epochs`, and 8 MiB together.
     """
     most = min(_MOST_SNAPSHOTS, epochs - 1, MOST_SNAPSHOT_BYTES // size)  # the last epoch's are the run's result
     return None if most < _FEWEST_SNAPSHOTS else -(-epochs // (most + 1))

@@ -33,7 +33,7 @@ def answers_to_one_digit() -> None:
             for place, (role, shares) in enumerate(says.items())]
     alone, taught = (as_text(data.classes[says[role].argmax()]) for role in list(says)[1:])
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
-    image.image(picture, width="stretch", alt=f"Test image {index}")
+    image.image(picture, width=150, alt=f"Test image {index}")
     bars.html(pinned.bars(rows, data.classes, truth))
     st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
                f"answer, softened at T = {TEMPERATURE:g}, says what it looks like too. The student alone reads "

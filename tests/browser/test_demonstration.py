@@ -43,7 +43,7 @@ def test_a_lecture_from_the_guess_to_the_truth(page):
     expect(page.get_by_text(f"Paused after epoch {at + 1} of 15")).to_be_visible()
     images = page.get_by_text(re.compile("test image"))
     before = images.all_inner_texts()
-    page.get_by_role("button", name="Three others", exact=True).click()
+    page.get_by_role("button", name="Others", exact=True).click()
     for place, text in enumerate(before):
         expect(images.nth(place)).not_to_have_text(text)
     # All of it is on the screen of a small projector.

@@ -141,9 +141,10 @@ def test_the_command_line_says_a_sentence(disk, nobody, capsys, tmp_path):
 def test_the_distill_page_says_a_sentence(disk, nobody):
     run, = runs.submit([KD])
     with read_only(disk):
-        at = AppTest.from_file(ROOT / "pages" / "distill.py", default_timeout=120).run()
-        assert not at.exception
-        for key in ("Start", "Resume"):
+        for view, key in (("Demonstration", "Start"), ("Your own runs", "Start"), ("Your own runs", "Resume")):
+            at = AppTest.from_file(ROOT / "pages" / "distill.py", default_timeout=120)
+            at.query_params["view"] = view
+            assert not at.run().exception
             button, = (each for each in at.button if each.label == key)
             button.click().run()
             assert not at.exception

@@ -129,7 +129,7 @@ def train_killing(seed, most, undisturbed):
     assert len(answers) == ASKED.epochs and np.isfinite(answers).all()
     left = {path.name for path in runs.directory(run).iterdir()}
     assert left == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
-                    records.PREDICTIONS, watched.FILE, runs.LOCK, runs.LOG}
+                    records.PREDICTIONS, watched.FILE, watched.SNAPSHOTS, runs.LOCK, runs.LOG}
     return kills
 
 

@@ -419,6 +419,14 @@ def test_each_batch_has_its_part_of_labels(count, data, share, size):
     assert len(others.unique()) == len(others)  # the others are shown once at most
 
 
+@pytest.mark.parametrize("epoch", range(6))
+def test_labels_that_are_just_as_many_as_fit_are_spread_evenly_too(epoch):
+    """Two of five, where half are asked for: chance would put both into one batch."""
+    shown = views(withheld(5, 2), POLICIES["none"], 0, epoch, 0.5)
+    assert [int((target != IGNORE).sum()) for _, _, target in shown.batches(2)] == [1, 1]
+    assert sorted(shown.order.tolist()) == list(range(5))
+
+
 def test_an_image_shown_twice_is_shown_as_two_views():
     split = withheld(40, 2)
     shown = views(split, POLICIES["crop"], 0, 0, 0.5)

@@ -77,6 +77,13 @@ def label(run: dict, group: list[dict]) -> str:
     return f"{asked['method']} ({', '.join(apart) or run['id']})"
 
 
+def _before(queued: dict) -> str:
+    """How many groups have their turn before a queued run, in words."""
+    groups = {run["group"] for run in kdengine.list_runs() if run["state"] in ACTIVE
+              and run["status"]["launched"] < queued["status"]["launched"] and run["group"] != queued["group"]}
+    return f", after {len(groups)} other group{'s' if len(groups) > 1 else ''}" if groups else ""
+
+
 def show_progress(watched: list[dict]) -> None:
     """One bar for the group: its students advance together."""
     active = [run for run in watched if run["state"] in ACTIVE]
@@ -86,7 +93,7 @@ def show_progress(watched: list[dict]) -> None:
     progress = active[0]["progress"]
     if active[0]["state"] == "queued":
         first = active[0]["configuration"]["initial"]
-        awaited = f"the first stage, {as_text(first)}" if first else "a training slot"
+        awaited = f"the first stage, {as_text(first)}" if first else f"a training slot{_before(active[0])}"
         st.progress(0.0, f"Waiting for {awaited} …")
     elif all(each["paused"] for each in active):
         epoch, epochs = active[0]["status"]["epoch"], active[0]["configuration"]["epochs"]

@@ -381,3 +381,11 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     next(each for each in at.button if each.label == "Others").click().run()
     shares = softmax(answers[0, hard[3]] / 4)
     assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
+
+
+def test_a_queued_group_says_how_many_have_their_turn_before(measured, waiting):
+    for expected in ("a training slot …", "a training slot, after 1 other group …",
+                     "a training slot, after 2 other groups …"):
+        runs.submit([Configuration(epochs=1)])
+        at = open_page("distill", view="Your own runs")
+        assert f"Waiting for {expected}" == at.get("progress")[0].proto.text

@@ -20,7 +20,7 @@ NO_MAPS = "It puts out no feature maps, so there is no heat map."
 SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
 
 
-@st.cache_data(max_entries=1)
+@st.cache_data(max_entries=1, show_spinner=False)
 def heat_map_methods() -> dict[str, dict]:
     """The heat-map methods by name."""
     return {each["name"]: each for each in kdengine.list_heat_maps()}

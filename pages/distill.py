@@ -23,7 +23,7 @@ def notes(data: str) -> tuple[str, ...]:
     return kdengine.data_notes(data)
 
 
-@st.cache_data(max_entries=1)
+@st.cache_data(max_entries=1, show_spinner="Looking at what there is …")
 def catalogue() -> tuple[dict, dict]:
     """Methods and models that can be distilled with and into, by name; for pictures small enough to train on."""
     methods = {each["name"]: each for each in kdengine.list_methods()}

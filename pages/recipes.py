@@ -14,7 +14,7 @@ from kdengine.uncertainty import SEEDS_FOR_A_METHOD
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-@st.cache_data(max_entries=1)
+@st.cache_data(max_entries=1, show_spinner=False)
 def recipes() -> dict[str, dict]:
     """The recipes by name."""
     return {each["name"]: each for each in kdengine.list_recipes()}

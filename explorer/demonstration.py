@@ -1,7 +1,8 @@
 """The live demonstration: guess, watch a student alone and one with a teacher learn, hold the truth beside the guess.
 
 Digits with few labels: the student alone has these labels and nothing else, the teacher answers every picture. Which
-group is shown, and what was guessed of it, stands in the link as `demo` and `guess`.
+group is shown, and what was guessed of it, stands in the link as `demo` and `guess`. The controls' names there begin
+with `demo` too: what is set here is nothing to somebody's own runs.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
                                         disabled=disabled)]
 
     def slider(place: Any, label: str, options: Sequence[Any], usual: Any, key: str, help: str) -> Any:
-        return place.select_slider(label, options, usual, key=key, bind="query-params", help=help,
+        return place.select_slider(label, options, usual, key=f"demo {key}", bind="query-params", help=help,
                                    format_func=lambda each: f"{each:g}" if isinstance(each, float) else str(each),
                                    disabled=disabled or question.varies == key)
 
@@ -121,7 +122,7 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
 
 def _seed(place: Any, disabled: bool) -> int:
     with place:
-        return forms.linked_number("Seed", 0, 2**31, 0, "seed", disabled=disabled,
+        return forms.linked_number("Seed", 0, 2**31, 0, "demo seed", disabled=disabled,
                                    help="Drives the first weights and the order of the pictures.")
 
 

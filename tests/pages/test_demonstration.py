@@ -69,14 +69,14 @@ def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_gues
     (0.0, "does not listen"), (0.5, "learns from the labels too, and with a weight of 0.5"), (1.0, "reads no label")])
 def test_the_premise_follows_alpha(alpha, sentence):
     at = opened()
-    at.select_slider(key="alpha").set_value(alpha).run()
+    at.select_slider(key="demo alpha").set_value(alpha).run()
     assert sentence in words(at)
 
 
 def test_a_start_asks_the_engine_for_what_the_controls_say(waiting):
-    at = opened(seed="3")
-    at.select_slider(key="temperature").set_value(8)
-    at.select_slider(key="labels").set_value("all").run()
+    at = opened(**{"demo seed": "3"})
+    at.select_slider(key="demo temperature").set_value(8)
+    at.select_slider(key="demo labels").set_value("all").run()
     press(at, "Start")
     alone, taught = made()
     assert (alone.method, alone.hyperparameters) == ("none", {})
@@ -84,7 +84,7 @@ def test_a_start_asks_the_engine_for_what_the_controls_say(waiting):
     for each in (alone, taught):
         assert (each.teacher, each.labels_per_class, each.seed, each.epochs) == ("digits-teacher", None, 3, 1)
     assert "Waiting for a training slot" in "".join(each.proto.text for each in at.get("progress"))
-    assert at.selectbox(key="question").disabled and at.select_slider(key="alpha").disabled
+    assert at.selectbox(key="question").disabled and at.select_slider(key="demo alpha").disabled
 
 
 @pytest.mark.parametrize(("question", "expected"), [
@@ -193,3 +193,10 @@ def test_the_student_alone_of_the_page_is_within_noise_of_a_plain_loop(monkeypat
     plain = [plain_loop(data.load("digits", labels_per_class=5), seed) for seed in range(3)]
     # Seeds of the plain loop lie up to 7 points apart: their means, 4.
     assert abs(sum(shown) - sum(plain)) / 3 < 0.05
+
+
+def test_what_is_set_here_is_nothing_to_own_runs():
+    at = opened(**{"demo labels": "all", "demo seed": "7"})
+    assert at.select_slider(key="demo labels").value == "all" and at.number_input(key="demo seed").value == 7
+    own = opened(**{"demo labels": "all", "demo seed": "7", "view": "Your own runs"})
+    assert own.number_input(key="labels").value is None and own.number_input(key="seed").value == 0

@@ -173,7 +173,7 @@ def _premise(question: Question, settings: Settings, pictures: int) -> str:
                     "learns from the teacher's answers alone.")
     else:
         learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
-                    f"else. **{TAUGHT}** {_hears(settings.alpha)}")
+                    f"else. **{TAUGHT}** {_hears(settings)}")
     return f"{have} {learners}"
 
 
@@ -181,13 +181,15 @@ def _share(alpha: float) -> str:
     return f"$\\alpha = {alpha:g}$"
 
 
-def _hears(alpha: float) -> str:
+def _hears(settings: Settings) -> str:
+    alpha = settings.alpha
+    every = "every picture" if settings.labels is None else "every picture, also to those without a label"
     if alpha == 1:
-        return "reads no label: it learns what the teacher answers to every picture, also to those without a label."
+        return f"reads no label: it learns what the teacher answers to {every}."
     if alpha == 0:
         return "does not listen: at $\\alpha = 0$ the teacher's answers weigh nothing."
-    return (f"learns from the labels too, and with a weight of {alpha:g} from what the teacher answers to every "
-            "picture, also to those without a label.")
+    return (f"learns from the labels too, and with a weight of {alpha:g} from what the teacher answers to "
+            f"{every}.")
 
 
 def _live(ids: Sequence[str], was_active: bool) -> None:
@@ -330,6 +332,8 @@ def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
         f"{test['top1']:.2%}" for test in tests)
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
     if any(each["configuration"]["method"] == "none" for each in watched.values()):
-        said += "".join(f" {100 * row['change']:+.1f} points: on these images the two {row['verdict']}."
-                        for row in _rows(ids) if row["change"] is not None)
+        for row in _rows(ids):
+            if row["change"] is not None:
+                verb = "" if row["verdict"].startswith("differ") else "are "
+                said += f" {100 * row['change']:+.1f} points: on these images the two {verb}{row['verdict']}."
     return as_text(said)

@@ -97,7 +97,7 @@ def show_progress(watched: list[dict]) -> None:
         st.progress(0.0, f"Waiting for {awaited} …")
     elif all(each["paused"] for each in active):
         epoch, epochs = active[0]["status"]["epoch"], active[0]["configuration"]["epochs"]
-        st.progress(epoch / epochs, f"Paused after epoch {epoch} of {epochs}; stopped after two minutes")
+        st.progress(epoch / epochs, f"Paused after epoch {epoch} of {epochs}. After two minutes it is stopped.")
     elif progress.get("phase") != "Training":
         st.progress(0.0, f"{as_text(progress.get('phase', 'Starting'))} …")
     else:

@@ -48,7 +48,8 @@ def show(
     or of runs whose answers were not kept.
     """
     answers = {run: kdengine.answers_over_epochs(run) for run in watched}
-    answers = {run: each for run, each in answers.items() if len(each) and not np.isnan(each[-1]).any()}
+    answers = {run: each for run, each in answers.items()
+               if watched[run]["history"] and len(each) and not np.isnan(each[-1]).any()}
     if not answers:
         return
     first = watched[next(iter(answers))]

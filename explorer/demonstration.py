@@ -7,7 +7,8 @@ with `demo` too: what is set here is nothing to somebody's own runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -84,12 +85,22 @@ def show() -> None:
                 "`make checkpoints` trains it.")
         return
     ids = _group()
-    active = any(kdengine.watch(run)["state"] in ACTIVE for run in ids)
+    watched = [kdengine.watch(run) for run in ids]
+    active = any(each["state"] in ACTIVE for each in watched)
     question, settings = _controls(disabled=active)
     if ids:
+        if _decides(each["configuration"] for each in watched) != _decides(
+                map(dataclasses.asdict, _configurations(question, settings))):
+            st.info("The controls ask for other students than these. Press **Again** to guess and train them.")
         st.fragment(_live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
     else:
         _guess(question, settings)
+
+
+def _decides(configurations: Iterable[Mapping[str, Any]]) -> list[tuple]:
+    """What of a group's configurations the controls decide."""
+    names = ("method", "hyperparameters", "labels_per_class", "seed")
+    return [tuple(each[name] for name in names) for each in configurations]
 
 
 def _group() -> list[str]:

@@ -128,6 +128,9 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     link = {key: value if isinstance(value, str) else value[0] for key, value in at.query_params.items()}
     again = opened(**link)  # as after a reload, or in another tab
     assert "you guessed 70" in "".join(each.proto.body for each in again.get("html"))
+    assert "Press **Again**" not in words(again)
+    again.select_slider(key="demo temperature").set_value(8).run()
+    assert "Press **Again** to guess and train them." in words(again)
     press(again, "Again")
     assert [each.label for each in again.slider if each.max == 100] == ["Student alone", "Student + teacher"]
     assert "demo" not in again.query_params

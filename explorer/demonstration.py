@@ -69,11 +69,11 @@ def _kd(temperature: float, alpha: float) -> Method:
 QUESTIONS = {
     each.title: each for each in (
         Question("Does a teacher help?",
-                 lambda chosen: {ALONE: ("none", {}), TAUGHT: _kd(chosen.temperature, chosen.alpha)}),
+                 lambda chosen: {TAUGHT: _kd(chosen.temperature, chosen.alpha), ALONE: ("none", {})}),
         Question("Which temperature?",
-                 lambda chosen: {f"T = {each}": _kd(each, chosen.alpha) for each in (1, 4, 20)}, "temperature"),
+                 lambda chosen: {f"T {each}": _kd(each, chosen.alpha) for each in (1, 4, 20)}, "temperature"),
         Question("How much of the teacher?",
-                 lambda chosen: {f"alpha = {each:g}": _kd(chosen.temperature, each) for each in (0, 0.5, 1)}, "alpha"),
+                 lambda chosen: {f"alpha {each:g}": _kd(chosen.temperature, each) for each in (0, 0.5, 1)}, "alpha"),
     )
 }
 
@@ -104,9 +104,12 @@ def _decides(configurations: Iterable[Mapping[str, Any]]) -> list[tuple]:
 
 
 def _group() -> list[str]:
-    """The runs of the group that the link names, in their order; none where it is gone."""
-    group = st.query_params.get(GROUP)
-    return sorted(run["id"] for run in kdengine.list_runs() if run["group"] == group) if group else []
+    """The runs of the group that the link names, in their order; none where it is gone, or no demonstration's."""
+    runs = [run for run in kdengine.list_runs() if run["group"] == st.query_params.get(GROUP)]
+    asked = [run["configuration"] for run in runs]
+    ours = all(each["data"] == DATA and each["method"] in ("kd", "none") for each in asked) and (
+        any(each["method"] == "kd" for each in asked))
+    return sorted(run["id"] for run in runs) if ours else []
 
 
 def _controls(disabled: bool) -> tuple[Question, Settings]:
@@ -178,7 +181,8 @@ def _premise(question: Question, settings: Settings, pictures: int) -> str:
     else:
         have = f"{count}. Only **{settings.labels} of each digit** {'have' if settings.labels > 1 else 'has'} a label."
     if question.varies == "temperature":
-        learners = f"Three equal students have the same teacher and {_share(settings.alpha)}; only $T$ differs."
+        learners = (f"Three equal students have the same teacher and $\\alpha = {settings.alpha:g}$"
+                    f"{': none reads a label' if settings.alpha == 1 else ''}. Only $T$ differs.")
     elif question.varies == "alpha":
         learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ one "
                     "learns from the teacher's answers alone.")
@@ -186,10 +190,6 @@ def _premise(question: Question, settings: Settings, pictures: int) -> str:
         learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
                     f"else. **{TAUGHT}** {_hears(settings)}")
     return f"{have} {learners}"
-
-
-def _share(alpha: float) -> str:
-    return f"$\\alpha = {alpha:g}$"
 
 
 def _hears(settings: Settings) -> str:
@@ -235,23 +235,14 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
         if all(each["history"] for each in watched.values()):
             pinned.show(first["group"], watched, names, heading=False)
         else:
-            fields = [each["configuration"]["hyperparameters"] for each in watched.values()]
-            temperatures = [each["temperature"] for each in fields if "temperature" in each]
-            pinned.preview(open_data(DATA), TEACHER, temperatures[len(temperatures) // 2])
+            pinned.preview(open_data(DATA), TEACHER, pinned.temperature_of(watched.values()))
 
 
 def _names(watched: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the students of a group are called, by run."""
-    fields = [each["configuration"]["hyperparameters"] for each in watched]
-    names = {}
-    for each in watched:
-        asked = each["configuration"]
-        apart = {key: value for key, value in asked["hyperparameters"].items()
-                 if any(value != other.get(key, value) for other in fields)}
-        symbols = {"temperature": "T"}
-        told_apart = ", ".join(f"{symbols.get(key, key)} = {value:g}" for key, value in apart.items())
-        names[each["id"]] = ALONE if asked["method"] == "none" else told_apart or TAUGHT
-    return names
+    """What the students of a group are called, by run: of one method, by what sets them apart."""
+    title = kdengine.method_title("kd")
+    return {run: ALONE if name == kdengine.method_title("none") else TAUGHT if name == title
+            else name.removeprefix(f"{title}, ") for run, name in kdengine.student_titles(watched).items()}
 
 
 def _buttons(watched: dict[str, dict[str, Any]]) -> None:
@@ -272,7 +263,10 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
             end.button("Stop", on_click=_stop, args=(ids,), width="stretch")
             return
         rest = [run for run, each in watched.items() if each["state"] in RESUMABLE]
-        bar.markdown(f"Stopped after epoch **{epoch} of {EPOCHS}**.")
+        with bar.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"Stopped after epoch **{epoch} of {EPOCHS}**.", width="content")
+            if st.button("Again"):  # not where Stop was: a second click would throw the run off the screen
+                _again()
         if hold.button("Resume", type="primary", width="stretch"):
             kdengine.resume(rest)
             st.rerun()
@@ -280,8 +274,6 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
             kdengine.resume(rest)
             kdengine.pause(rest, epoch + 1)
             st.rerun()
-        if end.button("Again", width="stretch"):
-            _again()
     except KDError as error:  # it ended, or another tab was quicker
         show_error(error)
 
@@ -307,16 +299,19 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
         numbers[place].html(_READ.format(color=STUDENTS[place], name=escape(names[run]), right=right, guess=guess))
     ids = list(watched)
     group = watched[ids[0]]["group"]
-    asked = watched[ids[-1]]["configuration"]["hyperparameters"]
+    *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")
+    image = pinned.first_image(open_data(DATA), group, TEACHER)
+    known = families.names(families.families()[DATA])
+    asked = watched[taught]["configuration"]["hyperparameters"]
     with links:
         st.caption(_verdict(tuple(ids), watched))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
-                         query_params=families.link(DATA, TEACHER, ids), help="On one picture, with heat maps.")
+                         query_params=families.link(DATA, TEACHER, ids, image),
+                         help=f"On test image {image}, with heat maps.")
             st.page_link("../pages/temperature.py", label="Its soft targets", icon=":material/thermostat:",
-                         help=f"Of {names[ids[-1]]}, beside the teacher's.",
-                         query_params={"source": "Example", "student_network": ids[-1],
-                                       "example": str(pinned.first_image(open_data(DATA), group, TEACHER)),
+                         help=f"Of {names[taught]}, beside the teacher's, on test image {image}.",
+                         query_params={"source": "Example", "student_network": known[taught], "example": str(image),
                                        "T": f"{asked['temperature']:g}"})
             st.download_button("Report", lambda: kdengine.group_report(ids)["html"], f"distillation-{group}.html",
                                "text/html", icon=":material/description:", on_click="ignore")
@@ -339,12 +334,12 @@ def _rows(ids: tuple[str, ...]) -> list[dict[str, Any]]:
 def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     """What may be said of the numbers, in one or two sentences."""
     tests = [each["result"]["test"] for each in watched.values()]
-    shares = " and ".join(f"{test['top1']:.2%}" for test in tests) if len(tests) == 2 else ", ".join(
-        f"{test['top1']:.2%}" for test in tests)
+    shares = ", ".join(f"{test['top1']:.2%}" for test in tests)
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
-    if any(each["configuration"]["method"] == "none" for each in watched.values()):
-        for row in _rows(ids):
-            if row["change"] is not None:
-                verb = "" if row["verdict"].startswith("differ") else "are "
-                said += f" {100 * row['change']:+.1f} points: on these images the two {verb}{row['verdict']}."
+    judged = [row for row in _rows(ids) if row["change"] is not None]
+    if not any(each["configuration"]["method"] == "none" for each in watched.values()):
+        return as_text(f"{said} Whether they differ is not tested here: that is judged against a student alone.")
+    for row in judged:
+        verb = "" if row["verdict"].startswith("differ") else "are "
+        said += f" {100 * row['change']:+.1f} points: on these images the two {verb}{row['verdict']}."
     return as_text(said)

@@ -87,14 +87,15 @@ def names(family: Family) -> dict[str, str]:
     return told_apart({reference: known.name for reference, known in family.networks.items()})
 
 
-def link(data: str, teacher: str, students: Sequence[str]) -> dict[str, str | list[str]]:
-    """The query of the Compare page's link that holds these students of a data set against that teacher.
+def link(data: str, teacher: str, students: Sequence[str], image: int) -> dict[str, str | list[str]]:
+    """The query of the Compare page's link that holds students of a data set against their teacher, on a test image.
 
     What the page opens with is not in it: the page would take it out, and the browser's Back lead nowhere.
     """
     found = families()
     called = names(found[data])
-    query: dict[str, str | list[str]] = {f"{data} students": [called[each] for each in students]}
+    query: dict[str, str | list[str]] = {f"{data} students": [called[each] for each in students],
+                                         "image": str(image)}
     if teacher != found[data].first:
         query[f"{data} teacher"] = called[teacher]
     if data != next(iter(found)):

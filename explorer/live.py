@@ -1,4 +1,4 @@
-"""A group of runs while it trains: what its students are called, how far they are, in what state."""
+"""A group of runs: how long it will take, how far it is, in what state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def estimate(asked: list[kdengine.Configuration]) -> None:
     """Tell how long a group will take, once that is measured; nobody waits for it."""
     shared = asked[0]
     methods = {each["name"]: each["needs_teacher"] for each in kdengine.list_methods()}
-    decides = (shared.data, shared.image_size, shared.student, shared.teacher,
+    busy = any(run["state"] in ACTIVE for run in kdengine.list_runs())  # what was measured then is not true later
+    decides = (busy, shared.data, shared.image_size, shared.student, shared.teacher,
                tuple(methods[each.method] for each in asked))
     measured = _pace(decides, asked)
     st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
@@ -66,17 +67,6 @@ def length(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def label(run: dict, group: list[dict]) -> str:
-    """The method's name; with what sets it apart where the group holds the method twice."""
-    asked = run["configuration"]
-    twins = [other["configuration"] for other in group if other["configuration"]["method"] == asked["method"]]
-    if len(twins) == 1:
-        return asked["method"]
-    apart = [f"{key} {value}" for key, value in asked["hyperparameters"].items()
-             if any(other["hyperparameters"].get(key) != value for other in twins)]
-    return f"{asked['method']} ({', '.join(apart) or run['id']})"
-
-
 def _before(queued: dict) -> str:
     """How many groups have their turn before a queued run, in words."""
     groups = {run["group"] for run in kdengine.list_runs() if run["state"] in ACTIVE
@@ -103,7 +93,9 @@ def show_progress(watched: list[dict]) -> None:
     else:
         done = progress["epoch"] * progress["of"] + progress["images"]
         text = f"Epoch {min(progress['epoch'] + 1, progress['epochs'])} of {progress['epochs']}"
-        if progress["images_per_second"]:
+        if all(each["pausing"] for each in active):
+            text += ", then a pause"
+        elif progress["images_per_second"]:
             text += (f" · {progress['images_per_second']:,.0f} images a second · "
                      f"{length(progress['seconds_left'])} left")
         st.progress(min(1.0, done / (progress["epochs"] * progress["of"])), text)

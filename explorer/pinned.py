@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ _SIDE = 64  # pixels
 SHOWN = 3
 """Images beside each other."""
 _MOST_CLASSES = 10
+_HEADROOM = 1.3
+"""So many times the first row's highest share fills a row."""
 _STYLE = """<style>
 .pinned { margin: 0 0 .6rem; }
 .pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
@@ -35,6 +37,8 @@ _STYLE = """<style>
 .pinned .class { flex: 1; min-width: 0; display: flex; flex-direction: column; justify-content: flex-end;
   text-align: center; font-size: .8rem; line-height: 1.2; overflow: hidden; }
 .pinned .bar { border-radius: 2px 2px 0 0; min-height: 1px; }
+.pinned .beyond { border-radius: 0; }
+.pinned .beyond::before { content: "↑"; color: white; font-size: .7rem; line-height: 1; display: block; }
 .pinned .truth { font-weight: 700; text-decoration: underline; }
 </style>"""
 
@@ -61,14 +65,13 @@ def show(
     epochs = max(map(len, answers.values()))
     epoch = epochs
     if heading:
-        st.subheader("Three test images, epoch by epoch")
+        st.subheader("Three hard test images, epoch by epoch")
     words, button = st.columns([5, 1], vertical_alignment="center")
-    temperatures = sorted(each["configuration"]["hyperparameters"]["temperature"] for each in watched.values()
-                          if each["configuration"]["method"] == "kd") or [1.0]
-    temperature = temperatures[len(temperatures) // 2]
-    how = f"{_softened(temperature)}. The true class is underlined."
+    temperature = temperature_of(watched.values())
+    how = f"{_softened(temperature)}. The true class is underlined; ↑ goes beyond the row."
     if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
-        epoch = words.slider(f"Answers after epoch{how}", 1, epochs, epochs, key=f"epoch {group}",
+        # Of more epochs, once a run went on, it is another slider: it opens at the last.
+        epoch = words.slider(f"Answers after this epoch{how}", 1, epochs, epochs, key=f"epoch {group} {epochs}",
                              persist_state="session")
     else:
         words.caption(f"Answers after epoch {epoch}{how}")
@@ -90,15 +93,22 @@ def show(
     _draw(data, images, rows)
 
 
+def temperature_of(watched: Iterable[Mapping[str, Any]]) -> float:
+    """The T at which a group's answers are shown: that of its students, the middle one where they differ."""
+    found = sorted(each["configuration"]["hyperparameters"]["temperature"] for each in watched
+                   if each["configuration"]["method"] == "kd") or [1.0]
+    return found[len(found) // 2]
+
+
 def preview(data: DataSet, teacher: str, temperature: float) -> None:
     """The images before anybody has learned: what their labels say, and the teacher's softened answers."""
     words, button = st.columns([5, 1], vertical_alignment="center")
-    words.caption(f"Three of the test images: their labels, and the teacher's answers{_softened(temperature)}.")
+    words.caption(f"Three test images that the teacher finds hard: its answers{_softened(temperature)}, and the label.")
     images = _chosen("preview", teacher, len(data.test), data.digest, button)
 
     def rows(index: int, picture: Any, truth: int) -> list[tuple[str, str, np.ndarray]]:
-        return [("Label", BACKGROUND, np.eye(len(data.classes))[truth]),
-                ("Teacher", TEACHER, answer(teacher, data, index, picture, temperature))]
+        return [("Teacher", TEACHER, answer(teacher, data, index, picture, temperature)),
+                ("Label", BACKGROUND, np.eye(len(data.classes))[truth])]
 
     _draw(data, images, rows)
 
@@ -137,17 +147,19 @@ def answer(reference: str, data: DataSet, index: int, picture: Any, temperature:
 def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], truth: int) -> str:
     """The answers as HTML, one above the other, in one scale: name, color, and a share for each class.
 
-    Of many classes those ten that the first row finds likeliest, the true one among them.
+    The first row, the teacher's where there is one, sets the scale and stands still; what goes beyond ends in an arrow.
+    Of many classes those ten are shown that it finds likeliest, the true one among them.
     """
     order = sorted(np.argsort(-rows[0][2], kind="stable")[:_MOST_CLASSES].tolist())
     if truth not in order:
         order[-1] = truth
-    drawn, highest = [], max(float(shares.max()) for _, _, shares in rows)
+    drawn, full = [], min(1.0, _HEADROOM * float(rows[0][2].max()))
     style = {1: "pinned", 2: "pinned", 3: "pinned three"}.get(len(rows), "pinned many")  # all on one screen
     for name, color, shares in rows:
         columns = "".join(
             f'<div class="class" title="{escape(classes[each])}: {percent(float(shares[each]))}">'
-            f'<div class="bar" style="height:{75 * shares[each] / highest:.1f}%;background:{color}"></div>'
+            f'<div class="bar{" beyond" if shares[each] > full else ""}" '
+            f'style="height:{75 * min(1.0, shares[each] / full):.1f}%;background:{color}"></div>'
             f'<div{" class=truth" if each == truth else ""}>{escape(classes[each][:6])}</div></div>' for each in order)
         drawn.append(f'<div class="{style}"><div class="who" style="color:{color}">{escape(name)}</div>'
                      f'<div class="answer">{columns}</div></div>')

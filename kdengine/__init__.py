@@ -162,6 +162,18 @@ def method_title(name: str | None, hyperparameters: Mapping[str, Any] | None = N
     return methods.titled(name, hyperparameters)
 
 
+def student_titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the runs of a group are called beside each other, by id: see `kdengine.methods.told_apart`.
+
+    runs: as `list_runs` gives them.
+    """
+    from kdengine import methods
+
+    titles = methods.told_apart([(run["configuration"]["method"], run["configuration"]["hyperparameters"])
+                                 for run in runs])
+    return dict(zip((run["id"] for run in runs), titles, strict=True))
+
+
 def fit_to_show(about: Mapping[str, Any]) -> bool:
     """Whether a checkpoint or run is a network of its own, to be shown, compared and taught by.
 
@@ -353,7 +365,7 @@ def remove(run: str) -> None:
 def watch(run: str) -> dict[str, Any]:
     """A run as it is now: its record as plain data, with state, history (a row an epoch), progress and log.
 
-    paused: whether it has come to where it is to wait.
+    pausing: whether it is to wait after a coming epoch; paused: whether it has come to where it waits.
     """
     from kdengine import runs
 
@@ -361,6 +373,7 @@ def watch(run: str) -> dict[str, Any]:
     record = runs.read(run)
     return dataclasses.asdict(record) | {
         "state": state, "history": runs.history(run), "progress": runs.progress(run), "log": runs.log(run),
+        "pausing": state in ACTIVE and runs.pauses(run, record.configuration.epochs - 1),
         "paused": state in ACTIVE and runs.pauses(run, record.status["epoch"]),
     }
 
@@ -911,6 +924,7 @@ __all__ = [
     "start_recipe",
     "stop",
     "stop_recipe",
+    "student_titles",
     "teacher_of",
     "teaching_size",
     "telling_example",

@@ -6,7 +6,7 @@ import streamlit as st
 
 import kdengine
 from explorer import demonstration, forms, pinned, unreadable
-from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, label, show_progress
+from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
@@ -57,117 +57,138 @@ def teachers_for(data: str) -> dict[str, str]:
 
 def form() -> None:
     """What to train, its estimated time, and the button."""
-    methods, models = catalogue()
-    sets = {each["name"]: each for each in kdengine.list_data()}
     left, right = st.columns([2, 3], gap="large")
     with left:
-        name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
-                            format_func=lambda each: sets[each]["title"])
-        if name == "folder":
-            path = st.text_input("Folder", key="folder", bind="query-params",
-                                 placeholder="in the data folder, with train/ and test/ in it")
-            if not path:
-                st.info("Name a folder in the data folder that holds `train/<class>/` and `test/<class>/` with "
-                        "pictures in them; or, for segmentation, `images/` and `masks/` in each of `train/` and "
-                        "`test/`.")
-                return
-            name = f"folder:{path}"
-        elif not sets[name]["present"]:
-            offer_download(name, sets[name])
-            return
-        try:
-            kdengine.require_below_data_root(name)
-            task = kdengine.task_of(name)
-            if name.startswith("folder:"):
-                for note in notes(name):
-                    st.caption(as_text(note))
-        except KDError as error:
-            show_error(error)
-            return
-        models = {each: about for each, about in models.items() if about["task"] == task}
-        methods = {each: about for each, about in methods.items() if task in about["tasks"]}
-        teachers = teachers_for(name)
-        names = [None, *teachers]
-        usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
-        teacher = st.selectbox("Teacher", names, index=names.index(usual), key=f"teacher {name}", bind="query-params",
-                               format_func=lambda each: each or "none: train on the labels alone")
-        size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
-        if unable:
-            st.error(unable)
-            return
-        if size:
-            st.caption(f"The images are brought to {size} × {size} pixels, the size that this teacher was trained on.")
-        if not teachers:
-            st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
-                       "it can be chosen here.")
-        students = list(models)
-        usual = "resnet8" if "resnet8" in models else students[0]
-        key = "student" if task == "classification" else "mask student"  # each task keeps the choice made for it
-        student = st.selectbox("Student", students, index=students.index(usual), key=key, bind="query-params",
-                               format_func=lambda each: models[each]["title"])
-        epochs_column, seed_column = st.columns(2)
-        with epochs_column:
-            epochs = forms.linked_number("Epochs", 1, 1000, 10, "epochs")
-        with seed_column:
-            seed = forms.linked_number("Seed", 0, 2**31, 0, "seed",
-                                       help="Drives the first weights and the order of the images.")
-        share_column, labels_column = st.columns(2)
-        share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%", key="share",
-                                    bind="query-params",
-                                    help="Part of the training images used, the same of each class.")
-        few = {"labels_per_class": None, "labelled_images": None}
-        with labels_column:
-            if task == "segmentation":
-                few["labelled_images"] = forms.linked_number(
-                    "Images with a mask", 1, MOST_LABELS, None, "masks", placeholder="all",
-                    help="Keep the masks of this many images and withhold the rest: images without one still reach the "
-                         "teacher.")
-            else:
-                few["labels_per_class"] = forms.linked_number(
-                    "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
-                    help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
-                         "teacher.")
+        shared = choose_task()
+    if shared is None:
+        return
     with right:
-        offered = [each for each in methods if teacher or not methods[each]["needs_teacher"]]
-        usual = [each for each in ("kd", "none") if each in offered]
-        named = copies([methods[each] for each in offered], usual)
-        chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
-                                bind="query-params", format_func=named.get,
-                                help="A method that is chosen can be chosen again, to be set in another way.")
-        settings = {}
-        for each in chosen:
-            method = methods[method_of(each)]
-            with st.expander(f"**{named[each]}**", expanded=bool(method["fields"])):
-                st.caption(method["summary"])
-                settings[each] = forms.hyperparameters(method, each)
-                st.latex(method["formula"])
-        if not chosen:
-            st.info("Choose at least one method.")
+        asked = choose_students(shared)
+        if not asked:
             return
-        if alike := twins(settings):
-            st.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
-            return
-        configurations = [
-            {"data": name, "student": student, "method": method_of(each), "hyperparameters": settings[each],
-             "teacher": teacher, "epochs": epochs, "seed": seed, "share": share / 100, "image_size": size, **few}
-            for each in chosen
-        ]
-        asked = [kdengine.Configuration(**each) for each in configurations]
         try:
             kdengine.check(asked)
+            if st.button("Start", type="primary", width="stretch"):
+                started = kdengine.start(asked)
+                st.session_state["group"] = kdengine.watch(started[0])["group"]
+                st.session_state["started"] = True
+                st.rerun()
         except KDError as error:
             show_error(error)
             return
-        if st.button("Start", type="primary", width="stretch"):
-            try:
-                started = kdengine.start(asked)
-            except KDError as error:
-                show_error(error)
-                return
-            st.session_state["group"] = kdengine.watch(started[0])["group"]
-            st.session_state["started"] = True
-            st.rerun()
         estimate(asked)
+
+
+def choose_task() -> dict | None:
+    """What all students have in common, as fields of a configuration; None where something is missing, which is told.
+    """
+    name = choose_data()
+    if name is None:
+        return None
+    task = kdengine.task_of(name)
+    teachers = teachers_for(name)
+    names = [None, *teachers]
+    usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
+    teacher = st.selectbox("Teacher", names, index=names.index(usual), key=f"teacher {name}", bind="query-params",
+                           format_func=lambda each: each or "none: train on the labels alone")
+    size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
+    if unable:
+        st.error(unable)
+        return None
+    if size:
+        st.caption(f"The images are brought to {size} × {size} pixels, the size that this teacher was trained on.")
+    if not teachers:
+        st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
+                   "it can be chosen here.")
+    models = {each: about for each, about in catalogue()[1].items() if about["task"] == task}
+    students = list(models)
+    usual = "resnet8" if "resnet8" in models else students[0]
+    key = "student" if task == "classification" else "mask student"  # each task keeps the choice made for it
+    student = st.selectbox("Student", students, index=students.index(usual), key=key, bind="query-params",
+                           format_func=lambda each: models[each]["title"])
+    return {"data": name, "teacher": teacher, "image_size": size, "student": student} | choose_amounts(task)
+
+
+def choose_data() -> str | None:
+    """A data set that is here and can be read, by name; None where there is none, which is told."""
+    sets = {each["name"]: each for each in kdengine.list_data()}
+    name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
+                        format_func=lambda each: sets[each]["title"])
+    if name == "folder":
+        path = st.text_input("Folder", key="folder", bind="query-params",
+                             placeholder="in the data folder, with train/ and test/ in it")
+        if not path:
+            st.info("Name a folder in the data folder that holds `train/<class>/` and `test/<class>/` with "
+                    "pictures in them; or, for segmentation, `images/` and `masks/` in each of `train/` and "
+                    "`test/`.")
+            return None
+        name = f"folder:{path}"
+    elif not sets[name]["present"]:
+        offer_download(name, sets[name])
+        return None
+    try:
+        kdengine.require_below_data_root(name)
+        kdengine.task_of(name)
+        if name.startswith("folder:"):
+            for note in notes(name):
+                st.caption(as_text(note))
+    except KDError as error:
+        show_error(error)
+        return None
+    return name
+
+
+def choose_amounts(task: str) -> dict:
+    """Epochs, seed, and how much of the data and of its labels, as fields of a configuration."""
+    epochs_column, seed_column = st.columns(2)
+    with epochs_column:
+        epochs = forms.linked_number("Epochs", 1, 1000, 10, "epochs")
+    with seed_column:
+        seed = forms.linked_number("Seed", 0, 2**31, 0, "seed",
+                                   help="Drives the first weights and the order of the images.")
+    share_column, labels_column = st.columns(2)
+    share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%", key="share", bind="query-params",
+                                help="Part of the training images used, the same of each class.")
+    with labels_column:
+        if task == "segmentation":
+            few = {"labelled_images": forms.linked_number(
+                "Images with a mask", 1, MOST_LABELS, None, "masks", placeholder="all",
+                help="Keep the masks of this many images and withhold the rest: images without one still reach the "
+                     "teacher.")}
+        else:
+            few = {"labels_per_class": forms.linked_number(
+                "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
+                help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
+                     "teacher.")}
+    return {"epochs": epochs, "seed": seed, "share": share / 100} | few
+
+
+def choose_students(shared: dict) -> list[kdengine.Configuration]:
+    """A configuration for each student, by method; none where that is no group yet, which is told."""
+    task = kdengine.task_of(shared["data"])
+    methods = {each: about for each, about in catalogue()[0].items()
+               if task in about["tasks"] and (shared["teacher"] or not about["needs_teacher"])}
+    usual = [each for each in ("kd", "none") if each in methods]
+    named = copies(list(methods.values()), usual)
+    chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
+                            bind="query-params", format_func=named.get,
+                            help="A method that is chosen can be chosen again, to be set in another way.")
+    told = st.container()  # above the methods: below them nobody would see why there is no Start
+    settings = {}
+    for each in chosen:
+        method = methods[method_of(each)]
+        with st.expander(f"**{named[each]}**", expanded=bool(method["fields"])):
+            st.caption(method["summary"])
+            settings[each] = forms.hyperparameters(method, each)
+            st.latex(method["formula"])
+    if not chosen:
+        told.info("Choose at least one method.")
+        return []
+    if alike := twins(settings):
+        told.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
+        return []
+    return [kdengine.Configuration(method=method_of(each), hyperparameters=fields, **shared)
+            for each, fields in settings.items()]
 
 
 def copies(methods: list[dict], usual: list[str]) -> dict[str, str]:
@@ -252,7 +273,7 @@ def live(ids: list[str], was_active: bool) -> None:
     except KDError:  # removed from the command line while the page looked on
         st.rerun()
     ending = was_active and not any(each["state"] in ACTIVE for each in watched.values())
-    labels = {run: label(each, watched.values()) for run, each in watched.items()}
+    labels = kdengine.student_titles(list(watched.values()))
     teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
     if teacher:
         st.caption(f"Teacher {as_text(teacher['reference'])} ({as_text(teacher['architecture'])}): "

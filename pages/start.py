@@ -14,11 +14,8 @@ from kdengine import KDError
 from kdengine.colours import STUDENTS, TEACHER
 from kdengine.uncertainty import share_interval
 
-SHOWN = {
-    "digits-teacher": "Teacher",
-    "digits-resnet8-none": "Student alone",
-    "digits-resnet8-kd": "Student + teacher",
-}
+TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
+SHOWN = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
 TEMPERATURE = 4.0
 FIRST_LOOK_S = 0.2
 
@@ -26,12 +23,12 @@ FIRST_LOOK_S = 0.2
 def answers_to_one_digit() -> None:
     """The test image that tells most, its label, and what the three networks answer, softened."""
     data = open_data("digits")
-    index = telling(tuple(SHOWN), data.digest)
+    index = telling((TEACHER_NAME, ALONE, TAUGHT), data.digest)
     picture, truth = kdengine.example(data, index)
     says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
     rows = [(role, TEACHER if role == "Teacher" else STUDENTS[place - 1], shares)
             for place, (role, shares) in enumerate(says.items())]
-    alone, taught = (as_text(data.classes[says[role].argmax()]) for role in list(says)[1:])
+    alone, taught = (as_text(data.classes[says[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
     image.image(picture, width=150, alt=f"Test image {index}")
     bars.html(pinned.bars(rows, data.classes, truth))
@@ -65,15 +62,15 @@ for reference, role in SHOWN.items():
         sure = share_interval(test["top1"], test["n"])
         measured.append({
             "name": f"{role} ({about['architecture']})", "accuracy": test["top1"], "low": sure.low, "high": sure.high,
-            "role": "teacher" if reference == "digits-teacher" else "student",
+            "role": "teacher" if reference == TEACHER_NAME else "student",
         })
 
 digit, words = st.columns([3, 2], gap="large")
 digit = digit.container(border=True, height="stretch")
 with words:
     if len(measured) == len(SHOWN):
-        labels = as_text(str(shipped["digits-resnet8-kd"]["data"].get("labels_per_class")))
-        count = as_text(str(shipped["digits-teacher"]["scores"]["test"]["n"]))
+        labels = as_text(str(shipped[TAUGHT]["data"].get("labels_per_class")))
+        count = as_text(str(shipped[TEACHER_NAME]["scores"]["test"]["n"]))
         st.markdown(
             f"**Who had which labels?** 1,797 real handwritten digits. The teacher read *every* training label. The "
             f"student alone had **{labels} labels a class** and nothing else. The student with a teacher read **no "

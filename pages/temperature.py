@@ -6,7 +6,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import networks
+from explorer import families, networks
 from explorer.temperature import component, typed
 from explorer.wording import error_text, show_error
 from kdengine import KDError
@@ -98,17 +98,17 @@ def uploaded() -> dict | None:
     """A picture of the person's own, as two networks see it."""
     upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
     file = upload_column.file_uploader("Picture", EXTENSIONS)
-    families = {data: family for data, family in kdengine.shipped_families().items()
+    pairs = {data: family for data, family in kdengine.shipped_families().items()
                 if family["teacher"] and family["students"]}
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     with networks_column:
-        kind = st.selectbox("Networks", [PHOTOGRAPHS, *families], key="networks", bind="query-params",
+        kind = st.selectbox("Networks", [PHOTOGRAPHS, *pairs], key="networks", bind="query-params",
                             format_func=lambda each: titles.get(each, each), help=NETWORKS_HELP)
         if kind == PHOTOGRAPHS:
             pair = IMAGENET
             st.caption("Neither was distilled from the other.")
         else:
-            pair = with_student(**families[kind])
+            pair = with_student(**pairs[kind])
     samples = {each["title"]: each for each in kdengine.sample_photographs()}
     sample = None if file else upload_column.pills("Or a sample", list(samples), key="sample", bind="query-params")
     if sample:
@@ -137,9 +137,10 @@ def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     shipped = kdengine.list_checkpoints()
     place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
     data = shipped[students[0]]["data"]["name"]
-    own = [run["id"] for run in kdengine.list_runs() if run["configuration"]["data"] == data
-           and kdengine.fit_to_show(run)]
-    student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params")
+    known = families.names(families.families()[data])
+    own = [each for each in known if each not in shipped and each != teacher]
+    student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params",
+                           format_func=lambda each: known[each] if each in own else each)
     return teacher, student
 
 

@@ -229,7 +229,7 @@ function verdict(label, second) {
 
 function meaning(temperature, count) {
   if (temperature < 1) return "Below T = 1 the top class takes what the others had; as T → 0 only it is left.";
-  if (temperature === 1) return "At T = 1 these are the probabilities the network was trained to give.";
+  if (temperature === 1) return "At T = 1 these are the networks' own probabilities, not softened.";
   if (temperature < 10) return "Above T = 1 small probabilities grow, and how they compare can be seen.";
   return `As T → ∞ every class tends to 1/${count} = ${percent(1 / count)}: the differences fade.`;
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdengine.methods import contract
@@ -79,6 +79,24 @@ def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -
     return ", ".join([known.title, *(f"{_symbol(each)} {_value(hyperparameters[each.name])}" for each in told)])
 
 
+def told_apart(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What students side by side are called: by method, and by the hyperparameters in which those of one method differ.
+
+    students: (method, hyperparameters) of each. Of equal ones the second is called so, (2), and so on.
+    """
+    called: list[str] = []
+    for name, fields in students:
+        others = [theirs for method, theirs in students if method == name]
+        apart = {key: value for key, value in fields.items() if any(value != other.get(key) for other in others)}
+        known = METHODS.get(name)
+        symbols = {each.name: _symbol(each) for each in dataclasses.fields(known)} if known else {}
+        title = ", ".join(
+            [titled(name), *(f"{symbols.get(key, key)} {_value(value)}" for key, value in apart.items())])
+        before = sum(each.partition(" (")[0] == title for each in called)
+        called.append(f"{title} ({before + 1})" if before else title)
+    return called
+
+
 def _symbol(field: dataclasses.Field) -> str:
     """A hyperparameter's symbol where it can be read aloud, else its name."""
     symbol = field.metadata["symbol"].removeprefix("\\")
@@ -89,4 +107,4 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "loss_code", "method", "titled"]
+__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "loss_code", "method", "titled", "told_apart"]

@@ -61,14 +61,12 @@ def outcome(ids: Sequence[str]) -> Outcome:
 
 
 def _labels(records: Sequence[Record]) -> dict[str, str]:
-    """What each student is called: by its method, and by what sets it apart where another has the same."""
-    titles = {record.id: methods.titled(record.configuration.method) for record in records}
-    plain = list(titles.values())
-    for record in records:
-        if plain.count(titles[record.id]) > 1:
-            titles[record.id] = methods.titled(record.configuration.method, record.configuration.hyperparameters)
-    alone = [record.id for record in records if record.configuration.method == "none"]
-    return titles | ({alone[0]: INDEPENDENT} if len(alone) == 1 else {})
+    """What each student is called; the one alone as in every recipe."""
+    called = methods.told_apart([(record.configuration.method, record.configuration.hyperparameters)
+                                 for record in records])
+    alone = methods.titled("none")
+    return {record.id: INDEPENDENT if title == alone else title
+            for record, title in zip(records, called, strict=True)}
 
 
 def _word(value: object) -> str:

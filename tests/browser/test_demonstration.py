@@ -54,7 +54,7 @@ def test_a_lecture_from_the_guess_to_the_truth(page):
     expect(page.get_by_text("you guessed 60")).to_be_visible(timeout=240_000)
     settle(page)
     expect(page.get_by_text("you guessed 55")).to_be_visible()
-    alone, taught = (int(text.split()[0]) for text in page.get_by_text(re.compile(r"^\d+ of 100$")).all_inner_texts())
+    taught, alone = (int(text.split()[0]) for text in page.get_by_text(re.compile(r"^\d+ of 100$")).all_inner_texts())
     assert 75 <= alone < taught <= 100
     expect(page.locator('[data-testid="stVegaLiteChart"]')).to_have_count(1)
     assert page.evaluate(FITS)

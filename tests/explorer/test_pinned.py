@@ -30,8 +30,9 @@ def test_all_rows_have_one_scale_and_show_the_classes_that_the_first_finds_likel
     drawn = pinned.bars([("Teacher", TEACHER, teacher), ("kd", STUDENTS[0], student)], CLASSES, truth=11)
     first, second = heights(drawn)
     assert len(first) == len(second) == 10  # the true one in place of the least likely of ten
-    assert second[-1] == pytest.approx(75)
-    assert first[:2] == pytest.approx([75 * 0.3 / student[11], 75 * 0.2 / student[11]], abs=0.1)
+    assert first[:2] == pytest.approx([75 / 1.3, 75 * 2 / 3 / 1.3], abs=0.1)  # whatever the student answers
+    assert second[0] == pytest.approx(75 * student[0] / (1.3 * 0.3), abs=0.1)
+    assert second[-1] == 75 and drawn.count('class="bar beyond"') == 1  # 63 % where 39 % fill a row
     assert drawn.count("class=truth") == 2
     assert f"color:{TEACHER}" in drawn and f"background:{STUDENTS[0]}" in drawn
 

@@ -1,5 +1,6 @@
 """The demonstration, headless: guess, train, truth; what it says of the students, and what it asks of the engine."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_gues
     at = opened()
     assert "**1,259 pictures** of handwritten digits. Only **5 of each digit** have a label." in words(at)
     assert "**Student + teacher** reads no label" in words(at)
-    assert [each.label for each in at.slider if each.max == 100] == ["Student alone", "Student + teacher"]
+    assert [each.label for each in at.slider if each.max == 100] == ["Student + teacher", "Student alone"]
     assert len([each for each in at.get("html") if "Label" in each.proto.body]) == 3
     assert runs.all_runs() == []
 
@@ -78,7 +79,7 @@ def test_a_start_asks_the_engine_for_what_the_controls_say(waiting):
     at.select_slider(key="demo temperature").set_value(8)
     at.select_slider(key="demo labels").set_value("all").run()
     press(at, "Start")
-    alone, taught = made()
+    taught, alone = made()
     assert (alone.method, alone.hyperparameters) == ("none", {})
     assert (taught.method, taught.hyperparameters) == ("kd", {"temperature": 8.0, "alpha": 1.0})
     for each in (alone, taught):
@@ -105,23 +106,24 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     offered = []
     monkeypatch.setattr(st, "download_button", lambda *given, **_: offered.append(given))
     at = opened()
-    for name, guess in (("Student alone", 70), ("Student + teacher", 90)):
+    for name, guess in (("Student + teacher", 90), ("Student alone", 70)):
         at.slider(key=f"guess {name}").set_value(guess)
     press(at, "Start")
     ids = sorted(run["id"] for run in kdengine.list_runs())
     drawn = [each.proto.body for each in at.get("html")]
-    for run, guess in zip(ids, (70, 90), strict=True):
+    for run, guess in zip(ids, (90, 70), strict=True):
         right = runs.read(run).result["test"]["top1"]
         (card,) = [each for each in drawn if f"you guessed {guess}" in each]
         assert f"{100 * right:.0f} of 100" in card
-    row = next(each for each in results.rows() if each["name"] == ids[1])
+    row = next(each for each in results.rows() if each["name"] == ids[0])
     told = words(at).replace("\\", "")
     assert f"{100 * row['change']:+.1f} points: on these images the two " in told and f"{row['verdict']}." in told
     assert "the two not" not in told
     compare, temperature = (json.loads(json.dumps(parse_qs(each.proto.query_string))) for each in at.get("page_link"))
     assert len(compare["digits students"]) == 2 and "family" not in compare and "digits teacher" not in compare
-    assert temperature["student_network"] == [ids[1]] and temperature["T"] == ["4"]
-    assert temperature["example"] == [str(kdengine.hard_examples("digits-teacher", 359)[0])]
+    first = str(kdengine.hard_examples("digits-teacher", 359)[0])
+    assert temperature["student_network"][0].startswith("resnet8 · Logit matching, T 4, alpha 1 · ")
+    assert temperature["T"] == ["4"] and temperature["example"] == compare["image"] == [first]
     (label, report, file, kind), = offered
     assert (label, kind) == ("Report", "text/html") and file.endswith(".html")
     assert "Independent student" in report() and "distill --teacher digits-teacher" in report()
@@ -132,21 +134,23 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     again.select_slider(key="demo temperature").set_value(8).run()
     assert "Press **Again** to guess and train them." in words(again)
     press(again, "Again")
-    assert [each.label for each in again.slider if each.max == 100] == ["Student alone", "Student + teacher"]
+    assert [each.label for each in again.slider if each.max == 100] == ["Student + teacher", "Student alone"]
     assert "demo" not in again.query_params
 
 
 def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
-    ids = kdengine.start([configuration("none"), configuration("kd", temperature=4.0, alpha=1.0)])
+    ids = kdengine.start([dataclasses.replace(each, epochs=2) for each in (
+        configuration("none"), configuration("kd", temperature=4.0, alpha=1.0))])
     query = {"demo": runs.read(ids[0]).group}
     at = opened(**query)
     press(at, "Pause")
+    assert all(kdengine.watch(run)["pausing"] and not kdengine.watch(run)["paused"] for run in ids)
     assert all(runs.pauses(run, 1) and not runs.pauses(run, 0) for run in ids)
     kdengine.pause(ids, 0)  # as if one epoch were complete already
     for run in ids:
         runs.set_state(runs.read(run), "running")
     at = opened(**query)
-    assert "Paused after epoch 0 of 1" in "".join(each.proto.text for each in at.get("progress"))
+    assert "Paused after epoch 0 of 2" in "".join(each.proto.text for each in at.get("progress"))
     press(at, "One epoch")
     assert all(runs.pauses(run, 1) and not runs.pauses(run, 0) for run in ids)
     kdengine.pause(ids, 0)
@@ -174,6 +178,16 @@ def test_a_strange_guess_in_the_link_is_none(train_here, guess):
     assert len(re.findall(r"\d+ of 100", drawn)) == 2 and "you guessed" not in drawn
 
 
+@pytest.mark.parametrize("other", [
+    [Configuration(method="none", epochs=1)],
+    [Configuration(method="features_mse", teacher="digits-teacher", epochs=1)],
+    [Configuration(method="none", data="shapes", epochs=1)],
+], ids=["nobody taught", "another method", "other data"])
+def test_a_group_that_is_no_demonstration_s_is_as_none(waiting, other):
+    ids = kdengine.start(other)
+    assert [each.label for each in opened(demo=runs.read(ids[0]).group).button if each.label == "Start"]
+
+
 def test_a_group_that_is_gone_is_as_none():
     assert [each.label for each in opened(demo="20260101-000000-abcd", guess="1,2").button if each.label == "Start"]
 
@@ -189,8 +203,8 @@ def test_the_student_alone_of_the_page_is_within_noise_of_a_plain_loop(monkeypat
     question = demonstration.QUESTIONS["Does a teacher help?"]
     shown = []
     for seed in range(3):
-        asked = demonstration._configurations(question, demonstration.Settings(4, 1.0, 5, seed))
-        run, = kdengine.start(asked[:1])
+        _, alone = demonstration._configurations(question, demonstration.Settings(4, 1.0, 5, seed))
+        run, = kdengine.start([alone])
         shown.append(runs.read(run).result["test"]["top1"])
     monkeypatch.setattr("tests.kdengine.test_few_labels.EPOCHS", 15)
     from kdengine import data

@@ -355,9 +355,9 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     ids = runs.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
                                      precision="float32") for method in ("kd", "none")])
     at = open_page("distill", view="Your own runs")
-    assert "Three test images, epoch by epoch" in [each.value for each in at.subheader]
+    assert "Three hard test images, epoch by epoch" in [each.value for each in at.subheader]
     assert [each.label for each in at.slider if "epoch" in each.label] == [
-        "Answers after epoch, softened at T = 4. The true class is underlined."]
+        "Answers after this epoch, softened at T = 4. The true class is underlined; ↑ goes beyond the row."]
 
     def drawn():
         return [each.proto.body for each in at.get("html") if "pinned" in each.proto.body]
@@ -375,7 +375,7 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
         shares = softmax(logits / 4)
         assert f'title="7: {percent(float(shares[7]))}"' in shown(last[0], row)
         assert percent(float(shares[7])) != percent(float(softmax(logits)[7]))  # else nobody saw that it is softened
-    at.slider(key=f"epoch {runs.read(ids[0]).group}").set_value(1).run()
+    at.slider(key=f"epoch {runs.read(ids[0]).group} 2").set_value(1).run()
     shares = softmax(answers[0, hard[0]] / 4)
     assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
     next(each for each in at.button if each.label == "Others").click().run()

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import losses
+from kdengine import losses, methods
 from kdengine.methods import METHODS, loss_code, method
 from kdengine.methods.adapters import vector, warm_up
 from kdengine.methods.crd import SIZE
@@ -236,3 +236,25 @@ def test_the_code_of_a_loss_is_shown_with_the_method():
 def test_six_kinds_of_knowledge_can_be_matched():
     assert {each.matches for each in METHODS.values()} == {
         "nothing", "logits", "weights", "features", "gradients", "sparsity", "relations"}
+
+
+def test_students_side_by_side_are_called_by_what_sets_them_apart():
+    kd = {"temperature": 4.0, "alpha": 1.0}
+    assert methods.told_apart([("kd", kd), ("none", {})]) == ["Logit matching", "labels alone"]
+    assert methods.told_apart([("kd", kd), ("kd", kd | {"temperature": 8.0}), ("none", {})]) == [
+        "Logit matching, T 4", "Logit matching, T 8", "labels alone"]
+    assert methods.told_apart([("kd", kd), ("kd", {"temperature": 1.0, "alpha": 0.5})]) == [
+        "Logit matching, T 4, alpha 1", "Logit matching, T 1, alpha 0.5"]
+    assert methods.told_apart([("none", {}), ("none", {}), ("none", {})]) == [
+        "labels alone", "labels alone (2)", "labels alone (3)"]
+    assert methods.told_apart([("forgotten", {"moon": "full"}), ("forgotten", {"moon": "new"})]) == [
+        "forgotten, moon full", "forgotten, moon new"]
+
+
+def test_a_method_is_titled_with_its_settings():
+    assert methods.titled("kd", {"temperature": 4.0, "alpha": 0.5}) == "Logit matching, T 4, alpha 0.5"
+    assert methods.titled(None) == "imported" and methods.titled("forgotten", {"moon": 1}) == "forgotten"
+    usual = {each.name: each.default for each in dataclasses.fields(methods.METHODS["combined"])}
+    assert methods.titled("combined", usual) == methods.METHODS["combined"].title
+    assert methods.titled("combined", usual | {"kl_weight": 5.0}).startswith(
+        f"{methods.METHODS['combined'].title}, ")

@@ -60,7 +60,7 @@ def test_a_lecture_from_the_guess_to_the_truth(page):
     assert page.evaluate(FITS)
     first = page.locator(".pinned .bar").nth(25)
     after = first.get_attribute("style")
-    page.get_by_role("slider", name="Answers after epoch").press("Home")
+    page.get_by_role("slider", name="Answers after this epoch").press("Home")
     expect(first).not_to_have_attribute("style", after)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report").click()

@@ -152,7 +152,7 @@ def test_runs_that_are_called_like_markup(page):
     opened(page, "distill", view="Your own runs", data=FILE)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
     unobeyed(page)
-    shown(page, f"{TEXT} ({RUN})")
+    shown(page, f"{TEXT} (2)")
     shown(page, f"Teacher {TEXT} ({TEXT}):")
     shown(page, f"The run damaged {FILE} cannot be read:")
     opened(page, "results")

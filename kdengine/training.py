@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -590,9 +591,22 @@ def _failure(
     return None
 
 
+def _plain(kind: type[torch.optim.Optimizer]) -> Any:
+    """An optimizer that takes the same steps without the calls by which torch keeps its compiler off it.
+
+    The first of them would import that compiler, a second at the start of every run; only networks are compiled here.
+    """
+    kept = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    steps = {name: inspect.unwrap(getattr(kind, name)) for name in kept}
+    return type(kind.__name__, (kind,), steps | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+_SGD, _ADAM, _ADAMW = map(_plain, (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW))
+
+
 def _optimizer(parameters: list[nn.Parameter], configuration: Configuration) -> torch.optim.Optimizer:
     settings = {"lr": configuration.learning_rate, "weight_decay": configuration.weight_decay, "fused": True}
     if configuration.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=configuration.momentum, **settings)
-    adam = torch.optim.Adam if configuration.optimizer == "adam" else torch.optim.AdamW
+        return _SGD(parameters, momentum=configuration.momentum, **settings)
+    adam = _ADAM if configuration.optimizer == "adam" else _ADAMW
     return adam(parameters, betas=(configuration.momentum, 0.999), **settings)

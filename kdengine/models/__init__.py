@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from kdengine.errors import KDError, unknown_name
 from kdengine.models import (
@@ -141,8 +142,19 @@ def _outline(name: str, classes: int) -> nn.Module:
     """A bare network of MODELS without weights."""
     if name not in MODELS:
         raise unknown_name("network", name, MODELS)
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return MODELS[name].build(classes)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no weights where there is no memory for any: for `normal_` alone torch would import its compiler, a second.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def _start(network: Network) -> None:

@@ -2,11 +2,28 @@
 
 import http.client
 import os
+import tomllib
 from urllib.parse import urlsplit
 
 import pytest
+from streamlit import config
 
 from tests.browser import real
+
+
+def test_every_option_of_the_server_is_one_that_streamlit_knows():
+    """It would only warn, and go on as usual."""
+    file = tomllib.loads((real.PROJECT / "explorer" / ".streamlit" / "config.toml").read_text())
+
+    def check(path, value):
+        if isinstance(value, dict):
+            for name, each in value.items():
+                check([*path, name], each)
+        else:
+            config.get_option(".".join(path))
+
+    check([], file)
+    assert file["runner"] == {"postScriptGC": False}
 
 
 @pytest.fixture(scope="module")

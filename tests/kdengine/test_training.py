@@ -327,6 +327,29 @@ def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(name, optimizer, tmp
     assert [row["epoch"] for row in states] == [2, 3]
 
 
+@pytest.mark.parametrize(("name", "torchs"), [
+    ("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_an_optimizer_takes_the_steps_of_torch_s_to_the_bit(name, torchs):
+    ours, theirs = tiny.network(seed=3), tiny.network(seed=3)
+    asked = settings(optimizer=name, weight_decay=0.01)
+    plain = learner(configuration=asked, network=ours).optimizer
+    parameters = list(theirs.parameters())
+    optimizer = torchs(parameters, lr=asked.learning_rate, weight_decay=0.01, fused=True, **(
+        {"momentum": asked.momentum} if name == "sgd" else {"betas": (asked.momentum, 0.999)}))
+    assert isinstance(plain, torchs)
+    for step in range(4):
+        for mine, other in zip(ours.parameters(), parameters, strict=True):
+            mine.grad = torch.randn_like(other, generator=torch.Generator().manual_seed(step))
+            other.grad = mine.grad.clone()
+        for each in (plain, optimizer):
+            each.step()
+            each.zero_grad()
+        plain.load_state_dict(plain.state_dict())
+    assert all(torch.equal(mine, other) and mine.grad is None
+               for mine, other in zip(ours.parameters(), parameters, strict=True))
+    assert not torch.equal(parameters[0], next(tiny.network(seed=3).parameters()))
+
+
 def test_a_resumed_run_on_masks_equals_an_undisturbed_one_to_the_bit():
     configuration = settings(class_weights="balanced")
     undisturbed, resumed = (

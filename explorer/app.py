@@ -9,6 +9,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))  # Streamlit puts only this file's own folder on the path
 
+from explorer import copy_link  # noqa: E402  found only now
+
 PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Segmentation", "Results")
 
 page = st.navigation(
@@ -32,4 +34,5 @@ if arrived and links.get(page.title) and not st.query_params:
     st.query_params.from_dict(links[page.title])
     st.rerun()
 page.run()
+copy_link.show()
 links[page.title] = {key: st.query_params.get_all(key) for key in st.query_params}

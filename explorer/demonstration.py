@@ -260,7 +260,7 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
                 hold.button("Pause", on_click=kdengine.pause, args=(ids,), width="stretch")
             # Never disabled: Streamlit takes a click on a button that was disabled a moment ago for a forged one.
             one.button("One epoch", on_click=kdengine.pause, args=(ids,), width="stretch")
-            end.button("Stop", on_click=_stop, args=(ids,), width="stretch")
+            live.stop_button(end, ids)
             return
         rest = [run for run, each in watched.items() if each["state"] in RESUMABLE]
         with bar.container(horizontal=True, vertical_alignment="center"):
@@ -276,11 +276,6 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
             st.rerun()
     except KDError as error:  # it ended, or another tab was quicker
         show_error(error)
-
-
-def _stop(ids: Sequence[str]) -> None:
-    for run in ids:
-        kdengine.stop(run)
 
 
 def _again() -> None:

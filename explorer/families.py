@@ -60,7 +60,9 @@ def families() -> dict[str, Family]:
         family = found.setdefault(asked["data"], Family(run["data"].get("title", asked["data"]), asked["data"]))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
         title = kdengine.method_title(asked["method"], asked["hyperparameters"])
-        family.networks[run["id"]] = Known(f"{asked['student']} · {title} · {when}", run["id"], asked["method"])
+        usual = f"{asked['student']} · {title} · {when}"
+        family.networks[run["id"]] = Known(
+            run["name"] or usual, f"{usual}, {run['id']}" if run["name"] else run["id"], asked["method"])
         if teacher := kdengine.teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], run["teacher"]["reference"]))
             family.first = family.first or teacher

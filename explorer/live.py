@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -10,6 +12,9 @@ import kdengine
 from explorer.wording import as_text, error_text
 from kdengine import KDError
 from kdengine.records import ACTIVE
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 BADGES = {
     "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
@@ -72,6 +77,16 @@ def _before(queued: dict) -> str:
     groups = {run["group"] for run in kdengine.list_runs() if run["state"] in ACTIVE
               and run["status"]["launched"] < queued["status"]["launched"] and run["group"] != queued["group"]}
     return f", after {len(groups)} other group{'s' if len(groups) > 1 else ''}" if groups else ""
+
+
+def stop_button(place: DeltaGenerator, ids: Sequence[str]) -> None:
+    """Stop, which is asked once more: a slip of the hand ends no training."""
+    with place.popover("Stop", width="stretch"):
+        st.caption("The last complete epoch is kept, and **Resume** goes on from there.")
+        if st.button("Stop now", key=f"stop {ids[0]}", width="stretch"):
+            for run in ids:
+                kdengine.stop(run)
+            st.toast("Stopping. The last complete epoch is kept.")
 
 
 def show_progress(watched: list[dict]) -> None:

@@ -107,13 +107,14 @@ def list_checkpoints() -> dict[str, dict[str, Any]]:
 
 
 def list_runs() -> list[dict[str, Any]]:
-    """Runs, newest first: record as plain data, with `state` as it is now.
+    """Runs, newest first: record as plain data, with `state` as it is now and `name`, what somebody called it, or None.
 
     `ignored` names the fields of its file that this version does not know. See `list_unreadable` for the others.
     """
     from kdengine import runs
 
-    return [dataclasses.asdict(record) | {"state": state} for record, state in runs.listed()]
+    return [dataclasses.asdict(record) | {"state": state, "name": runs.name(record.id)}
+            for record, state in runs.listed()]
 
 
 def list_unreadable() -> list[dict[str, str]]:
@@ -123,20 +124,38 @@ def list_unreadable() -> list[dict[str, str]]:
 
 
 def move_aside(kind: str, name: str) -> Path:
-    """Move what `list_unreadable` names into `.aside` beside it, where nothing reads it; returns its new place.
+    """Move what `list_unreadable` names, or a run, into `.aside` beside it, where nothing reads it; returns its place.
 
-    Nothing is deleted. Raises KDError where it can be read, or cannot be moved.
+    Nothing is deleted, see `bring_back`. Raises KDError for a run that is active, a checkpoint or shipped result that
+    can be read, and what cannot be moved.
     """
+    from kdengine import runs
+
     root, wrong = _kinds()[kind]
-    if name not in wrong():
-        raise KDError(f"There is no {kind} {name!r} that cannot be read.")
     aside = root / ".aside"
     places = (aside / (name if not number else f"{name}.{number}") for number in itertools.count())
     try:
         aside.mkdir(exist_ok=True)
-        return (root / name).rename(next(place for place in places if not place.exists()))
+        place = next(place for place in places if not place.exists())
+        if name in wrong():
+            return (root / name).rename(place)
     except OSError as error:
         raise KDError(f"{root / name} cannot be moved: {error.strerror}.") from error
+    if kind != "run":
+        raise KDError(f"There is no {kind} {name!r} that cannot be read.")
+    runs.relocate(name, place)
+    return place
+
+
+def bring_back(name: str, place: Path) -> None:
+    """Undo `move_aside`, which moved what is called so to that place. Raises KDError where that is not possible."""
+    there = place.parent.parent / name
+    if there.exists():
+        raise KDError(f"There is a {there} meanwhile, and it is not overwritten.")
+    try:
+        place.rename(there)
+    except OSError as error:
+        raise KDError(f"{place} cannot be moved back: {error.strerror}.") from error
 
 
 def _kinds() -> dict[str, tuple[Path, Callable[[], dict[str, str]]]]:
@@ -165,13 +184,14 @@ def method_title(name: str | None, hyperparameters: Mapping[str, Any] | None = N
 def student_titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What the runs of a group are called beside each other, by id: see `kdengine.methods.told_apart`.
 
-    runs: as `list_runs` gives them.
+    By a name of its own where it has one. runs: as `list_runs` gives them.
     """
     from kdengine import methods
 
     titles = methods.told_apart([(run["configuration"]["method"], run["configuration"]["hyperparameters"])
                                  for run in runs])
-    return dict(zip((run["id"] for run in runs), titles, strict=True))
+    named = {run["id"]: run["name"] or title for run, title in zip(runs, titles, strict=True)}
+    return named if len({*named.values()}) == len(named) else dict(zip(named, titles, strict=True))
 
 
 def fit_to_show(about: Mapping[str, Any]) -> bool:
@@ -355,6 +375,13 @@ def resume(ids: Sequence[str]) -> None:
     runs.resume(ids)
 
 
+def rename(run: str, name: str) -> None:
+    """Give a run a name of one's own; an empty one takes it away. Raises KDError for one that is no line of 80."""
+    from kdengine import runs
+
+    runs.rename(run, name)
+
+
 def remove(run: str) -> None:
     """Delete a run that is not active, and its files."""
     from kdengine import runs
@@ -363,7 +390,7 @@ def remove(run: str) -> None:
 
 
 def watch(run: str) -> dict[str, Any]:
-    """A run as it is now: its record as plain data, with state, history (a row an epoch), progress and log.
+    """A run as it is now: its record as plain data, with state, name, history (a row an epoch), progress and log.
 
     pausing: whether it is to wait after a coming epoch; paused: whether it has come to where it waits.
     """
@@ -372,7 +399,8 @@ def watch(run: str) -> dict[str, Any]:
     state = runs.state(run)
     record = runs.read(run)
     return dataclasses.asdict(record) | {
-        "state": state, "history": runs.history(run), "progress": runs.progress(run), "log": runs.log(run),
+        "state": state, "name": runs.name(run), "log": runs.log(run),
+        "history": runs.history(run), "progress": runs.progress(run),
         "pausing": state in ACTIVE and runs.pauses(run, record.configuration.epochs - 1),
         "paused": state in ACTIVE and runs.pauses(run, record.status["epoch"]),
     }
@@ -525,6 +553,13 @@ def open_network(reference: str) -> Network:
     from kdengine import checkpoints
 
     return checkpoints.open_reference(reference)
+
+
+def cost(network: Network) -> dict[str, Any]:
+    """Size and speed of one forward of one image: parameters, megabytes, flops, and latency with its median_ms."""
+    from kdengine import evaluation
+
+    return evaluation.cost(network)
 
 
 def predict(network: Network, picture: Image) -> dict[str, list]:
@@ -872,8 +907,10 @@ __all__ = [
     "KDError",
     "about_data",
     "answers_over_epochs",
+    "bring_back",
     "check",
     "compare_heat_maps",
+    "cost",
     "data_notes",
     "default_teacher",
     "disagreements",
@@ -913,6 +950,7 @@ __all__ = [
     "recipe_report",
     "recipe_results",
     "remove",
+    "rename",
     "require_below_data_root",
     "results_table",
     "resume",

@@ -35,6 +35,7 @@ _KEPT = (RECORD, HISTORY, PREDICTIONS, STUDENT)
 
 COLUMNS: dict[str, str] = {
     "name": "Run",
+    "called": "Called",
     "data": "Data",
     "student": "Network",
     "method": "Method",
@@ -124,8 +125,10 @@ def as_text(value: Any, column: str) -> str:
 
 def markdown(table: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    cells = [[as_text(row[column], column) for column in COLUMNS] for row in table]
-    return "\n".join(markdown_table(list(COLUMNS.values()), cells)) + "\n"
+    named = any(row["called"] for row in table)  # few people name their runs
+    columns = [column for column in COLUMNS if named or column != "called"]
+    cells = [[as_text(row[column], column) for column in columns] for row in table]
+    return "\n".join(markdown_table([COLUMNS[column] for column in columns], cells)) + "\n"
 
 
 def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
@@ -159,6 +162,7 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
                          for key, value in asked.hyperparameters.items())
     return {
         "name": name,
+        "called": runs.name(name),
         "data": asked.data,
         "student": asked.student,
         "method": f"{asked.method} ({settings})" if settings else asked.method,

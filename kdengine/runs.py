@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from kdengine.data import DataSet, Outline
     from kdengine.signals import Stage
 
-LOCK, STOP, PAUSE, LOG = "lock", "stop", "pause", "log.txt"
+LOCK, STOP, PAUSE, LOG, NAME = "lock", "stop", "pause", "log.txt", "name.txt"
+LONGEST_NAME = 80
 _LOCK_PATIENCE_S = 2.0  # another process's look may hold it for a moment
 NETWORKS_KEPT = 10
 """How often a run's weights are on disk at most: the student, the best one and one being written, an adapter, and two
@@ -319,6 +320,14 @@ def give_up(run: str, reason: str) -> None:
 
 def remove(run: str) -> None:
     """Delete a run and all its files. Raises KDError while it is active, and where the disk refuses."""
+    gone = files.temporary(directory(run))
+    relocate(run, gone)
+    with files.writing(gone):
+        shutil.rmtree(gone)
+
+
+def relocate(run: str, place: Path) -> None:
+    """Move a run's folder, all of it at once for whoever looks. Raises KDError as `remove`."""
     folder = directory(run)
     with files.writing(folder):
         lock = None if state(run) in ACTIVE else processes.take(folder / LOCK, _LOCK_PATIENCE_S)
@@ -327,8 +336,33 @@ def remove(run: str) -> None:
         with lock:
             if not processes.HANDS_ON:
                 lock.release()
-            gone = folder.rename(files.temporary(folder))  # all of it at once, for whoever looks
-        shutil.rmtree(gone)
+            folder.rename(place)
+
+
+def rename(run: str, name: str) -> None:
+    """Give a run a name of one's own, in one line of at most LONGEST_NAME characters; an empty one takes it away.
+
+    Its id, by which others know it, stays. Raises KDError for another name, and where the disk refuses.
+    """
+    name = name.strip()
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise KDError(f"{name[:LONGEST_NAME]!r} is no name for a run. Allowed is one line of {LONGEST_NAME} characters "
+                      "at most.")
+    path = directory(run) / NAME
+    with files.writing(path):
+        if not name:
+            path.unlink(missing_ok=True)
+            return
+        with files.replacing(path) as written:
+            written.write_text(name, encoding="utf-8")
+
+
+def name(run: str) -> str | None:
+    """What somebody called a run; None where nobody did, or nothing of the sort stands in its file."""
+    with suppress(OSError, ValueError), (runs_root() / run / NAME).open(encoding="utf-8") as held:
+        found = held.read(LONGEST_NAME + 1).strip()
+        return found if found.isprintable() and 0 < len(found) <= LONGEST_NAME else None
+    return None
 
 
 def directory(run: str) -> Path:

@@ -6,7 +6,7 @@ import streamlit as st
 
 import kdengine
 from explorer import demonstration, forms, pinned, unreadable
-from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress
+from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress, stop_button
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
@@ -89,8 +89,9 @@ def choose_task() -> dict | None:
     teachers = teachers_for(name)
     names = [None, *teachers]
     usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
+    own = {run["id"]: f"{run['name']} ({run['id']})" for run in kdengine.list_runs() if run["name"]}
     teacher = st.selectbox("Teacher", names, index=names.index(usual), key=f"teacher {name}", bind="query-params",
-                           format_func=lambda each: each or "none: train on the labels alone")
+                           format_func=lambda each: own.get(each, each) or "none: train on the labels alone")
     size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
     if unable:
         st.error(unable)
@@ -240,8 +241,8 @@ def title(group: list[dict]) -> str:
     asked = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
     few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
-    names = " | ".join(kdengine.method_title(run["configuration"]["method"], run["configuration"]["hyperparameters"])
-                       for run in group)
+    names = " | ".join(run["name"] or kdengine.method_title(
+        run["configuration"]["method"], run["configuration"]["hyperparameters"]) for run in group)
     return f"{when} · {asked['data']}{few or ''} · {asked['student']} · {names}"
 
 
@@ -250,6 +251,7 @@ def runs_section() -> None:
     groups: dict[str, list[dict]] = {}
     for run in kdengine.list_runs():
         groups.setdefault(run["group"], []).append(run)
+    undo()
     if not groups:
         st.info("No runs yet. Choose above and press **Start**; the curves appear here and grow while you watch.")
         return
@@ -259,11 +261,66 @@ def runs_section() -> None:
         linked = st.query_params.get("group")
         st.session_state["group"] = linked if linked in groups else next(iter(groups))
     titles = forms.told_apart({each: title(group) for each, group in groups.items()})
-    chosen = st.selectbox("Group of runs", list(groups), key="group", format_func=titles.get)
+    which, tools = st.columns([6, 1], vertical_alignment="bottom")
+    chosen = which.selectbox("Group of runs", list(groups), key="group", format_func=titles.get)
     st.query_params["group"] = chosen
     active = any(run["state"] in ACTIVE for run in groups[chosen])
+    with tools.popover("Edit", width="stretch"):
+        edit(groups[chosen], titles[chosen], active)
     ids = [run["id"] for run in groups[chosen]]
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
+
+
+def edit(group: list[dict], called: str, active: bool) -> None:
+    """What of a group's runs can be changed: their names, and whether they are there."""
+    names = kdengine.student_titles([run | {"name": None} for run in group])
+    for run in group:
+        key = f"name {run['id']}"
+        st.text_input(f"Name of {as_text(names[run['id']])}", run["name"] or "", max_chars=80, key=key,
+                      placeholder=names[run["id"]], on_change=rename, args=(run["id"], key))
+    if active:
+        st.caption("What is in training can be deleted once it is stopped.")
+    else:
+        st.button("Delete this run" if len(group) == 1 else f"Delete these {len(group)} runs", on_click=delete,
+                  args=(called, [run["id"] for run in group]), icon=":material/delete:", width="stretch")
+
+
+def rename(run: str, key: str) -> None:
+    """Give a run the name that was typed."""
+    try:
+        kdengine.rename(run, st.session_state[key])
+    except KDError as error:
+        st.toast(error_text(error))
+
+
+def delete(called: str, runs: list[str]) -> None:
+    """Take runs off the page, so that they can be brought back."""
+    places = {}
+    try:
+        for run in runs:
+            places[run] = kdengine.move_aside("run", run)
+    except KDError as error:
+        st.toast(error_text(error))
+    st.session_state["deleted"] = called, places
+
+
+def undo() -> None:
+    """Tell what was deleted last, and offer to bring it back."""
+    called, places = st.session_state.get("deleted", ("", {}))
+    if not places:
+        return
+    folder = as_text(str(next(iter(places.values())).parent))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Deleted: {as_text(called)}. The files are still in {folder}.", width="content")
+        if st.button("Undo", icon=":material/undo:"):
+            del st.session_state["deleted"]
+            try:
+                for run, place in places.items():
+                    kdengine.bring_back(run, place)
+            except KDError as error:
+                show_error(error)
+            else:
+                st.rerun()
 
 
 def live(ids: list[str], was_active: bool) -> None:
@@ -314,9 +371,8 @@ def show_run(run: str, watched: dict, name: str) -> None:
     if watched["status"]["reason"]:
         score.caption(as_text(watched["status"]["reason"]))
     try:
-        if watched["state"] in ACTIVE and button.button("Stop", key=f"stop {run}", width="stretch"):
-            kdengine.stop(run)
-            st.toast("Stopping. The last complete epoch is kept.")
+        if watched["state"] in ACTIVE:
+            stop_button(button, [run])
         if watched["state"] in RESUMABLE and button.button(
                 "Resume", key=f"resume {run}", width="stretch"):
             kdengine.resume([run])

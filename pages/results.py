@@ -8,24 +8,6 @@ from explorer.wording import as_text
 from kdengine import results
 from kdengine.charts import accuracy_curves, term_curves
 
-st.title("Results")
-unreadable.show()
-
-table = kdengine.results_table()
-if not table:
-    st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")
-    st.stop()
-
-sets = sorted({row["data"] for row in table})
-chosen = sets
-if len(sets) > 1:
-    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, key="sets",
-                      bind="query-params", format_func=as_text)
-shown = [row for row in table if row["data"] in chosen]
-if not shown:
-    st.info("Choose at least one data set.")
-    st.stop()
-
 HELP = {
     "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
     "loss": "Cross-entropy on the test split, in nats; never the training loss.",
@@ -54,41 +36,66 @@ SHARES = (  # shown in hundredths
     "accuracy", "miou", "low", "high", "change", "change_low", "change_high", "agreement", "calibration_error",
 )
 
-columns = {
-    name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
-    else st.column_config.TextColumn(title, help=HELP.get(name), pinned=name == "name")
-    for name, title in results.COLUMNS.items()
-}
-one_seed = len({row["seed"] for row in shown}) == 1
-picked = st.dataframe(
-    [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in shown],
-    width="stretch",
-    hide_index=True,
-    on_select="rerun",
-    selection_mode="multi-row",
-    key=" ".join(row["name"] for row in shown),  # ticks are places in the table: another table has other rows there
-    placeholder="–",
-    column_order=[name for name in columns
-                  if not (name == "data" and len(chosen) == 1) and not (name == "seed" and one_seed)
-                  and any(row[name] is not None for row in shown)],
-    column_config=columns,
-)
 
-if without := results.no_baseline(shown):
-    st.caption(as_text(without))
+def choose(table: list[dict]) -> list[dict]:
+    """The rows of the data sets that are chosen."""
+    sets = sorted({row["data"] for row in table})
+    if len(sets) == 1:
+        return table
+    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, key="sets", bind="query-params",
+                      format_func=as_text)
+    return [row for row in table if row["data"] in chosen]
 
-left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
-left.download_button("Download CSV", results.comma_separated(shown), "results.csv", "text/csv", width="stretch")
-right.download_button("Download Markdown", results.markdown(shown), "results.md", "text/markdown", width="stretch")
-note.caption("One run a row. A single seed says whether two networks differ on these images; it never says that a "
-             "method is better.")
 
-names = [shown[place]["name"] for place in picked.selection.rows]
-st.subheader("Curves")
-if not names:
-    st.caption("Tick rows in the table to see how they learned.")
+def show(shown: list[dict]) -> None:
+    """The table, its downloads, and the curves of the rows that are ticked."""
+    columns = {
+        name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
+        else st.column_config.TextColumn(title, help=HELP.get(name), pinned=name == "name")
+        for name, title in results.COLUMNS.items()
+    }
+    one_set = len({row["data"] for row in shown}) == 1
+    one_seed = len({row["seed"] for row in shown}) == 1
+    picked = st.dataframe(
+        [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in shown],
+        width="stretch",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=" ".join(row["name"] for row in shown),  # ticks are places in the table: another table has other rows there
+        placeholder="–",
+        column_order=[name for name in columns
+                      if not (name == "data" and one_set) and not (name == "seed" and one_seed)
+                      and any(row[name] is not None for row in shown)],
+        column_config=columns,
+    )
+
+    if without := results.no_baseline(shown):
+        st.caption(as_text(without))
+
+    left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
+    left.download_button("Download CSV", results.comma_separated(shown), "results.csv", "text/csv", width="stretch")
+    right.download_button("Download Markdown", results.markdown(shown), "results.md", "text/markdown", width="stretch")
+    note.caption("One run a row. A single seed says whether two networks differ on these images; it never says that a "
+                 "method is better.")
+
+    names = [shown[place]["name"] for place in picked.selection.rows]
+    st.subheader("Curves")
+    if not names:
+        st.caption("Tick rows in the table to see how they learned.")
+    else:
+        histories = {name: results.history(name) for name in names}
+        accuracy, terms = st.columns(2)
+        accuracy.altair_chart(accuracy_curves(histories), width="stretch")
+        terms.altair_chart(term_curves(histories), width="stretch")
+
+
+st.title("Results")
+unreadable.show()
+if table := kdengine.results_table():
+    if shown := choose(table):
+        show(shown)
+    else:
+        st.info("Choose at least one data set.")
 else:
-    histories = {name: results.history(name) for name in names}
-    accuracy, terms = st.columns(2)
-    accuracy.altair_chart(accuracy_curves(histories), width="stretch")
-    terms.altair_chart(term_curves(histories), width="stretch")
+    st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")

@@ -406,29 +406,33 @@ def explain_absence() -> None:
             "chosen here.")
 
 
-found = families()
-if not found:
-    explain_absence()
-    st.stop()
-choices, view = st.columns([1, 3], gap="large")
-with choices:
-    st.title("Segmentation")
-    titles = forms.told_apart({each: family.title for each, family in found.items()})
-    key = st.selectbox("Networks", list(found), key="mask family", bind="query-params", format_func=titles.get)
-    references = choose_networks(key, found[key])
-with view:
-    references = openable(references, {each: known.name for each, known in found[key].networks.items()})
-if references:
+def page(found: dict[str, Family]) -> None:
+    """The choices beside what is seen with them."""
+    choices, view = st.columns([1, 3], gap="large")
     with choices:
-        picture = choose_picture(found[key], references)
-    names = forms.told_apart({each: found[key].networks[each].name for each in references})
+        st.title("Segmentation")
+        titles = forms.told_apart({each: family.title for each, family in found.items()})
+        key = st.selectbox("Networks", list(found), key="mask family", bind="query-params", format_func=titles.get)
+        references = choose_networks(key, found[key])
     with view:
-        if picture:
-            try:
-                show(references, names, picture)
-            except KDError as error:
-                show_error(error)
-        else:
-            invite()
-        show_classes(references, names)
-        show_others(found[key], references)
+        references = openable(references, {each: known.name for each, known in found[key].networks.items()})
+    if references:
+        with choices:
+            picture = choose_picture(found[key], references)
+        names = forms.told_apart({each: found[key].networks[each].name for each in references})
+        with view:
+            if picture:
+                try:
+                    show(references, names, picture)
+                except KDError as error:
+                    show_error(error)
+            else:
+                invite()
+            show_classes(references, names)
+            show_others(found[key], references)
+
+
+if found := families():
+    page(found)
+else:
+    explain_absence()

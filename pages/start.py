@@ -8,7 +8,7 @@ import kdengine
 from explorer import pinned
 from explorer.bars import accuracy_bars
 from explorer.choosing import telling
-from explorer.networks import open_data
+from explorer.networks import open_data, open_network
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.colours import STUDENTS, TEACHER
@@ -35,6 +35,20 @@ def answers_to_one_digit() -> None:
     st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
                f"answer, softened at T = {TEMPERATURE:g}, says what it looks like too. The student alone reads "
                f"**{alone}**, the student with a teacher **{taught}**.")
+    shipped = kdengine.list_checkpoints()
+    large, small = (size_and_speed(each, shipped[each]["digest"]) for each in (TEACHER_NAME, TAUGHT))
+    st.caption(f"Here the teacher, {large}, for an image; either student, {small}.")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def size_and_speed(reference: str, digest: str) -> str:
+    """What a network is and takes on this machine, in Markdown. digest: of its weights."""
+    del digest
+    network = open_network(reference)
+    titles = {each["name"]: each["title"] for each in kdengine.list_models()}
+    cost = kdengine.cost(network)
+    return (f"{titles[network.architecture]} with {cost['parameters']:,} parameters, takes "
+            f"**{cost['latency']['median_ms']:.1f} ms**")
 
 
 def answers_later() -> None:

@@ -79,7 +79,25 @@ def test_a_killed_worker_s_run_is_resumed_from_the_page(page, runs_folder):
     expect(row(page, kd)).to_contain_text("Running")
     expect(row(page, none)).to_contain_text("Interrupted")
     row(page, kd).get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop now").click()
     expect(row(page, kd)).to_contain_text("Stopped")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_page_s_link_is_copied_as_it_is_now(page, secure):
+    """Also where the browser gives no clipboard, as it does not of an address without https."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    if not secure:
+        page.add_init_script("Object.defineProperty(navigator, 'clipboard', {configurable: true})")
+    page.goto("/temperature?T=3")
+    settle(page)
+    page.get_by_role("slider", name="Temperature").press("ArrowRight")
+    expect(page).not_to_have_url(re.compile("T=3$"))
+    page.get_by_role("button", name="Copy link to this page").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    if not secure:
+        page.evaluate("delete navigator.clipboard")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
 def test_a_recipe_is_started_followed_and_stopped_from_the_page(page):

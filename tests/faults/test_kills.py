@@ -118,7 +118,7 @@ def train_killing(seed, most, undisturbed):
                 assert (runs.directory(run) / f"resume-{reached}.pt").is_file()
                 checkpoints.open_reference(run)
             runs.resume([run])
-        until(lambda: runs.state(run) not in records.ACTIVE)
+        until(lambda: not runs.alive(run))  # a finished one's worker still tidies up
     assert runs.state(run) == records.FINISHED, runs.log(run)
     assert reader.wrong == []
     assert reader.reads > 10

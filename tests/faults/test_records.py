@@ -171,9 +171,10 @@ def test_what_cannot_be_read_is_moved_aside_and_not_lost():
         assert not folder.exists() and kdengine.list_unreadable() == [] == kdengine.list_runs()
     assert {path.name for path in (places.runs_root() / ".aside").iterdir()} == {"odd", "odd.1"}
     lay("sound", json.dumps(real(REAL[0])).encode())
-    for name in ("sound", "nothing", "../runs/sound", ""):
-        with pytest.raises(KDError, match=r"There is no run .* that cannot be read"):
+    for name in ("nothing", "../runs/sound", ""):
+        with pytest.raises(KDError, match="There is no run "):
             kdengine.move_aside("run", name)
+    assert (places.runs_root() / "sound").is_dir()
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "shipped result"])

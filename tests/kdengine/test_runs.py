@@ -17,6 +17,7 @@ from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
 
+import kdengine
 from kdengine import (
     checkpoints,
     evaluation,
@@ -806,6 +807,64 @@ def test_a_run_that_is_being_made_or_removed_is_in_no_list(nobody, monkeypatch):
     runs.remove(run)
     assert seen[3:] == [[]]
     assert list(places.runs_root().iterdir()) == []
+
+
+def test_no_epoch_waits_for_a_compiler_that_is_not_used():
+    """To import it takes longer than an epoch of a short run."""
+    code = ("import sys\n"
+            "from kdengine import processes, runs, session, worker\n"
+            "from kdengine.records import Configuration\n"
+            "processes.launch = lambda *_: None\n"
+            "finish = session.Session._finish\n"
+            "def look(*given):\n"
+            "    print('torch._dynamo' in sys.modules)\n"
+            "    finish(*given)\n"
+            "session.Session._finish = look\n"
+            "run, = runs.submit([Configuration(teacher='digits-teacher', share=0.1, epochs=1)])\n"
+            "worker.work([run])\n"
+            "print(runs.state(run))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=places.PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "finished"]
+
+
+def test_a_run_is_moved_aside_and_brought_back_as_it_was(waiting):
+    run, = runs.submit([configuration(epochs=1)])
+    with pytest.raises(KDError, match=f"Run {run} is queued; stop it first"):
+        kdengine.move_aside("run", run)
+    worker.work([run])
+    before = {path.name: path.read_bytes() for path in runs.directory(run).iterdir()}
+    place = kdengine.move_aside("run", run)
+    assert kdengine.list_runs() == [] and kdengine.list_unreadable() == []
+    kdengine.bring_back(run, place)
+    assert {path.name: path.read_bytes() for path in runs.directory(run).iterdir()} == before
+    assert not place.exists()
+    place = kdengine.move_aside("run", run)
+    shutil.copytree(place, places.runs_root() / run)
+    again = kdengine.move_aside("run", run)
+    assert again != place
+    kdengine.bring_back(run, again)
+    with pytest.raises(KDError, match="it is not overwritten"):
+        kdengine.bring_back(run, place)
+
+
+def test_a_run_has_the_name_that_somebody_gave_it(waiting):
+    run, other = runs.submit([configuration("kd"), configuration("none")])
+    assert kdengine.watch(run)["name"] is None
+    kdengine.rename(run, "  Größe *1*  ")
+    assert {each["id"]: each["name"] for each in kdengine.list_runs()} == {run: "Größe *1*", other: None}
+    assert kdengine.watch(run)["name"] == "Größe *1*"
+    assert kdengine.student_titles(kdengine.list_runs())[run] == "Größe *1*"
+    kdengine.rename(other, "Größe *1*")  # two of one name: each is called by its method again
+    assert set(kdengine.student_titles(kdengine.list_runs()).values()) == {"Logit matching", "labels alone"}
+    for wrong in ("two\nlines", "x" * 81, "\0"):
+        with pytest.raises(KDError, match=r"is no name for a run\. Allowed is one line of 80 characters"):
+            kdengine.rename(run, wrong)
+    assert runs.name(run) == "Größe *1*"
+    kdengine.rename(run, " ")
+    assert runs.name(run) is None and not (runs.directory(run) / runs.NAME).exists()
+    for content in (b"\xff", b"x" * 81, b"a\nb", b"\n"):
+        (runs.directory(run) / runs.NAME).write_bytes(content)
+        assert runs.name(run) is None
 
 
 def test_a_worker_sweeps_what_was_left_half_written(waiting):

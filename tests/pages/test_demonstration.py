@@ -157,7 +157,7 @@ def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
     at = opened(**query)
     press(at, "Go on")
     assert not any(runs.pauses(run, 99) for run in ids)
-    press(at, "Stop")
+    press(at, "Stop now")
     assert all(runs.stop_requested(run) for run in ids)
     for run in ids:
         runs.set_state(runs.read(run), "stopped", reason="Stopped on request.", epoch=0)

@@ -26,7 +26,7 @@ STATES = {
     "recipes": ("recipes", {}),
     "results": ("results", {}),
 }
-SESSION = ("guess ", "truth ", "group", "epoch ")
+SESSION = ("guess ", "truth ", "group", "epoch ", "name ")
 """Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone."""
 KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "button_group")
 

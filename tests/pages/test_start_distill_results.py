@@ -55,6 +55,8 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     assert "no label at all" in words(at)
     distilled = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
+    for size in ("ResNet-20 with 272,474 parameters", "ResNet-8 with 78,042 parameters"):  # counted by hand: He 2016
+        assert re.search(rf"{size}, takes \*\*\d+\.\d ms\*\*", words(at))
 
 
 def test_start_shows_a_digit_that_the_student_alone_misreads():
@@ -127,7 +129,7 @@ def test_distill_asks_the_engine_for_what_the_form_says(measured, waiting):
         made["kd"], method="features_mse", hyperparameters={"beta": 0.1, "norm": "l2"})
     assert "Queued" in words(at)
     assert at.selectbox[0].label == "Group of runs"  # what was started stands above the form
-    assert [each.label for each in at.button].count("Stop") == 2
+    assert [each.label for each in at.button].count("Stop now") == 2
 
 
 @pytest.mark.parametrize("wrong", ["1e999", "nan", "many", "-3", ""])
@@ -253,9 +255,30 @@ def test_distill_tells_who_clicks_too_late(waiting):
     at = open_page("distill", view="Your own runs")
     runs.stop(run)
     worker.work([run])
-    next(each for each in at.button if each.label == "Stop").click().run()
+    next(each for each in at.button if each.label == "Stop now").click().run()
     assert not at.exception, at.exception
     assert "Stopped" in words(at)
+
+
+def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
+    kd, alone = runs.submit([Configuration(method=each, teacher="digits-teacher") for each in ("kd", "none")])
+    at = open_page("distill", view="Your own runs")
+    assert "Delete" not in " ".join(each.label for each in at.button)  # both wait to be trained
+    at.text_input(key=f"name {kd}").set_value("the *one* I like").run()
+    assert not at.exception, at.exception
+    assert runs.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
+    assert "the *one* I like | labels alone" in at.selectbox(key="group").options[0]
+    for each in (kd, alone):
+        runs.stop(each)
+    worker.work([kd, alone])
+    at = open_page("distill", view="Your own runs")
+    next(each for each in at.button if each.label == "Delete these 2 runs").click().run()
+    assert not at.exception, at.exception
+    assert runs.all_runs() == [] and "Deleted: " in words(at) and "No runs yet" in words(at)
+    next(each for each in at.button if each.label == "Undo").click().run()
+    assert not at.exception, at.exception
+    assert {record.id for record in runs.all_runs()} == {kd, alone} and runs.name(kd) == "the *one* I like"
+    assert "Deleted: " not in words(at) and at.text_input(key=f"name {kd}").value == "the *one* I like"
 
 
 def test_results_hold_every_shipped_checkpoint_and_its_change():

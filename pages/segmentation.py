@@ -147,7 +147,8 @@ def families() -> dict[str, Family]:
         family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
         when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
         title = kdengine.method_title(asked["method"], asked["hyperparameters"])
-        family.networks[run["id"]] = Known(f"{asked['student']} · {title} · {when}", asked["method"])
+        usual = f"{asked['student']} · {title} · {when}"
+        family.networks[run["id"]] = Known(run["name"] or usual, asked["method"])
         if teacher := kdengine.teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Known(run["teacher"]["architecture"]))
             family.first = family.first or teacher

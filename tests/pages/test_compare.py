@@ -190,16 +190,16 @@ def test_a_damaged_teacher_is_told_and_nothing_takes_its_place(shipped):
 def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch):
     asked = {"data": "digits", "student": "resnet8", "method": "kd",
              "hyperparameters": {"temperature": 8.0, "alpha": 1.0}}
-    run = {"id": "run-1", "state": "finished", "created": 0.0, "configuration": asked, "data": {"title": "Digits"},
-           "teacher": {"reference": "digits-teacher", "architecture": "resnet20"}}
-    active = run | {"id": "run-2", "state": "running"}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, active])
+    run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "configuration": asked,
+           "data": {"title": "Digits"}, "teacher": {"reference": "digits-teacher", "architecture": "resnet20"}}
+    active, named = run | {"id": "run-2", "state": "running"}, run | {"id": "run-3", "name": "my *best*"}
+    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, active, named])
     real = kdengine.open_network
     monkeypatch.setattr(kdengine, "open_network", lambda each: real(each.replace("run-1", "digits-resnet8-kd")))
     at = opened()
     students = at.multiselect[0]
     assert students.value == ["digits-resnet8-none", "digits-resnet8-kd"]
-    assert len(students.options) == 4
+    assert len(students.options) == 5 and "my *best*" in students.options
     students.set_value(["run-1"]).run()
     (name,) = agreement(at).index
     assert name.startswith("resnet8 · Logit matching, T 8, alpha 1 · ")
@@ -210,7 +210,7 @@ def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
     checkpoints.save(made, shipped / "scenes-teacher.safetensors", method="none", hyperparameters={},
                      data={"name": "shapes_segmentation", "labels_per_class": None},
                      scores={"validation": {"miou": 0.9}})
-    run = {"id": "run-1", "state": "finished", "created": 0.0, "teacher": None,
+    run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "teacher": None,
            "configuration": {"data": "folder:masks", "student": "fpn_tiny", "method": "none", "hyperparameters": {}},
            "data": {"title": "masks", "task": "segmentation", "size": 64}}
     monkeypatch.setattr(kdengine, "list_runs", lambda: [run])

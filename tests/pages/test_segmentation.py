@@ -316,7 +316,7 @@ def test_networks_that_classify_are_not_offered(shipped, monkeypatch):
     network = models.build("resnet8", tuple("0123456789"), input_size=32)
     checkpoints.save(network, shipped / "digits-teacher.safetensors", method="none", hyperparameters={},
                      data={"name": "digits", "labels_per_class": None}, scores={"validation": {"top1": 0.9}})
-    run = {"id": "run-1", "state": "finished", "created": 0.0, "teacher": None,
+    run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "teacher": None,
            "configuration": {"data": "digits", "student": "resnet8", "method": "none", "hyperparameters": {}},
            "data": {"title": "Digits", "task": "classification", "size": 32}}
     monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
@@ -325,14 +325,15 @@ def test_networks_that_classify_are_not_offered(shipped, monkeypatch):
 
 def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeypatch):
     asked = {"data": "blocks", "student": "fpn_tiny", "method": "kd", "hyperparameters": {"temperature": 2.0}}
-    run = {"id": "run-1", "state": "finished", "created": 0.0, "configuration": asked,
+    run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "configuration": asked,
            "data": {"title": "Blocks", "task": "segmentation", "size": SIZE},
            "teacher": {"reference": "blocks-teacher", "architecture": "by_colour:network"}}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, run | {"id": "run-2", "state": "running"}])
+    active, named = run | {"id": "run-2", "state": "running"}, run | {"id": "run-3", "name": "my *best*"}
+    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, active, named])
     real = kdengine.open_network
     monkeypatch.setattr(kdengine, "open_network", lambda each: real(each.replace("run-1", "blocks-kd")))
     at = opened()
-    assert len(at.multiselect[0].options) == 4
+    assert len(at.multiselect[0].options) == 5 and "my *best*" in at.multiselect[0].options
     at.multiselect[0].set_value(["run-1"]).run()
     assert figures(at)[3]["title"][1].startswith("fpn_tiny · Logit matching, T 2 · ")
 

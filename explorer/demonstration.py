@@ -296,7 +296,7 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
     group = watched[ids[0]]["group"]
     *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")
     image = pinned.first_image(open_data(DATA), group, TEACHER)
-    known = families.names(families.families()[DATA])
+    known = families.names(kdengine.families()[DATA])
     asked = watched[taught]["configuration"]["hyperparameters"]
     with links:
         st.caption(_verdict(tuple(ids), watched))

@@ -17,15 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdengine import trust
 from kdengine.errors import DataMissing, KDError
-from kdengine.records import ACTIVE, FINISHED, Configuration, headline, is_first_stage
+from kdengine.records import ACTIVE, Configuration
 
 if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
     from torch import Tensor
 
+    from kdengine.catalogue import Family
     from kdengine.data import DataSet
     from kdengine.models.network import Network
     from kdengine.recipes import Outcome
@@ -194,71 +194,51 @@ def student_titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return named if len({*named.values()}) == len(named) else dict(zip(named, titles, strict=True))
 
 
+def families(task: str = "classification") -> dict[str, Family]:
+    """Networks that can be compared, by family: shipped, trained here, packaged; see `kdengine.catalogue`."""
+    from kdengine import catalogue
+
+    titles = {each["name"]: each["title"] for each in list_data()}
+    return catalogue.families(task, list_checkpoints(), list_runs(), titles)
+
+
 def fit_to_show(about: Mapping[str, Any]) -> bool:
     """Whether a checkpoint or run is a network of its own, to be shown, compared and taught by.
 
     A run that has not finished is none, nor is a first stage. about: as `list_checkpoints` or `list_runs` gives it.
     """
-    if "configuration" in about:
-        return about["state"] == FINISHED and not is_first_stage(about["configuration"]["method"])
-    return not is_first_stage(about.get("method"))
+    from kdengine import catalogue
+
+    return catalogue.fit_to_show(about)
 
 
 def default_teacher(data: str) -> str | None:
-    """The shipped checkpoint that knows a data set best: trained on all its labels, highest validation accuracy.
+    """The shipped checkpoint that knows a data set best: see `kdengine.catalogue.best_teacher`."""
+    from kdengine import catalogue
 
-    What a file says of its own scores counts only among equals: those with a record of theirs
-    (`checkpoints.has_record`) come before those without.
-    """
-    from kdengine import checkpoints
+    return catalogue.best_teacher(data, list_checkpoints())
 
-    best = {
-        name: (checkpoints.has_record(name, about), headline(about["scores"]["validation"]))
-        for name, about in list_checkpoints().items()
-        if fit_to_show(about) and about["data"]["name"] == data
-        and all(about["data"][few] is None for few in ("labels_per_class", "labelled_images", "without_class"))
-        and "validation" in about["scores"]  # imported weights were never measured here
-        and (":" not in about["architecture"] or trust.trusted(about["architecture"]))
-    }
-    return max(best, key=best.get, default=None)
+
+def teachers(data: str) -> dict[str, str]:
+    """What may teach a data set, the best shipped one first: by reference the digest of its weights, empty of a run."""
+    from kdengine import catalogue
+
+    return catalogue.teachers(data, list_checkpoints(), list_runs())
 
 
 def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
     """Shipped checkpoints of a task by the data set they know: `teacher`, a reference or None, and `students`, names.
-
-    The teacher is the ImageNet network that taught one of them, where one did, else `default_teacher`. Files without
-    a record of theirs name no teacher where others have one.
     """
-    from kdengine import checkpoints
+    from kdengine import catalogue
 
-    known = {name: about for name, about in list_checkpoints().items() if about["task"] == task and fit_to_show(about)}
-    found: dict[str, dict[str, Any]] = {}
-    for data in dict.fromkeys(about["data"]["name"] for about in known.values()):
-        students = [name for name in known if known[name]["data"]["name"] == data]
-        heard = [name for name in students if checkpoints.has_record(name, known[name])] or students
-        taught_by = (checkpoints.imagenet_teacher(name, known[name]) for name in heard)
-        best = default_teacher(data)  # of another task where a header says so of this data set
-        teacher = next(filter(None, taught_by), None) or (best if best in students else None)
-        found[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
-    return found
+    return catalogue.shipped(task, list_checkpoints())
 
 
-def teacher_of(name: str, about: dict[str, Any]) -> str | None:
-    """The reference of the network that taught a checkpoint or run, as it taught it.
+def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
+    """The reference of the network that taught a checkpoint or run, as it taught it: see `kdengine.catalogue`."""
+    from kdengine import catalogue
 
-    None where it had no teacher, and where that one is gone or not fit to be shown. about: its identity, as
-    `list_checkpoints` gives it, or its record, as `list_runs` does.
-    """
-    from kdengine import checkpoints
-
-    if imagenet := checkpoints.imagenet_teacher(name, about):
-        return imagenet
-    reference = (about.get("teacher") or {}).get("reference")
-    path = reference and checkpoints.locate(reference)
-    try:
-        return reference if path and fit_to_show(checkpoints.describe(path)) else None
-    except KDError:  # damaged since
-        return None
+    return catalogue.teacher_of(name, about)
 
 
 def teaching_size(teacher: str, data: str) -> int | None:
@@ -918,6 +898,7 @@ __all__ = [
     "earlier_results",
     "estimate",
     "example",
+    "families",
     "fit_to_show",
     "go_on",
     "group_report",
@@ -964,6 +945,7 @@ __all__ = [
     "stop_recipe",
     "student_titles",
     "teacher_of",
+    "teachers",
     "teaching_size",
     "telling_example",
     "typical_masks",

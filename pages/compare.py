@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, forms, objects
+from explorer import choosing, comparison, families, forms, objects
 from explorer.choosing import (
     KINDS,
     OWN_PICTURE,
@@ -27,7 +27,6 @@ from explorer.choosing import (
     telling_pair,
 )
 from explorer.comparison import Card
-from explorer.families import Family, families, names
 from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
@@ -83,19 +82,19 @@ def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
     return kdengine.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
 
 
-def choose_networks(key: str, family: Family) -> list[str]:
+def choose_networks(key: str, family: families.Family) -> list[str]:
     """References, the one that the others are held against first."""
     if not family.data:
         st.caption(family.about)
         return list(family.networks)
-    titles = names(family)
+    called = families.names(family)
     methods = {reference: known.method for reference, known in family.networks.items()}
     return choosing.choose_networks(
-        key, titles, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
+        key, called, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
         help="Any network that knows these classes; the others are held against it.")
 
 
-def at_epoch(family: Family, references: list[str]) -> list[str]:
+def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     """The networks, the students as they were after the epoch that is chosen, where their weights of it were kept."""
     kept = {each: kdengine.snapshots(each) for each in references[1:]}
     epochs = sorted(set.intersection(*map(set, kept.values()))) if kept else []
@@ -111,7 +110,7 @@ def at_epoch(family: Family, references: list[str]) -> list[str]:
     return [references[0], *(kept[each][epoch] for each in references[1:])]
 
 
-def choose_picture(family: Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
+def choose_picture(family: families.Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
     """A test image, an upload or a sample; None where there is none yet."""
     if family.data is None:
         return uploaded(classes, samples=True)
@@ -189,7 +188,7 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
     return Picture(key, name, image, inside, known)
 
 
-def choose_map(family: Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
+def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
     """What to draw: heat-map method, layer, whose class is explained, that class if chosen, opacity in [0, 1].
 
     A layer is counted from the deepest, 1; 0 is the one each network would choose for itself.
@@ -217,7 +216,7 @@ def choose_map(family: Family, stages: list[tuple[str, ...]], classes: tuple[str
     return method, layer, target, chosen, opacity / 100
 
 
-def show(family: Family, references: list[str], picture: Picture) -> None:
+def show(family: families.Family, references: list[str], picture: Picture) -> None:
     """Controls, a card a network, the figures of agreement, and the download."""
     networks = [open_network(each) for each in references]
     classes = networks[0].classes
@@ -269,7 +268,7 @@ def show(family: Family, references: list[str], picture: Picture) -> None:
         show_objects(family, references)
 
 
-def show_misses(family: Family, references: list[str]) -> None:
+def show_misses(family: families.Family, references: list[str]) -> None:
     """What one picture is worth as evidence: how many of all test images each network misses."""
     missed = {each: kdengine.misses(each) for each in references}
     if None in missed.values() or len({count for _, count in missed.values()}) > 1:
@@ -305,7 +304,7 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
-def object_note(family: Family, references: list[str], picture: Picture, found: dict | None) -> str:
+def object_note(family: families.Family, references: list[str], picture: Picture, found: dict | None) -> str:
     """How much of a map lies on the object, where there is one and the data set knows its place."""
     if picture.index is None or not found:
         return ""
@@ -314,7 +313,7 @@ def object_note(family: Family, references: list[str], picture: Picture, found: 
 
 
 def show_agreement(
-    family: Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict | None]
+    family: families.Family, cards: list[Card], answers: list[dict], own: list[int], maps: list[dict | None]
 ) -> None:
     """One row a student: its answer and its map, where there is one, against the first network's."""
     first, other = family.first_role.lower(), family.other_role.lower()
@@ -337,7 +336,7 @@ def show_agreement(
                    "networks look for the same thing.")
 
 
-def show_objects(family: Family, references: list[str]) -> None:
+def show_objects(family: families.Family, references: list[str]) -> None:
     """Whether the heat lies on the objects of many test images, where the data set knows their places."""
     held = open_data_for(family.data, references)
     references = [each for each in references if open_network(each).stages]  # the others have no maps
@@ -376,7 +375,7 @@ def show_objects(family: Family, references: list[str]) -> None:
             "corners hold background. A map on the object is no proof that the network decides by it.")
 
 
-def invite(family: Family) -> None:
+def invite(family: families.Family) -> None:
     """What to do where there is no picture yet."""
     with st.container(border=True):
         st.subheader("Bring a picture" if family.data else "Bring a photograph")
@@ -387,11 +386,11 @@ def invite(family: Family) -> None:
 
 
 choices, view = st.columns([1, 3], gap="large")
-found = families()
+found = kdengine.families()
 with choices:
     st.title("Compare")
-    titles = forms.told_apart({each: family.title for each, family in found.items()})
-    key = st.selectbox("Networks", list(found), key="family", bind="query-params", format_func=titles.get)
+    key = st.selectbox("Networks", list(found), key="family", bind="query-params",
+                       format_func=families.titles(found).get)
     references = choose_networks(key, found[key])
 with view:
     references = openable(references, {each: known.name for each, known in found[key].networks.items()})

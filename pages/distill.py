@@ -45,16 +45,6 @@ def teaching(teacher: str, data: str, digest: str) -> tuple[int | None, str | No
         return None, error_text(error)
 
 
-def teachers_for(data: str) -> dict[str, str]:
-    """Checkpoints and finished runs that know this data set, the best shipped one first; their digests by name."""
-    shipped = {name: about["digest"] for name, about in kdengine.list_checkpoints().items()
-               if about["data"]["name"] == data and kdengine.fit_to_show(about)}
-    runs = {run["id"]: "" for run in kdengine.list_runs()
-            if run["configuration"]["data"] == data and kdengine.fit_to_show(run)}
-    best = kdengine.default_teacher(data)
-    return dict(sorted((shipped | runs).items(), key=lambda item: item[0] != best))
-
-
 def form() -> None:
     """What to train, its estimated time, and the button."""
     left, right = st.columns([2, 3], gap="large")
@@ -86,7 +76,7 @@ def choose_task() -> dict | None:
     if name is None:
         return None
     task = kdengine.task_of(name)
-    teachers = teachers_for(name)
+    teachers = kdengine.teachers(name)
     names = [None, *teachers]
     usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
     own = {run["id"]: f"{run['name']} ({run['id']})" for run in kdengine.list_runs() if run["name"]}

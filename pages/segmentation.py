@@ -1,15 +1,14 @@
 """Segmentation: what several networks say of every pixel of one picture, where they err, and where they look."""
 
 import hashlib
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, forms, segmentation
+from explorer import choosing, comparison, families, forms, segmentation
 from explorer.choosing import (
     KINDS,
     OWN_PICTURE,
@@ -40,25 +39,6 @@ IOU_HELP = (
     "mIoU is the mean over the classes. The interval says what other images of the same kind would change, not another "
     "seed."
 )
-
-
-@dataclass(frozen=True)
-class Known:
-    """A network as the page speaks of it."""
-
-    name: str
-    method: str | None = None
-
-
-@dataclass
-class Family:
-    """Networks that segment images of one data set and size, by reference."""
-
-    title: str
-    data: str
-    size: int
-    networks: dict[str, Known] = field(default_factory=dict)
-    first: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,49 +106,8 @@ def typical(digest: str, references: tuple[str, ...], _held: Any) -> int:
         return 0
 
 
-def families() -> dict[str, Family]:
-    """What can be compared: by data set and image size, shipped checkpoints and finished runs that segment it."""
-    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
-    found: dict[str, Family] = {}
-    shipped, checkpoints = kdengine.shipped_families("segmentation"), kdengine.list_checkpoints()
-    for data, known in shipped.items():
-        references = [each for each in (known["teacher"], *known["students"]) if each in checkpoints]
-        for reference in references:
-            about, size = checkpoints[reference], checkpoints[reference]["input_size"]
-            family = found.setdefault(f"{data} {size}", Family(f"{titles.get(data, data)} (shipped)", data, size))
-            name = f"{about['architecture']} · {shortened(reference, references)}"
-            family.networks[reference] = Known(name, about.get("method"))
-    for family in found.values():
-        family.first = next(iter(family.networks))  # its teacher, where it has one
-    for run in kdengine.list_runs():
-        if not kdengine.fit_to_show(run) or run["data"].get("task") != "segmentation":
-            continue
-        asked, size = run["configuration"], run["data"]["size"]
-        family = found.setdefault(f"{asked['data']} {size}", Family(run["data"]["title"], asked["data"], size))
-        when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
-        title = kdengine.method_title(asked["method"], asked["hyperparameters"])
-        usual = f"{asked['student']} · {title} · {when}"
-        family.networks[run["id"]] = Known(run["name"] or usual, asked["method"])
-        if teacher := kdengine.teacher_of(run["id"], run):
-            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"]))
-            family.first = family.first or teacher
-    for family in found.values():
-        family.first = family.first or next(iter(family.networks))
-    return found
-
-
-def shortened(name: str, among: list[str]) -> str:
-    """A checkpoint's name without the words that all those names begin with; its last word stays."""
-    words = [each.split("-")[:-1] for each in among]
-    shared = 0
-    while all(each[shared:shared + 1] == words[0][shared:shared + 1] != [] for each in words):
-        shared += 1
-    return "-".join(name.split("-")[shared:])
-
-
-def choose_networks(key: str, family: Family) -> list[str]:
+def choose_networks(key: str, family: families.Family) -> list[str]:
     """References, the teacher first."""
-    titles = forms.told_apart({reference: known.name for reference, known in family.networks.items()})
     methods = {reference: known.method for reference, known in family.networks.items()}
 
     def usual(others: list[str]) -> list[str]:
@@ -176,10 +115,10 @@ def choose_networks(key: str, family: Family) -> list[str]:
         return [*pair, *(each for each in others if each not in pair)][:2]
 
     return choosing.choose_networks(
-        key, titles, family.first, usual, role="Teacher", help="Any network that knows these classes.")
+        key, families.names(family), family.first, usual, role="Teacher", help="Any network that knows these classes.")
 
 
-def choose_picture(family: Family, references: list[str]) -> Picture | None:
+def choose_picture(family: families.Family, references: list[str]) -> Picture | None:
     """A test image or an upload; None where there is none yet."""
     try:
         held = open_data(family.data, family.size)
@@ -357,7 +296,7 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
-def show_others(family: Family, references: list[str]) -> None:
+def show_others(family: families.Family, references: list[str]) -> None:
     """How good the networks are that are not shown: nobody may take the shown ones for all there is."""
     others = {known.name: measured(each) for each, known in family.networks.items() if each not in references}
     told = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
@@ -407,13 +346,13 @@ def explain_absence() -> None:
             "chosen here.")
 
 
-def page(found: dict[str, Family]) -> None:
+def page(found: dict[str, families.Family]) -> None:
     """The choices beside what is seen with them."""
     choices, view = st.columns([1, 3], gap="large")
     with choices:
         st.title("Segmentation")
-        titles = forms.told_apart({each: family.title for each, family in found.items()})
-        key = st.selectbox("Networks", list(found), key="mask family", bind="query-params", format_func=titles.get)
+        key = st.selectbox("Networks", list(found), key="mask family", bind="query-params",
+                           format_func=families.titles(found).get)
         references = choose_networks(key, found[key])
     with view:
         references = openable(references, {each: known.name for each, known in found[key].networks.items()})
@@ -433,7 +372,7 @@ def page(found: dict[str, Family]) -> None:
             show_others(found[key], references)
 
 
-if found := families():
+if found := kdengine.families("segmentation"):
     page(found)
 else:
     explain_absence()

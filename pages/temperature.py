@@ -137,7 +137,7 @@ def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     shipped = kdengine.list_checkpoints()
     place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
     data = shipped[students[0]]["data"]["name"]
-    known = families.names(families.families()[data])
+    known = families.names(kdengine.families()[data])
     own = [each for each in known if each not in shipped and each != teacher]
     student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params",
                            format_func=lambda each: known[each] if each in own else each)

@@ -16,7 +16,7 @@ FLOORS = (
     ("data", "models", "methods"),
     ("foreign", "checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
-    ("processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
+    ("catalogue", "processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
     ("__init__", "__main__"),
 )
 BESIDE = {

@@ -77,3 +77,8 @@ def test_everything_else_gets_one_sentence_that_tells_nothing(disk, path):
     assert told == refused("folder:/proc/1/root")
     assert str(data_root()) in told
     assert os.fspath(disk) not in told
+
+
+def test_families_and_teachers_are_of_what_is_there():
+    assert kdengine.families()["digits"].first == "digits-teacher" == next(iter(kdengine.teachers("digits")))
+    assert {family.data for family in kdengine.families("segmentation").values()} == {"shapes_segmentation"}

@@ -13,10 +13,11 @@ from PIL import Image
 
 import kdengine
 from benchmarks.matrix import product_rate, reached
+from explorer.pages import PAGES
 from kdengine.places import PROJECT
 from tests.browser.real import browser, chromium, server, settle
 
-PAGES = ("", "temperature", "distill", "recipes", "compare", "segmentation", "results")
+PATHS = ("", *(title.lower() for title in PAGES if title != "Start"))
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite2")
 PICTURE = PROJECT / "docs" / "start.png"
 """A large picture, whatever is on it: it is decoded and resized as an uploaded photo is."""
@@ -30,8 +31,8 @@ def main() -> None:
     if chromium() is None:
         raise SystemExit("This benchmark needs Chromium from the system's packages.")
     started: list[float] = []
-    opened: dict[str, list[float]] = {page: [] for page in PAGES}
-    again: dict[str, list[float]] = {page: [] for page in PAGES}
+    opened: dict[str, list[float]] = {page: [] for page in PATHS}
+    again: dict[str, list[float]] = {page: [] for page in PATHS}
     with browser() as launched, tempfile.TemporaryDirectory() as folder:
         for _ in range(repeats):
             begin = time.perf_counter()
@@ -39,14 +40,14 @@ def main() -> None:
                 _open(launched, address)
                 started.append(time.perf_counter() - begin)
                 for seconds in (opened, again):
-                    for page in PAGES:
+                    for page in PATHS:
                         begin = time.perf_counter()
                         _open(launched, f"{address}/{page}")
                         seconds[page].append(time.perf_counter() - begin)
     print(f"seconds, median of {repeats} fresh servers")
     print(f"{'server start to first page drawn':<36}{statistics.median(started):>8.2f}")
     print(f"{'page':<20}{'first visit':>16}{'second visit':>16}")
-    for page in PAGES:
+    for page in PATHS:
         print(f"{page or 'start':<20}{statistics.median(opened[page]):>16.2f}{statistics.median(again[page]):>16.2f}")
     seconds, share = _grad_cam(repeats)
     print(f"Grad-CAM of one picture, {' and '.join(NETWORKS)}, once loaded: {seconds:.2f}, at {share:.2f} of a float32 "

@@ -9,12 +9,10 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))  # Streamlit puts only this file's own folder on the path
 
-from explorer import copy_link  # noqa: E402  found only now
-
-PAGES = ("Start", "Temperature", "Distill", "Recipes", "Compare", "Segmentation", "Results")
+from explorer import copy_link, pages  # noqa: E402  found only now
 
 page = st.navigation(
-    [st.Page(f"../pages/{title.lower()}.py", title=title, default=title == "Start") for title in PAGES],
+    [st.Page(pages.file(title), title=title, default=not place) for place, title in enumerate(pages.PAGES)],
     position="top",
 )
 st.set_page_config(page_title=f"{page.title} · KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")

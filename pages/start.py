@@ -9,6 +9,7 @@ from explorer import pinned
 from explorer.bars import accuracy_bars
 from explorer.choosing import telling
 from explorer.networks import open_data, open_network
+from explorer.pages import PAGES, file
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.colours import STUDENTS, TEACHER
@@ -101,17 +102,10 @@ with words:
         st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
 
 st.divider()
-links = (
-    ("pages/temperature.py", "Temperature", "Move T and watch dark knowledge appear."),
-    ("pages/distill.py", "Distill", "Train students side by side and watch them learn."),
-    ("pages/recipes.py", "Recipes", "Run a lab sheet's experiment, and take its report home."),
-    ("pages/compare.py", "Compare", "See where teacher and student look, on your own photo too."),
-    ("pages/segmentation.py", "Segmentation", "See what they take each pixel for, and where they err."),
-    ("pages/results.py", "Results", "Read what was measured, and whether a gain is real."),
-)
-for column, (page, title, promise) in zip(st.columns(len(links)), links, strict=True):
+promised = {title: promise for title, promise in PAGES.items() if promise}
+for column, (title, promise) in zip(st.columns(len(promised)), promised.items(), strict=True):
     with column.container(border=True, height="stretch"):
-        st.page_link(f"../{page}", label=f"**{title}** →")
+        st.page_link(file(title), label=f"**{title}** →")
         st.caption(promise)
 
 with digit:

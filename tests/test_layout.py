@@ -1,6 +1,7 @@
 """The house stays in order: imports go downward, and nothing heavy loads on the way to the first page."""
 
 import ast
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,14 @@ def test_no_page_holds_a_string_that_streamlit_would_print(path):
     statements = ast.parse(path.read_text()).body[1:]  # the first is the page's docstring
     assert not [each.lineno for each in statements
                 if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)]
+
+
+def test_readme_lists_the_pages_of_the_navigation():
+    from explorer.pages import PAGES
+
+    rows = (ROOT / "README.md").read_text().partition("| page |")[2].splitlines()[2:]
+    assert [row.split("**")[1] for row in itertools.takewhile(bool, rows)] == list(PAGES)
+    assert {title.lower() for title in PAGES} == {path.stem for path in (ROOT / "pages").glob("*.py")}
 
 
 def loaded(code):

@@ -10,14 +10,13 @@ import subprocess
 import pytest
 from PIL import Image
 
+from explorer import pages
 from tests.browser.real import settle
 
 pytestmark = pytest.mark.browser
 
-PAGES = {
-    "": "Knowledge distillation, live", "temperature": "Temperature", "distill": "Distill", "recipes": "Recipes",
-    "compare": "Compare", "segmentation": "Segmentation", "results": "Results",
-}
+PAGES = {"": "Knowledge distillation, live"} | {title.lower(): title for title in pages.PAGES if title != "Start"}
+"""The heading of each page by its path."""
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from kdengine.colours import STUDENT, TEACHER
-
 _STYLE = """<style>
 .accuracy-bars { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .75rem .8rem; align-items: center; }
 .accuracy-bars .track { position: relative; height: 1.9rem; border-radius: 4px; background: rgba(128, 128, 128, .14); }
@@ -24,16 +22,15 @@ _STYLE = """<style>
 def accuracy_bars(measured: Sequence[dict[str, Any]]) -> str:
     """The chart as HTML.
 
-    measured: name, accuracy, low, high (all in [0, 1]) and role, `teacher` or `student`; drawn in the order given.
+    measured: name, accuracy, low, high (all in [0, 1]) and colour; drawn in the order given.
     """
     rows = []
     for each in measured:
         share, low, high = each["accuracy"], each["low"], each["high"]
         said = f"{share:.2%}, 95% interval {low:.2%} to {high:.2%}"
-        colour = TEACHER if each["role"] == "teacher" else STUDENT
         rows.append(
             f'<span>{escape(each["name"])}</span><div class="track" title="{said}">'
-            f'<div class="bar" style="width: {share:.3%}; background: {colour}">{share:.1%}</div>'
+            f'<div class="bar" style="width: {share:.3%}; background: {each["colour"]}">{share:.1%}</div>'
             f'<div class="interval" style="left: {low:.3%}; width: {high - low:.3%}"></div></div>'
         )
     axis = "<span>0%</span><span>Test accuracy, with 95% interval</span><span>100%</span>"

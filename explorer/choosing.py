@@ -68,19 +68,22 @@ def choose_networks(
 
 
 def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> list[str]:
-    """The pair that tells the story, as far as it is there: the same student with and without a teacher.
+    """The pair that tells the story, as far as it is there: the same student with a teacher and without one.
 
     methods: each reference's own.
     """
     by_method = {methods[each]: each for each in reversed(among)}
-    return [by_method[each] for each in ("none", "kd") if each in by_method]
+    return [by_method[each] for each in ("kd", "none") if each in by_method]
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def telling(references: tuple[str, ...], digest: str) -> int:
-    """The test image that is shown first: the one that tells most, where it is a student alone and a distilled one."""
+    """The test image that is shown first: of a teacher, a distilled student and one alone the one that tells most."""
     del digest
-    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
+    if len(references) != 3:
+        return 0
+    teacher, distilled, alone = references
+    return kdengine.telling_example(teacher, alone, distilled) or 0
 
 
 def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:

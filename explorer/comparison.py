@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from kdengine.colours import RIGHT, STUDENT, TEACHER, WRONG
+from kdengine.colours import RIGHT, WRONG
 
 SIDE = 480
 """Pixels along a side of a card's picture, border included: sharp on a projector at twice the size it is shown."""
@@ -20,6 +20,9 @@ SIDE = 480
 BORDER = 12
 NEUTRAL = "#8a93a3"
 """The border where the truth is not known; readable on a light page and on a dark one."""
+
+_TWO_LINES = "height:3em;overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical"
+"""Cards beside each other begin at one height, whatever their names."""
 
 SHOWN = 5
 """How many classes a card lists."""
@@ -32,8 +35,8 @@ _MARGIN, _GAP, _HEAD, _FOOT, _LINE = 36, 28, 112, 80, 34
 class Card:
     """One network's answer to one picture. Classes are numbers: two of ImageNet's bear the same name, crane.
 
-    inside: the picture with the heat map over it, without a border. truth: None where it is not known. first: whether
-    it is the network that the others are held against; it has the teacher's colour.
+    inside: the picture with the heat map over it, without a border. truth: None where it is not known. colour: by which
+    the network is told from the others on its page.
     """
 
     role: str
@@ -42,7 +45,7 @@ class Card:
     probabilities: Sequence[float]
     classes: Sequence[str]
     truth: int | None
-    first: bool
+    colour: str
 
     @property
     def top(self) -> list[int]:
@@ -101,20 +104,19 @@ def heading(card: Card) -> str:
         colour, mark = _colour(card.right), "✓" if card.right else "✗"
         badge = (f'<span style="float:right;border:1px solid {colour};border-radius:1rem;padding:0 .55rem;'
                  f'background:color-mix(in srgb, {colour} 22%, transparent)">{mark} {card.verdict}</span>')
-    role = f'<b style="color:{TEACHER if card.first else STUDENT}">{html.escape(card.role)}</b>'
-    name = (f'<div style="overflow:hidden;text-overflow:ellipsis;white-space:nowrap" title="{html.escape(card.name)}">'
+    role = f'<b style="color:{card.colour}">{html.escape(card.role)}</b>'
+    name = (f'<div style="{_TWO_LINES}" title="{html.escape(card.name)}">'
             f"{html.escape(card.name)}</div>")
     return f'<div style="font-size:.95rem;line-height:1.5">{badge}{role}{name}</div>'
 
 
 def bars(card: Card) -> str:
     """The top classes as HTML: a row each, its bar as long as the probability, in the page's own text colour."""
-    colour = TEACHER if card.first else STUDENT
     rows = []
     for each in card.top:
         name, share = card.classes[each], card.probabilities[each]
         mark = f'<b style="color:{RIGHT}" title="the true class">✓</b> ' if each == card.truth else ""
-        tint = f"color-mix(in srgb, {colour} 38%, transparent) {100 * share:.2f}%"
+        tint = f"color-mix(in srgb, {card.colour} 38%, transparent) {100 * share:.2f}%"
         rows.append(
             f'<li style="display:flex;justify-content:space-between;gap:.5rem;padding:.1rem .4rem;margin:0 0 .2rem;'
             f'border-radius:.25rem;background:linear-gradient(to right, {tint}, rgba(138,147,163,.13) 0)">'

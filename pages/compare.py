@@ -30,6 +30,7 @@ from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
+from kdengine.colours import STUDENTS, TEACHER
 
 LAST = "last"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
@@ -238,7 +239,8 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         card = Card(
             role=family.other_role if place else family.first_role, name=known.name,
             inside=kdengine.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
-            probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth, first=place == 0,
+            probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth,
+            colour=STUDENTS[place - 1] if place else TEACHER,
         )
         cards.append(card)
         maps.append(found and found | {"target": target})

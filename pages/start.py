@@ -17,6 +17,7 @@ from kdengine.uncertainty import share_interval
 
 TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
 SHOWN = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
+COLOURS = dict(zip(SHOWN.values(), (TEACHER, *STUDENTS), strict=False))
 TEMPERATURE = 4.0
 FIRST_LOOK_S = 0.2
 
@@ -24,11 +25,10 @@ FIRST_LOOK_S = 0.2
 def answers_to_one_digit() -> None:
     """The test image that tells most, its label, and what the three networks answer, softened."""
     data = open_data("digits")
-    index = telling((TEACHER_NAME, ALONE, TAUGHT), data.digest)
+    index = telling(tuple(SHOWN), data.digest)
     picture, truth = kdengine.example(data, index)
     says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
-    rows = [(role, TEACHER if role == "Teacher" else STUDENTS[place - 1], shares)
-            for place, (role, shares) in enumerate(says.items())]
+    rows = [(role, COLOURS[role], shares) for role, shares in says.items()]
     alone, taught = (as_text(data.classes[says[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
     image.image(picture, width=150, alt=f"Test image {index}")
@@ -77,7 +77,7 @@ for reference, role in SHOWN.items():
         sure = share_interval(test["top1"], test["n"])
         measured.append({
             "name": f"{role} ({about['architecture']})", "accuracy": test["top1"], "low": sure.low, "high": sure.high,
-            "role": "teacher" if reference == TEACHER_NAME else "student",
+            "colour": COLOURS[role],
         })
 
 digit, words = st.columns([3, 2], gap="large")

@@ -6,8 +6,8 @@ from explorer.bars import accuracy_bars
 from kdengine.colours import STUDENT, TEACHER
 
 MEASURED = [
-    {"name": "Teacher <b>", "accuracy": 0.9, "low": 0.875, "high": 0.925, "role": "teacher"},
-    {"name": "Student", "accuracy": 0.25, "low": 0.2, "high": 0.3125, "role": "student"},
+    {"name": "Teacher <b>", "accuracy": 0.9, "low": 0.875, "high": 0.925, "colour": TEACHER},
+    {"name": "Student", "accuracy": 0.25, "low": 0.2, "high": 0.3125, "colour": STUDENT},
 ]
 
 

@@ -15,9 +15,9 @@ PROBABILITIES = (0.05, 0.1, 0.5, 0.2, 0.1, 0.05)
 INSIDE = Image.new("RGB", (SIDE - 2 * BORDER, SIDE - 2 * BORDER), "#102030")
 
 
-def card(truth=None, first=False, **changed):
+def card(truth=None, colour=STUDENT, **changed):
     held = {"role": "Student", "name": "resnet8 · kd", "inside": INSIDE, "probabilities": PROBABILITIES,
-            "classes": CLASSES, "truth": truth, "first": first}
+            "classes": CLASSES, "truth": truth, "colour": colour}
     return Card(**held | changed)
 
 
@@ -66,7 +66,7 @@ def test_bars_name_the_class_its_probability_and_the_true_one():
 def test_a_bar_is_as_long_as_the_probability_and_has_the_colour_of_the_role():
     markup = comparison.bars(card())
     assert f"{STUDENT} 38%, transparent) 50.00%" in markup
-    assert TEACHER in comparison.bars(card(first=True))
+    assert TEACHER in comparison.bars(card(colour=TEACHER))
 
 
 def test_a_name_is_text_and_never_markup():
@@ -100,7 +100,8 @@ def test_the_square_is_the_centre_of_the_picture():
 
 def test_the_sheet_holds_the_original_and_a_column_a_card():
     original = Image.new("RGB", INSIDE.size, "#abcdef")
-    sheet = comparison.sheet(original, [card(2, first=True), card(2, probabilities=(0.9, *PROBABILITIES[1:]))], "a\nb")
+    cards = [card(2, colour=TEACHER), card(2, probabilities=(0.9, *PROBABILITIES[1:]))]
+    sheet = comparison.sheet(original, cards, "a\nb")
     assert sheet.width == 2 * 36 + 3 * SIDE + 2 * 28
     borders = [ImageColor.getrgb(colour) for colour in (NEUTRAL, RIGHT, WRONG)]
     for place, border in enumerate(borders):

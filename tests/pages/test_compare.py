@@ -139,8 +139,8 @@ def test_the_digits_pair_is_compared_without_a_click(shipped):
     at = opened()
     assert at.selectbox(key="family").value == "digits"
     assert at.selectbox(key="digits teacher").value == "digits-teacher"
-    assert at.multiselect[0].value == ["digits-resnet8-none", "digits-resnet8-kd"]
-    assert verdicts(at) == ["right", "wrong", "right"]
+    assert at.multiselect[0].value == ["digits-resnet8-kd", "digits-resnet8-none"]
+    assert verdicts(at) == ["right", "right", "wrong"]
     assert not at.error
 
 
@@ -198,7 +198,7 @@ def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch)
     monkeypatch.setattr(kdengine, "open_network", lambda each: real(each.replace("run-1", "digits-resnet8-kd")))
     at = opened()
     students = at.multiselect[0]
-    assert students.value == ["digits-resnet8-none", "digits-resnet8-kd"]
+    assert students.value == ["digits-resnet8-kd", "digits-resnet8-none"]
     assert len(students.options) == 5 and "my *best*" in students.options
     students.set_value(["run-1"]).run()
     (name,) = agreement(at).index
@@ -233,7 +233,7 @@ def test_the_download_holds_every_card_with_its_border(shipped, monkeypatch):
     assert (name, kind) == ("compare-digits-0-gradcam.png", "image/png")
     sheet = Image.open(BytesIO(make()))
     borders = [sheet.getpixel(column_at(place)) for place in range(4)]
-    assert borders == [ImageColor.getrgb(colour) for colour in (NEUTRAL, RIGHT, WRONG, RIGHT)]
+    assert borders == [ImageColor.getrgb(colour) for colour in (NEUTRAL, RIGHT, RIGHT, WRONG)]
 
 
 # -- nothing is done twice -------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_the_class_that_is_explained(shipped, monkeypatch, first_truth):
         "heat": [[0.0, 1.0]], "stage": "stage3", "size": (1, 2)})
     wrong = (first_truth + 1) % 10
     at = opened()
-    assert asked == [first_truth, wrong, first_truth]
+    assert asked == [first_truth, first_truth, wrong]
     asked.clear()
     at.selectbox(key="target").set_value("truth").run()
     # The two others have been asked for their own answer, which is the truth.
@@ -405,7 +405,7 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
     at = opened(family="Shapes (shipped)", objects="true")
     assert calls["heat_on_objects"] == 3 * len(kdengine.list_heat_maps())
     names = {"shapes-teacher": "resnet8 · labels alone · shapes-teacher (teacher)",
-             "shapes-none": "resnet8 · labels alone · shapes-none", "shapes-kd": "resnet8 · Logit matching"}
+             "shapes-kd": "resnet8 · Logit matching", "shapes-none": "resnet8 · labels alone · shapes-none"}
     found = {title: {each["title"]: kdengine.heat_on_objects(kdengine.open_network(reference), drawn, each["name"], 200)
                      for each in kdengine.list_heat_maps()} for reference, title in names.items()}
     for measure, table, chart in zip(("pointing", "inside"), on_objects(at), charts, strict=True):

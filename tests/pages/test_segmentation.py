@@ -227,14 +227,14 @@ def legend(at):
 def test_teacher_and_the_telling_pair_are_shown_without_a_click(shipped):
     at = opened()
     assert at.selectbox(key="blocks 16 teacher").value == "blocks-teacher"
-    assert at.multiselect[0].value == ["blocks-none", "blocks-kd"]
+    assert at.multiselect[0].value == ["blocks-kd", "blocks-none"]
     assert [each["title"][0] for each in figures(at)] == ["Picture", "Truth", "Teacher", "Student", "Student"]
     assert [each["colour"] for each in figures(at)] == [None, None, TEACHER, *STUDENTS[:2]]
     assert not at.error and not at.warning
 
 
 def test_every_mask_has_the_colours_of_what_the_network_takes_its_pixels_for(shipped):
-    _, truly, teacher, none, kd = figures(opened())
+    _, truly, teacher, kd, none = figures(opened())
     mask = truth(0)
     counts = mask >= 0
     np.testing.assert_array_equal(layer(truly)[counts], painted(mask[counts]))
@@ -273,7 +273,7 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
     assert spec["encoding"]["x"]["scale"]["domain"] == list(NAMES)
     red = sum(6 * width for width in widths())
     right = COUNT * 240 - red - 16 * (COUNT - 1)
-    expected = {"teacher": (1, 1, 1), "none": (1, 0, 0), "kd": (1, 1, 1)}
+    expected = {"teacher": (1, 1, 1), "kd": (1, 1, 1), "none": (1, 0, 0)}
     assert bars == {(f"by_colour:network · {name}", each): iou for name, ious in expected.items()
                     for each, iou in zip(NAMES, ious, strict=True)}
     words = legend(at)[-1]
@@ -291,8 +291,8 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
 def test_a_network_whose_test_is_not_stored_is_shown_and_said_to_have_none(shipped):
     (shipped / "records" / "blocks-kd" / "record.json").unlink()
     at = opened()
-    assert legend(at)[-1][2] == "by_colour:network · kd: no stored test results"
-    assert figures(at)[4]["lines"] == ["mIoU here 100.0%", "pixels right 100.0%"]
+    assert legend(at)[-1][1] == "by_colour:network · kd: no stored test results"
+    assert figures(at)[3]["lines"] == ["mIoU here 100.0%", "pixels right 100.0%"]
     for name in ("blocks-teacher", "blocks-none"):
         (shipped / "records" / name / "record.json").unlink()
     st.cache_data.clear()
@@ -397,7 +397,7 @@ def test_networks_of_other_classes_are_left_out(shipped, held):
 
 def test_an_error_map_says_right_wrong_or_not_counted(shipped):
     at = opened(show="Errors")
-    teacher, none = (layer(each) for each in figures(at)[2:4])
+    teacher, _, none = (layer(each) for each in figures(at)[2:])
     mask = truth(0)
     wrong, right = ImageColor.getrgb(WRONG), ImageColor.getrgb(RIGHT)
     assert (teacher[mask >= 0][:, :3] == right).all()
@@ -420,7 +420,7 @@ def test_the_largest_thing_is_explained_where_each_network_says_it(shipped, aske
     mask = np.where(truth(5) >= 0, truth(5), 0)
     assert np.count_nonzero(mask == 1) > np.count_nonzero(mask == 2) > 0
     assert [target for target, _ in asked] == [1] * 3
-    for (_, region), says_it in zip(asked, (1, 2, 1), strict=True):  # the second one swaps red and blue
+    for (_, region), says_it in zip(asked, (1, 1, 2), strict=True):  # the third one swaps red and blue
         np.testing.assert_array_equal(region, mask == says_it)
     assert at.selectbox(key="mask class").value == "the largest thing"
 
@@ -619,7 +619,7 @@ def with_picture(content, **query):
 
 def test_a_picture_of_ones_own_is_answered_whole_and_in_its_own_shape(shipped):
     at = with_picture(encoded(wide(), "PNG"))
-    _, teacher, none, _ = figures(at)
+    _, teacher, _, none = figures(at)
     np.testing.assert_array_equal(layer(teacher), painted(stretched()))
     np.testing.assert_array_equal(layer(none), painted(3 - stretched()))
     (body,) = [each.proto.body for each in at.get("html") if "<figure" in each.proto.body]
@@ -638,7 +638,7 @@ def test_the_region_of_a_picture_without_truth_is_each_network_s_own(shipped, as
     at = with_picture(encoded(wide(), "PNG"), show="Heat maps", region="the truth")
     assert "truth of this picture is not known" in at.info[0].value
     np.testing.assert_array_equal(asked[0][1], stretched() == 2)  # the largest
-    np.testing.assert_array_equal(asked[1][1], stretched() == 1)
+    np.testing.assert_array_equal(asked[2][1], stretched() == 1)
 
 
 def test_the_same_picture_under_another_name_costs_nothing(shipped, calls):

@@ -264,10 +264,11 @@ def runs_section() -> None:
 def edit(group: list[dict], called: str, active: bool) -> None:
     """What of a group's runs can be changed: their names, and whether they are there."""
     names = kdengine.student_titles([run | {"name": None} for run in group])
+    st.caption("A name of your own, on every page")
     for run in group:
         key = f"name {run['id']}"
-        st.text_input(f"Name of {as_text(names[run['id']])}", run["name"] or "", max_chars=80, key=key,
-                      placeholder=names[run["id"]], on_change=rename, args=(run["id"], key))
+        st.text_input(as_text(names[run["id"]]), run["name"] or "", max_chars=80, key=key, placeholder="none",
+                      on_change=rename, args=(run["id"], key))
     if active:
         st.caption("What is in training can be deleted once it is stopped.")
     else:

@@ -112,7 +112,8 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
     def usual(others: list[str]) -> list[str]:
         pair = telling_pair(others, methods)
-        return [*pair, *(each for each in others if each not in pair)][:2]
+        shown = [*pair, *(each for each in others if each not in pair)][:2]
+        return sorted(shown, key=lambda each: methods[each] == "none")  # the one alone last, as on every page
 
     return choosing.choose_networks(
         key, families.names(family), family.first, usual, role="Teacher", help="Any network that knows these classes.")

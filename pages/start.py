@@ -38,7 +38,7 @@ def answers_to_one_digit() -> None:
                f"**{alone}**, the student with a teacher **{taught}**.")
     shipped = kdengine.list_checkpoints()
     large, small = (size_and_speed(each, shipped[each]["digest"]) for each in (TEACHER_NAME, TAUGHT))
-    st.caption(f"Here the teacher, {large}, for an image; either student, {small}.")
+    st.caption(f"The teacher is {large} an image on this machine; either student is {small}.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -48,7 +48,7 @@ def size_and_speed(reference: str, digest: str) -> str:
     network = open_network(reference)
     titles = {each["name"]: each["title"] for each in kdengine.list_models()}
     cost = kdengine.cost(network)
-    return (f"{titles[network.architecture]} with {cost['parameters']:,} parameters, takes "
+    return (f"a {titles[network.architecture]} with {cost['parameters']:,} parameters and takes "
             f"**{cost['latency']['median_ms']:.1f} ms**")
 
 

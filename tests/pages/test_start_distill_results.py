@@ -56,7 +56,7 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     distilled = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
     for size in ("ResNet-20 with 272,474 parameters", "ResNet-8 with 78,042 parameters"):  # counted by hand: He 2016
-        assert re.search(rf"{size}, takes \*\*\d+\.\d ms\*\*", words(at))
+        assert re.search(rf"{size} and takes \*\*\d+\.\d ms\*\*", words(at))
 
 
 def test_start_shows_a_digit_that_the_student_alone_misreads():

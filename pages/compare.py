@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, families, forms, objects
+from explorer import choosing, comparison, downloads, families, forms, objects
 from explorer.choosing import (
     KINDS,
     OWN_PICTURE,
@@ -34,7 +34,6 @@ from kdengine.colours import STUDENTS, TEACHER
 
 LAST = "last"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
-DOWNLOAD = "the **Distill** page fetches them"
 OBJECT_IMAGES = 200
 MEASURES = {"pointing": "Pointing game: hottest point in the box", "inside": "Share of the heat in the box"}
 
@@ -115,9 +114,8 @@ def choose_picture(family: families.Family, references: list[str], classes: tupl
     """A test image, an upload or a sample; None where there is none yet."""
     if family.data is None:
         return uploaded(classes, samples=True)
-    missing = [each for each in kdengine.list_data() if each["name"] == family.data and not each["present"]]
-    if missing:
-        return instead(f"The test images of {missing[0]['title']} are not on this machine ({DOWNLOAD}).", classes)
+    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
+        return instead("", classes)
     try:
         held = open_data_for(family.data, references)
     except KDError as error:
@@ -128,9 +126,9 @@ def choose_picture(family: families.Family, references: list[str], classes: tupl
 
 
 def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
-    """A picture of one's own, or a sample, where there are no test images. why: in Markdown."""
+    """A picture of one's own, or a sample, where there are no test images. why: in Markdown, empty where it is told."""
     names = ", ".join(as_text(each) for each in classes[:10])
-    st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.")
+    st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.".strip())
     known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
     return uploaded(classes, samples=True, opening=next(iter(known), None))
 

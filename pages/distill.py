@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 import kdengine
-from explorer import demonstration, forms, pinned, unreadable
+from explorer import demonstration, downloads, forms, pinned, unreadable
 from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress, stop_button
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
@@ -114,8 +114,7 @@ def choose_data() -> str | None:
                     "`test/`.")
             return None
         name = f"folder:{path}"
-    elif not sets[name]["present"]:
-        offer_download(name, sets[name])
+    elif not downloads.present(name):
         return None
     try:
         kdengine.require_below_data_root(name)
@@ -209,21 +208,6 @@ def twins(settings: dict[str, dict]) -> tuple[str, str] | None:
         if same != option:
             return same, option
     return None
-
-
-def offer_download(name: str, about: dict) -> None:
-    """Say what is missing, how large it is, and fetch it if asked."""
-    size = about["download_bytes"]
-    st.info(f"{about['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB), or put into the "
-            "data folder as an image folder of that name.")
-    if st.button(f"Download {size / 1e6:,.0f} MB"):
-        try:
-            with st.spinner(f"Downloading {about['title']} …"):
-                kdengine.download(name)
-        except KDError as error:
-            show_error(error)
-        else:
-            st.rerun()
 
 
 def title(group: list[dict]) -> str:

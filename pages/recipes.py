@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 import kdengine
-from explorer import forms
+from explorer import downloads, forms
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.records import ACTIVE, FAILED, FINISHED
@@ -75,23 +75,6 @@ def describe(name: str, scale: str, seeds: int) -> None:
               "Teacher": part["teacher"] or (part["start"] and f"starts from {part['start']}")} for part in parts],
             hide_index=True, width="stretch", placeholder="–",
         )
-
-
-def present(data: str) -> bool:
-    """Whether the data set is on this machine; says how to get it where it is not."""
-    about = kdengine.about_data(data)
-    if about["present"]:
-        return True
-    place, size = as_text(about["place"]), about["download_bytes"]
-    if size is None:
-        st.info(f"{as_text(about['title'])} is not on this machine, and there is no download of it. Put it at {place}: "
-                "a folder with `train/` and `test/`, and in both of them `<class>/` with pictures, or, for "
-                "segmentation, `images/` and `masks/`.")
-    else:
-        st.info(f"{about['title']} is not on this machine. It can be downloaded ({size / 1e6:,.0f} MB) on the "
-                f"**Distill** page, or put as a folder at {place}.")
-        st.page_link("../pages/distill.py", label="To the Distill page →", query_params={"data": about["title"]})
-    return False
 
 
 def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
@@ -192,7 +175,7 @@ st.title("Recipes")
 name, scale, seeds = choose()
 describe(name, scale, seeds)
 show_earlier(name)
-if present(recipes()[name]["scales"][scale]["data"]):
+if downloads.present(recipes()[name]["scales"][scale]["data"]):
     try:
         watched = kdengine.watch_recipe(name, scale, seeds)
         runs = tuple(finished(watched["networks"]))

@@ -8,7 +8,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, families, forms, segmentation
+from explorer import choosing, comparison, downloads, families, forms, segmentation
 from explorer.choosing import (
     KINDS,
     OWN_PICTURE,
@@ -121,6 +121,8 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
 def choose_picture(family: families.Family, references: list[str]) -> Picture | None:
     """A test image or an upload; None where there is none yet."""
+    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
+        return uploaded()
     try:
         held = open_data(family.data, family.size)
     except KDError as error:

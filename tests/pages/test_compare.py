@@ -552,7 +552,9 @@ def test_the_packaged_networks_name_what_a_photograph_shows(shipped):
     assert not at.run().exception
 
 
-def test_without_the_test_images_a_sample_is_shown_with_its_truth(shipped):
+def test_without_the_test_images_they_are_offered_and_a_sample_is_shown_with_its_truth(shipped, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(kdengine, "download", fetched.append)
     animals = ("bird", "cat", "dog")
     for name, answer, method in (("animals-teacher", 1, "none"), ("animals-kd", 2, "kd")):
         checkpoints.save(saying(answer, animals), shipped / f"{name}.safetensors", method=method,
@@ -560,10 +562,13 @@ def test_without_the_test_images_a_sample_is_shown_with_its_truth(shipped):
     at = opened()
     at.selectbox(key="family").set_value("cifar10").run()
     assert not at.exception
-    assert any("CIFAR-10 are not on this machine" in each.value for each in at.caption)
+    assert any("CIFAR-10 is not on this machine" in each.value for each in at.info)
+    assert any(each.value.startswith("Bring a picture of your own: bird, cat, dog") for each in at.caption)
     assert "Photo: Stéfan van der Walt, CC0" in [each.value for each in at.caption]
     assert next(each for each in at.selectbox if each.label == "What it is").value == 1
     assert len(verdicts(at)) == 2
+    next(each for each in at.button if each.label == "Download 170 MB").click().run()
+    assert fetched == ["cifar10"] and not at.exception
 
 
 # -- over the epochs -------------------------------------------------------------------------------------------------

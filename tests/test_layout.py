@@ -18,7 +18,7 @@ FLOORS = (
     ("foreign", "checkpoints", "teacher_cache"),
     ("training", "evaluation", "explain", "charts"),
     ("catalogue", "processes", "speeds", "runs", "results", "session", "worker", "sweeps", "recipes"),
-    ("__init__", "__main__"),
+    ("__init__", "cli", "__main__"),
 )
 BESIDE = {
     # Within a floor, who may import whom.
@@ -28,7 +28,8 @@ BESIDE = {
     "signals": {"errors"}, "checkpoints": {"foreign"},
     "views": {"errors", "signals"}, "results": {"runs"}, "runs": {"processes", "speeds"}, "session": {"runs", "speeds"},
     "worker": {"processes", "runs", "session"}, "sweeps": {"processes", "runs", "worker"},
-    "recipes": {"processes", "results", "runs", "sweeps"}, "__main__": {"__init__"},
+    "recipes": {"processes", "results", "runs", "sweeps"}, "cli": {"__init__"},
+    "__main__": {"cli"},
 }
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from kdengine import checkpoints, data, evaluation, explain, models, places, records, runs
-from kdengine.__main__ import _parser, main
+from kdengine.__main__ import main, parser
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
 from kdengine.recipes import archive
@@ -282,8 +282,7 @@ def test_a_network_is_measured_at_the_size_it_takes(capsys, teacher_file):
 
 def every_option():
     """Every option of every command that takes one value, or none."""
-    parser = _parser()
-    commands = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices
+    commands = next(each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)).choices
     for name, command in commands.items():
         for action in command._actions:
             if action.option_strings and not isinstance(
@@ -302,16 +301,16 @@ def test_an_option_given_twice_is_refused(capsys, name, command, words):
                 and action.option_strings[0] != words[0]
                 for word in (action.option_strings[0], *["3"] * (action.nargs or 1))]
     with pytest.raises(SystemExit) as ended:
-        _parser().parse_args([name, *positional, *required, *words, *words])
+        parser().parse_args([name, *positional, *required, *words, *words])
     assert ended.value.code == 2
     assert f"argument {words[0]}: given twice; give it once" in capsys.readouterr().err
 
 
 def test_what_may_be_given_several_times_still_may(capsys):
-    given = _parser().parse_args(["distill", "--method", "kd", "alpha=1", "--method", "none"])
+    given = parser().parse_args(["distill", "--method", "kd", "alpha=1", "--method", "none"])
     assert given.method == [["kd", "alpha=1"], ["none"]]
-    assert _parser().parse_args(["recipe", "--skip", "a", "--skip", "b"]).skip == ["a", "b"]
-    assert _parser().parse_args(["runs", "a", "b", "--stop"]).run == ["a", "b"]
+    assert parser().parse_args(["recipe", "--skip", "a", "--skip", "b"]).skip == ["a", "b"]
+    assert parser().parse_args(["runs", "a", "b", "--stop"]).run == ["a", "b"]
 
 
 def test_json_is_json_whatever_was_measured(capsys, monkeypatch):

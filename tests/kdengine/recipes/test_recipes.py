@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kdengine import checkpoints, data, evaluation, methods, models, recipes, runs, sweeps, views
-from kdengine.__main__ import _parser, main
+from kdengine.__main__ import main, parser
 from kdengine.errors import KDError
 from kdengine.recipes import RECIPES, SCALES, Outcome, Plan, Recipe, comparison
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
@@ -34,8 +34,8 @@ def test_students_can_be_left_out_by_their_labels():
     asked = recipes.plan("segmentation_kd", skip=["Combined", "Response-based"])
     assert [part.label for part in asked.parts] == ["Teacher", "Independent student", "Feature-based"]
     assert asked.arguments[-4:] == ["--skip", "Combined", "--skip", "Response-based"]
-    assert _parser().parse_args(asked.arguments).skip == ["Combined", "Response-based"]
-    assert _parser().parse_args(["recipe", "segmentation_kd", "--skip-combined"]).skip == ["Combined"]
+    assert parser().parse_args(asked.arguments).skip == ["Combined", "Response-based"]
+    assert parser().parse_args(["recipe", "segmentation_kd", "--skip-combined"]).skip == ["Combined"]
 
 
 @pytest.mark.parametrize("label", ["Teacher", "Nobody"])
@@ -47,7 +47,7 @@ def test_only_a_student_can_be_left_out(label):
 def test_single_students_can_be_asked_for_by_their_labels():
     asked = recipes.plan("segmentation_kd", only=["Feature-based"])
     assert [part.label for part in asked.parts] == ["Teacher", "Feature-based"]
-    assert _parser().parse_args(asked.arguments).only == ["Feature-based"]
+    assert parser().parse_args(asked.arguments).only == ["Feature-based"]
     with pytest.raises(KDError, match="student 'Teacher'"):
         _ = recipes.plan("segmentation_kd", only=["Teacher"]).parts
 
@@ -73,7 +73,7 @@ def test_another_weight_of_the_teacher_s_answers_reaches_every_method_that_has_o
         heard = {"kl_weight": 5.0} if asked.method == "combined" else {}
         assert after[label].hyperparameters == asked.hyperparameters | heard
     asked = recipes.plan("segmentation_kd", kl_weight=5.0, temperature=1.0)
-    assert _parser().parse_args(asked.arguments).kl_weight == 5.0
+    assert parser().parse_args(asked.arguments).kl_weight == 5.0
     response = by_label(asked)["Response-based"].hyperparameters
     assert (response["kl_weight"], response["temperature"]) == (5.0, 1.0)
 
@@ -265,7 +265,7 @@ def test_the_command_runs_the_very_same_plan(changes, scale, seeds):
     asked = recipes.plan("six_methods", scale, seeds, **changes)
     words = shlex.split(asked.command)
     assert words[:3] == ["python", "-m", "kdengine"]
-    given = _parser().parse_args(words[3:])
+    given = parser().parse_args(words[3:])
     read = recipes.plan(given.name, given.scale, given.seeds, **{name: getattr(given, name) for name in CHANGES})
     assert read == asked
     assert read.parts == asked.parts

@@ -1,0 +1,135 @@
+"""`import` and `export`: weights from other programs, and for them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from kdengine import records, trust
+from kdengine.cli.evaluate import same_classes
+from kdengine.cli.parsing import Commands
+from kdengine.errors import KDError
+
+_NEAR_CHANCE = 0.1
+"""A score that is less than this part of the way from chance to all right is no score of weights that fit."""
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands of this module."""
+    foreign = commands.add("import", _import, "Turn another program's weights into a checkpoint.")
+    foreign.add_argument("file", type=Path, help=".pth, .pt, .th, .ckpt or .safetensors with a state dict")
+    foreign.add_argument("output", type=Path, help="the checkpoint to write, NAME.safetensors")
+    foreign.add_argument("--model", required=True, help="architecture, or package.module:function")
+    foreign.add_argument("--data", required=True, help="the data set whose classes it knows; it need not be here")
+    foreign.add_argument("--classes", nargs="+", metavar="NAME",
+                         help="its classes in its order, or a text file with one a line (the data set's own)")
+    foreign.add_argument("--image-size", type=int, metavar="PIXELS",
+                         help="side of the images it takes (what its own module says, else the larger of the "
+                              "architecture's and the data set's)")
+    foreign.add_argument("--part", metavar="NAME", help="where several networks lie in the file, the one to read")
+    foreign.add_argument("--mean", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
+                         help="mean its input was normalised with, on [0, 1]")
+    foreign.add_argument("--std", type=float, nargs=3, required=True, metavar=("R", "G", "B"),
+                         help="standard deviation its input was normalised with")
+
+    export = commands.add("export", _export, "Write a checkpoint for other programs, and print how to load it.")
+    export.add_argument("checkpoint", help="shipped checkpoint, run or file")
+    export.add_argument("output", type=Path, help="the file to write")
+    export.add_argument("--format", choices=("torchscript", "onnx"), default="onnx", help="(%(default)s)")
+
+
+def _import(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints, data
+
+    trust.add(given.model)
+    here, missing = None, ""
+    try:
+        here = data.outline(given.data)
+    except KDError as error:
+        missing = f" {error}"
+    known = here.classes if here else data.known_classes(given.data)
+    classes = _given_classes(given.classes) or known
+    if classes is None:
+        raise KDError(f"The classes of {given.data} are not known.{missing} Name them in the network's order: "
+                      "--classes cat dog ..., or --classes FILE, a text file with one a line.")
+    if known and classes != known:
+        raise KDError(f"--classes are not those of {given.data}, which has {len(known)} in this order: "
+                      f"{', '.join(known)}. Leave --classes out, or name another data set.")
+    network, told = checkpoints.import_foreign(
+        given.file, given.model, classes, input_size=given.image_size, known=here, mean=given.mean, std=given.std,
+        part=given.part,
+    )
+    if told:
+        print(f"{given.file.name}: {told}.")
+    held = _held(given.data, network) if here else None
+    about = {"name": given.data, "digest": held and held.digest, "labels_per_class": None, "share": 1.0}
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    digest = checkpoints.save(network, given.output, method=None, data=about, source=given.file.name, scores={})
+    print(f"Wrote {given.output} ({network.architecture}, {len(classes)} classes, images of {network.input_size} "
+          f"pixels, digest {digest}).")
+    if held:
+        _tell_first_score(network, held)
+    measure = f"python -m kdengine evaluate {given.output}"
+    print(f"On all test images: {measure}" if held else f"Not measured yet: {given.data} is not here, or not at this "
+          f"size. Later: {measure}")
+    return 0
+
+
+def _given_classes(words: list[str] | None) -> tuple[str, ...] | None:
+    """Class names from the command line: the words, or where there is one, the lines of that file."""
+    if words is None:
+        return None
+    if len(words) == 1:
+        try:
+            words = Path(words[0]).expanduser().read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise KDError(f"{words[0]} is no text file of class names: {error}.") from error
+    classes = tuple(word.strip() for word in words if word.strip())
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise KDError(f"--classes names {len(set(classes))} different classes in {len(classes)} names; at least 2 are "
+                      "needed, each once.")
+    return classes
+
+
+def _held(name: str, network: Any) -> Any:
+    """A data set as a network takes it; None, and why, where it cannot be had so."""
+    from kdengine import data
+
+    try:
+        held = data.load(name, image_size=network.input_size)
+    except KDError as error:
+        print(f"kdengine: {error}", file=sys.stderr)
+        return None
+    same_classes(network, held)
+    return held
+
+
+def _tell_first_score(network: Any, held: Any) -> None:
+    """Say how good imported weights are on some test images, and what may be wrong where they are near chance."""
+    from kdengine import evaluation
+    from kdengine.views import Split
+
+    count = 1000 if held.task == "classification" else 100
+    step = -(-len(held.test) // count)
+    some = Split(held.test.images[::step], held.test.target[::step])
+    if held.task == "segmentation":
+        scores, _ = evaluation.segment(network, some)
+    else:
+        scores = evaluation.scores(evaluation.predict(network, some), some.target)
+    print(f"A first look at {held.name}: {records.told(scores)}.")
+    chance = 1 / len(held.classes)
+    if records.headline(scores) < chance + _NEAR_CHANCE * (1 - chance):
+        print("Warning: that is near chance. Look at --mean and --std (of images in [0, 1]), at the order of the "
+              "classes, and at --image-size.")
+
+
+def _export(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints
+
+    network = checkpoints.open_reference(given.checkpoint)
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    snippet = checkpoints.export(network, given.output, given.format)
+    print(f"Wrote {given.output}. Load it with:\n\n{snippet}")
+    return 0

@@ -1,0 +1,96 @@
+"""`evaluate`: a checkpoint, measured on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from kdengine import places, records
+from kdengine.cli.parsing import Commands, add_json
+from kdengine.cli.printing import print_json, print_table, shown
+from kdengine.errors import KDError
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands of this module."""
+    evaluate = commands.add("evaluate", _evaluate, "Measure a checkpoint on a data set's test split.")
+    evaluate.add_argument("checkpoint", help="shipped checkpoint, run, file or ImageNet network")
+    evaluate.add_argument("--data", help="data set (the one it was trained on)")
+    evaluate.add_argument("--teacher", help="also measure KL to and agreement with this checkpoint")
+    evaluate.add_argument("--heat", metavar="METHOD",
+                          help="also measure whether its heat maps of the true class lie on the object: gradcam, ... "
+                               "(data sets that know where it is: shapes, shapes_tied)")
+    evaluate.add_argument("--device", choices=records.DEVICES, default="auto")
+    add_json(evaluate)
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from kdengine import checkpoints, data, evaluation
+    from kdengine.devices import choose_device
+
+    path = checkpoints.require(given.checkpoint)
+    _say_how_far(given.checkpoint)
+    name = given.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
+    if name is None:
+        raise KDError(f"{given.checkpoint} does not say what it was trained on; name a data set with --data.")
+    device = choose_device(given.device)
+    network = checkpoints.open_reference(given.checkpoint).to(device)
+    held = data.load(name, image_size=network.input_size)
+    same_classes(network, held)
+    test, teacher = held.test.to(device), None
+    if given.teacher:
+        teacher = checkpoints.open_reference(given.teacher).to(device)
+        same_classes(teacher, held)
+    if held.task == "segmentation":
+        measured, _ = evaluation.segment(network, test, teacher)
+    else:
+        teacher_logits = None if teacher is None else evaluation.predict(teacher, test)
+        measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
+    measured |= evaluation.cost(network)
+    if given.heat:
+        measured |= {f"heat_{key}": value for key, value in _heat(network, held, given.heat).items()}
+    latency = measured.pop("latency")
+    measured |= {f"latency_{key}": value for key, value in latency.items()}
+    if given.json:
+        print_json(measured)
+    else:
+        print_table(["measure", "value"],
+                     [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
+                      for key, value in measured.items() if value is not None])
+    return 0
+
+
+def _say_how_far(reference: str) -> None:
+    """Say of a run that has not finished where it stands: what is measured is its last complete epoch."""
+    from kdengine import runs
+
+    folder = places.child(places.runs_root(), reference)
+    if folder and folder.is_dir():
+        try:
+            record, state = runs.read(reference), runs.state(reference)
+        except KDError as error:
+            print(f"Its record cannot be read, only its weights: {shown(str(error))}", file=sys.stderr)
+            return
+        if state != records.FINISHED:
+            print(f"Epoch {record.status['epoch']} of {record.configuration.epochs}, {state}.", file=sys.stderr)
+
+
+def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
+    """How far the heat maps of a data set's test images lie on their objects."""
+    from kdengine import explain
+
+    if held.boxes is None:
+        raise KDError(f"Where the objects of {held.name} lie is not known; --heat is for shapes and shapes_tied.")
+    found = explain.on_objects(network, held.test, held.boxes, held.size, method=method)
+    return {name: values.mean().item() for name, values in found.items()}
+
+
+def same_classes(network: Any, held: Any) -> None:
+    if network.task != held.task:
+        raise KDError(f"{network.architecture} is for {network.task}; {held.name} is for {held.task}. Name the data "
+                      "set it was trained on.")
+    if network.classes != held.classes:
+        raise KDError(f"{network.architecture} knows {len(network.classes)} classes, among them "
+                      f"{', '.join(network.classes[:3])}; {held.name} has {', '.join(held.classes[:3])}, ... "
+                      "Name the data set it was trained on.")

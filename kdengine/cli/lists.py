@@ -1,0 +1,159 @@
+"""What there is: `data`, `models`, `methods`, and `speeds`, how this machine runs them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from kdengine import records
+from kdengine.cli.parsing import DEFAULTS, Commands, add_json
+from kdengine.cli.printing import print_json, print_table
+from kdengine.errors import unknown_name
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands of this module."""
+    data = commands.add("data", _data, "List data sets, or look at one.")
+    data.add_argument("name", nargs="?", help="a data set, or folder:PATH")
+    data.add_argument("--download", action="store_true", help="fetch it into the data root")
+    data.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the images after decoding")
+    add_json(data)
+
+    models = commands.add("models", _models, "List architectures.")
+    add_json(models)
+
+    speeds = commands.add("speeds", _speeds, "Say how this machine runs networks, and settle it by a measurement.")
+    speeds.add_argument("model", nargs="*", help="architectures to measure; no measurement without")
+    speeds.add_argument("--image-size", type=int, default=32, metavar="PIXELS", help="side of the images (%(default)s)")
+    speeds.add_argument("--classes", type=int, default=10, help="(%(default)s)")
+    speeds.add_argument("--batch-size", type=int, default=DEFAULTS["batch_size"], help="(%(default)s)")
+    speeds.add_argument("--threads", type=int, help="CPU threads (torch's choice)")
+    speeds.add_argument("--device", choices=records.DEVICES, default="auto")
+    add_json(speeds)
+
+    methods = commands.add("methods", _methods, "List distillation methods, or show one.")
+    methods.add_argument("name", nargs="?", help="a method")
+    add_json(methods)
+
+
+def _data(given: argparse.Namespace) -> int:
+    from kdengine import data
+
+    if given.name is None:
+        found = data.describe()
+        if given.json:
+            print_json(found)
+        else:
+            print_table(["name", "classes", "here", "download", "what it is"],
+                         [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
+                           _megabytes(each["download_bytes"]), each["summary"]] for each in found])
+        return 0
+    if given.download:
+        data.download(given.name)
+    held = data.load(given.name, image_size=given.image_size)
+    facts = {"name": held.name, "title": held.title, "classes": list(held.classes), "size": held.size,
+             "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
+             "views": held.views, "digest": held.digest, "notes": list(held.notes)}
+    if given.json:
+        print_json(facts)
+    else:
+        notes = facts.pop("notes")
+        print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
+                                         for key, value in facts.items()])
+        for note in notes:
+            print(note)
+    return 0
+
+
+def _megabytes(count: int | None) -> str:
+    return f"{count / 1e6:,.0f} MB" if count else "–"
+
+
+def _models(given: argparse.Namespace) -> int:
+    import kdengine
+
+    found = kdengine.list_models()
+    if given.json:
+        print_json(found)
+    else:
+        print_table(["name", "family", "input", "pretrained", "what it is"],
+                     [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
+                       each["title"]] for each in found])
+    return 0
+
+
+def _speeds(given: argparse.Namespace) -> int:
+    import torch
+
+    from kdengine import models, speeds
+    from kdengine.devices import choose_device, cores, device_name, multiplies_bfloat16
+    from kdengine.errors import out_of_range
+
+    device = choose_device(given.device)
+    for option, low in (("classes", 2), ("batch_size", 2), ("image_size", 8)):
+        if getattr(given, option) < low:
+            raise out_of_range(option, getattr(given, option), low, None)
+    if given.threads is not None:
+        if not 1 <= given.threads <= cores():
+            raise out_of_range("threads", given.threads, 1, cores())
+        torch.set_num_threads(given.threads)
+    for name in given.model:
+        network = models.build(name, [str(number) for number in range(given.classes)], input_size=given.image_size)
+        for training in (True, False):
+            speeds.settle(network.to(device), given.batch_size, training=training)
+    settled = speeds.settled(device)
+    fast = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    if given.json:
+        print_json({"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__,
+                     "precision": fast, "settled": settled})
+        return 0
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}.\n"
+          f"Networks run in {fast}, on a CPU those of depthwise convolutions in float32, or as is settled for them.")
+    if settled:
+        print()
+        print_table(["network", "classes", "input", "batch", "of", "way", "ms a step"],
+                     [[each["network"], str(each["classes"]), f"{each['input_size']} px", str(each["batch_size"]),
+                       "training" if each["training"] else "a forward", ", ".join(each["way"]),
+                       ", ".join(f"{way} {1e3 * seconds:.1f}" for way, seconds in each["seconds"].items())]
+                      for each in settled])
+    else:
+        print("Nothing is settled yet. Name networks to measure them, while the machine is quiet: "
+              "python -m kdengine speeds resnet8 resnet20")
+    return 0
+
+
+def _methods(given: argparse.Namespace) -> int:
+    import kdengine
+    from kdengine.methods import METHODS, loss_code
+
+    found = {each["name"]: each for each in kdengine.list_methods()}
+    if given.name is None:
+        if given.json:
+            print_json(list(found.values()))
+        else:
+            print_table(["name", "matches", "hyperparameters", "what it does"],
+                         [[each["name"], each["matches"],
+                           " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
+                           each["summary"]] for each in found.values()])
+        return 0
+    if given.name not in found:
+        raise unknown_name("method", given.name, found)
+    method = found[given.name]
+    if given.json:
+        print_json(method)
+        return 0
+    print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
+          f"Matches: {method['matches']}. Source: {method['source']}.")
+    if method["fields"]:
+        print()
+        print_table(["field", "default", "allowed", "what it is"],
+                     [[field["name"], str(field["default"]), _allowed(field), field["help"]]
+                      for field in method["fields"]])
+    chosen = METHODS[given.name]
+    for stage in filter(None, (chosen.first_stage, chosen)):
+        print(f"\n# {stage.title}\n\n{loss_code(stage)}")
+    return 0
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    return " | ".join(field["choices"]) if field["choices"] else f"{field['low']:g} to {field['high']:g}"

@@ -1,0 +1,166 @@
+"""`recipe`, the lab experiments; `results`, the reports that were measured earlier."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdengine import records, trust
+from kdengine.cli.parsing import Commands, add_json, add_replace
+from kdengine.cli.printing import print_json, print_table, shown
+from kdengine.errors import KDError, unknown_name
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands of this module."""
+    recipe = commands.add(
+        "recipe", _recipe, "List the lab experiments, or run one: train what is missing, tell the table.")
+    recipe.add_argument("name", nargs="?", help="a recipe")
+    recipe.add_argument("--scale", default="quick", help="quick, lab or paper (%(default)s)")
+    recipe.add_argument("--seeds", type=int, default=1, help="students trained of each kind (%(default)s)")
+    recipe.add_argument("--data", help="another data set than the scale's")
+    recipe.add_argument("--share", type=float, metavar="S", help="part of its training images, in (0, 1]")
+    recipe.add_argument("--image-size", type=int, metavar="PIXELS", help="another side of the images")
+    recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
+    recipe.add_argument("--batch-size", type=int, help="another batch size, for every network")
+    recipe.add_argument("--optimizer", choices=tuple(records.LEARNING_RATES), help="another, for every network")
+    recipe.add_argument("--learning-rate", type=float, help="another learning rate, for every network")
+    recipe.add_argument("--labels-per-class", type=int, metavar="N", help="labels a class that the students read")
+    recipe.add_argument("--labelled-images", type=int, metavar="N",
+                        help="of data with masks: images whose mask the students read")
+    recipe.add_argument("--temperature", type=float, metavar="T", help="another T, for every method that has one")
+    recipe.add_argument("--kl-weight", type=float, metavar="W",
+                        help="another weight of the teacher's answers, where a method has one so called")
+    recipe.add_argument("--only", action="append", metavar="LABEL", help="train that student alone; repeat for several")
+    recipe.add_argument("--skip", action="append", metavar="LABEL", help="leave out the student of that label; repeat")
+    recipe.add_argument("--skip-combined", dest="skip", action="append_const", const="Combined",
+                        help="the same as --skip Combined")
+    recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
+    recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
+    recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
+    recipe.add_argument("--keep", metavar="NAME",
+                        help="make its networks of the first seed checkpoints, NAME and their label")
+    add_replace(recipe)
+    recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
+    add_json(recipe)
+
+    earlier = commands.add("results", _results, "List the lab reports that were measured earlier, or verify them.")
+    earlier.add_argument("action", nargs="?", choices=("list", "verify"), default="list",
+                         help="verify: compute all they say again, from their own files (%(default)s)")
+    earlier.add_argument("name", nargs="*", help="folders in results/ (all)")
+    add_json(earlier)
+
+
+def _recipe(given: argparse.Namespace) -> int:
+    from kdengine import recipes, results
+    from kdengine.recipes import comparison, report
+
+    if given.name is None:
+        found = [recipes.describe(each) for each in recipes.RECIPES.values()]
+        if given.json:
+            print_json(found)
+        else:
+            print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
+        return 0
+    changes = {name: getattr(given, name) for name in recipes.CHANGES}
+    asked = recipes.plan(given.name, given.scale, given.seeds, **changes)
+    trust.add(given.teacher or "")
+    trust.add(given.student or "")
+    names = {} if given.keep is None else {part.label: _slug(given.keep, part.label) for part in asked.parts}
+    results.check_names(list(names.values()), replace=given.replace)
+
+    told: set[str] = set()
+
+    def tell(done: int, of: int) -> None:
+        if given.json:
+            return
+        for record in recipes.so_far(asked).teachers():
+            if record.id not in told:
+                told.add(record.id)
+                print(f"{record.configuration.student}, to teach: {records.told(record.result['test'])}.", flush=True)
+        print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
+
+    outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
+    table = comparison.rows(outcome)
+    if given.json:
+        print_json(table)
+    else:
+        remarks = comparison.remarks(outcome, table)
+        print(f"{asked.recipe.title}. {asked.recipe.question}\n")
+        print_table(list(comparison.titles(asked.recipe).values()), comparison.texts(asked.recipe, table))
+        print(f"\n{comparison.READING}\n\n" + "\n".join(f"- {each}" for each in remarks))
+    if given.report and outcome.records:
+        page = report.write(outcome, given.report)
+        print(f"Report: {page}", file=sys.stderr)
+    for (label, seed), record in outcome.records.items():
+        if names and seed == 0:
+            print(f"Kept as {results.keep(record.id, names[label], replace=given.replace)}", file=sys.stderr)
+    for (label, seed), reason in outcome.failures.items():
+        print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+def _results(given: argparse.Namespace) -> int:
+    from kdengine.recipes import archive
+
+    known = {path.name: path for path in archive.folders()}
+    for name in given.name:
+        if name not in known:
+            raise unknown_name("report", name, known)
+    tell = _verified if given.action == "verify" else _listed
+    return tell([known[name] for name in given.name or known], given.json)
+
+
+def _verified(folders: Sequence[Path], as_json: bool) -> int:
+    """Compute again what reports say; 1 where anything is not as written, or cannot be read."""
+    from kdengine.recipes import archive
+
+    checks = {}
+    for folder in folders:
+        try:
+            checks[folder.name] = check = archive.verify(folder)
+        except KDError as error:
+            checks[folder.name] = check = archive.Check(0, 0, [str(error)])
+        if not as_json:
+            print(f"{folder.name}: {check.networks} networks, {check.verdicts} verdicts, "
+                  f"{'NOT all as written' if check.wrong else 'all as written'}.", flush=True)
+            for each in check.wrong:
+                print(f"  {each}")
+    if as_json:
+        print_json({name: dataclasses.asdict(check) for name, check in checks.items()})
+    return 1 if any(check.wrong for check in checks.values()) else 0
+
+
+def _listed(folders: Sequence[Path], as_json: bool) -> int:
+    """List reports, and what lab sheets print beside what they measured."""
+    from kdengine.recipes import archive
+
+    reports, printed, unreadable = [], [], {}
+    for folder in folders:
+        try:
+            plan = archive.read(folder)[0].plan
+        except KDError as error:
+            unreadable[folder.name] = str(error)
+            continue
+        reports.append({"report": folder.name, "what was trained": plan.setting, "command": plan.command})
+        printed += archive.printed(folder)
+    if as_json:
+        print_json({"reports": reports, "printed": printed, "unreadable": unreadable})
+        return 0
+    for each in reports:
+        print(f"{each['report']}: {each['what was trained']}\n  {each['command']}")
+    if printed:
+        print("\nWhat lab sheets print, single runs, and what was measured here:\n")
+        print_table(list(printed[0]), [list(each.values()) for each in printed])
+    for name, reason in unreadable.items():
+        print(shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
+    return 0
+
+
+def _slug(name: str, label: str) -> str:
+    """What a recipe's network is kept as: the name, then the label with dashes, all in small letters."""
+    return f"{name.lower()}-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}"

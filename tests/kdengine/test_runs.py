@@ -201,7 +201,7 @@ def test_students_are_compiled_where_that_is_asked_for_and_take_turns_then(
 ):
     """And a run goes on as it began."""
     monkeypatch.setattr(speeds, "student_threads", lambda *_: 1)
-    monkeypatch.setattr(training, "compiled", lambda network: torch.compile(network, backend="eager"))
+    monkeypatch.setattr("kdengine.training.learner.compiled", lambda network: torch.compile(network, backend="eager"))
     both = [configuration(name, compile=asked, share=0.05) for name in ("kd", "none")]
     undisturbed = finish(*both)
     ids = runs.submit(both)
@@ -223,7 +223,7 @@ def test_where_torch_cannot_compile_a_run_that_asks_for_it_says_so(waiting, monk
     def fails(network):
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(training, "compiled", fails)
+    monkeypatch.setattr("kdengine.training.learner.compiled", fails)
     run, = finish(configuration(compile="always", share=0.05))
     record = runs.read(run)
     assert record.state == records.FAILED

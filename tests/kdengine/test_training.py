@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import methods, records, training
+from kdengine import methods, records
 from kdengine.devices import compiled
 from kdengine.errors import KDError, OutOfMemory
 from kdengine.methods import method
@@ -20,7 +20,9 @@ from kdengine.methods.weights import Weights
 from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Wanted, observing
 from kdengine.teacher_cache import TeacherCache
-from kdengine.training import Learner, _AtOnce, balanced_weights, learning_rate_at, train
+from kdengine.training import Learner, train
+from kdengine.training.schedule import balanced_weights, learning_rate_at
+from kdengine.training.steps import AtOnce
 from kdengine.views import POLICIES, Split, steps_per_epoch, views
 from tests.kdengine import tiny
 
@@ -108,7 +110,7 @@ def test_side_by_side_equals_alone_to_the_bit(task):
 @pytest.fixture
 def without_a_compiler(monkeypatch):
     """torch traces the networks, and their backwards, but makes no machine code of them."""
-    monkeypatch.setattr(training, "compiled", lambda network: _traced(compiled, network))
+    monkeypatch.setattr("kdengine.training.learner.compiled", lambda network: _traced(compiled, network))
 
 
 def _traced(compiled, network):
@@ -144,7 +146,7 @@ def test_steps_run_what_was_compiled(monkeypatch):
     def counting(graph, _):
         return lambda *given: ran.append(graph) or graph(*given)
 
-    monkeypatch.setattr(training, "compiled", lambda network: torch.compile(
+    monkeypatch.setattr("kdengine.training.learner.compiled", lambda network: torch.compile(
         network, dynamic=False, backend=counting))
     each = learner(configuration=settings(epochs=2))
     each.compile(SPLIT)
@@ -254,7 +256,7 @@ def test_a_step_at_once_waits_for_the_one_before_it_of_its_own_student_alone():
         def take(self):
             order.append(self.name)
 
-    steps = _AtOnce(Pool())
+    steps = AtOnce(Pool())
     steps.take([Step("a"), Step("b")], 0)  # in turns, to see who draws
     for _ in range(2):
         order.clear()
@@ -650,7 +652,7 @@ STEPS = steps_per_epoch(len(SPLIT), 8)
 @pytest.mark.parametrize("ended", ["stopped", "failed"])
 def test_once_all_are_out_no_view_is_drawn_and_no_teacher_asked(monkeypatch, ended):
     drawn, counts = [], Asked()
-    monkeypatch.setattr(training, "views", lambda *given: drawn.append(given[3]) or views(*given))
+    monkeypatch.setattr("kdengine.training.loop.views", lambda *given: drawn.append(given[3]) or views(*given))
     configuration = settings(learning_rate=1e38 if ended == "failed" else 0.1)
     each = learner("kd", configuration)
     train([each], counts.network, SPLIT, POLICIES["crop"], on_epoch=lambda *_: None,

@@ -26,6 +26,7 @@ def guess(page, name, value):
 def test_a_lecture_from_the_guess_to_the_truth(page):
     page.set_viewport_size({"width": 1366, "height": 768})
     page.goto("/")
+    settle(page)  # the page draws itself anew once its networks are open
     page.get_by_role("button", name="Guess, then watch them learn").click()
     expect(page.get_by_role("heading", name="Distill", level=1)).to_be_visible()
     settle(page)

@@ -1,6 +1,7 @@
 """Start: what distillation is, in one screen, with the shipped pair's measured numbers."""
 
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import streamlit as st
 
@@ -52,10 +53,18 @@ def size_and_speed(reference: str, digest: str) -> str:
             f"**{cost['latency']['median_ms']:.1f} ms**")
 
 
+@st.cache_resource
+def opening() -> Future:
+    """What takes a while for the first visitor of a server, beside the page: torch, and the digits."""
+    return ThreadPoolExecutor(1, "opening").submit(kdengine.open_data, "digits")
+
+
 def answers_later() -> None:
-    """Open the first networks of a server after the page stands; they take a while."""
-    if st.session_state.setdefault("start stands", False):
-        open_data("digits")
+    """Look whether all is open, from the second look on; the page stands by then, and no look takes a while itself.
+
+    Who leaves the page during a long look would meet its end on the next one.
+    """
+    if st.session_state.setdefault("start stands", False) and opening().done():
         st.rerun()
     st.session_state["start stands"] = True
     st.caption("The networks look at it …")
@@ -112,7 +121,7 @@ with digit:
     st.subheader("One digit, three answers")
     if len(measured) == len(SHOWN):
         try:
-            if "torch" in sys.modules:
+            if hasattr(sys.modules.get("torch"), "Tensor"):  # not while it is being imported
                 answers_to_one_digit()
             else:
                 st.fragment(answers_later, run_every=FIRST_LOOK_S)()

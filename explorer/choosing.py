@@ -80,10 +80,7 @@ def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> lis
 def telling(references: tuple[str, ...], digest: str) -> int:
     """The test image that is shown first: of a teacher, a distilled student and one alone the one that tells most."""
     del digest
-    if len(references) != 3:
-        return 0
-    teacher, distilled, alone = references
-    return kdengine.telling_example(teacher, alone, distilled) or 0
+    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
 
 
 def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:

@@ -735,7 +735,7 @@ def misses(name: str) -> tuple[int, int] | None:
     return int((~right).sum()), len(right)
 
 
-def telling_example(teacher: str, alone: str, distilled: str) -> int | None:
+def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
     """The number of a test image that shows what a teacher gives: it and the distilled student are right, one alone
     is wrong.
 
@@ -746,14 +746,14 @@ def telling_example(teacher: str, alone: str, distilled: str) -> int | None:
 
     from kdengine import metrics, verdicts
 
-    stored = [_stored(name) for name in (teacher, alone, distilled)]
+    stored = [_stored(name) for name in (teacher, distilled, alone)]
     if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
            or (each["target"] != stored[0]["target"]).any() for each in stored):
         return None
     right = [torch.from_numpy(verdicts.right(each)) for each in stored]
-    taught, _, distilled_says = map(_logits, stored)
+    taught, distilled_says, _ = map(_logits, stored)
     apart = metrics.divergences(distilled_says, taught)
-    telling = right[0] & ~right[1] & right[2] & (apart <= apart.mean())
+    telling = right[0] & right[1] & ~right[2] & (apart <= apart.mean())
     uncertain = metrics.entropy(metrics.soften(taught, 1))
     return int(torch.where(telling, uncertain, -1).argmax()) if telling.any() else None
 

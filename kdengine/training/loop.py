@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from kdengine.devices import synchronise, workers
 from kdengine.errors import NotFinite, OutOfMemory
 from kdengine.models.network import Network
+from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Batch, observing
 from kdengine.teacher_cache import TeacherCache
 from kdengine.training.learner import Learner
@@ -86,12 +87,14 @@ def train(
                 _train_epoch(learners, looks, together, taught, split, policy, weights, epoch, on_epoch, on_step,
                              keep_going)
         except torch.OutOfMemoryError as error:
-            smaller = [f"--batch-size {configuration.batch_size // 2}"] if configuration.batch_size > 3 else []
-            fewer = ["fewer students side by side"] if len(learners) > 1 else []
-            raise OutOfMemory(
-                f"A step of {configuration.batch_size} images did not fit into the memory of {device}. "
-                f"Try {', '.join([*smaller, 'smaller images (--image-size)', *fewer])}."
-            ) from error
+            raise _out_of_memory(configuration.batch_size, len(learners), device) from error
+
+
+def _out_of_memory(batch_size: int, students: int, device: torch.device) -> OutOfMemory:
+    smaller = [f"--batch-size {batch_size // 2}"] if batch_size > 3 else []
+    fewer = ["fewer students side by side"] if students > 1 else []
+    return OutOfMemory(f"A step of {batch_size} images did not fit into the memory of {device}. "
+                       f"Try {', '.join([*smaller, 'smaller images (--image-size)', *fewer])}.")
 
 
 def _train_epoch(
@@ -109,7 +112,7 @@ def _train_epoch(
 ) -> None:
     configuration = learners[0].configuration
     device = split.images.device
-    steps = steps_per_epoch(len(split), configuration.batch_size)
+    length = 1 / steps_per_epoch(len(split), configuration.batch_size)
     histories: list[list[dict[str, Tensor]]] = [[] for _ in learners]
     clocks = [Clock(device) for _ in learners]
     for learner in learners:
@@ -118,40 +121,28 @@ def _train_epoch(
     epoch_views = views(split, policy, configuration.seed, epoch, configuration.labelled_share)
     if taught:
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
-    seen = 0
-    labelled = split.labelled
     few = configuration.labelled_images is not None
-    known = labelled[epoch_views.order].cpu() if few else None
-    for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
+    known = split.labelled[epoch_views.order].cpu() if few else None
+    for step, (seen, batch) in enumerate(_batches(split, epoch_views, configuration, epoch, class_weights)):
         if not _any_goes_on(learners, keep_going):
             return
-        batch = Batch(
-            images=images,
-            target=target,
-            mask=_counting(epoch_views, seen, target, labelled[index], few),
-            labelled=labelled[index],
-            index=index,
-            progress=epoch + step / steps,
-            epochs=configuration.epochs,
-            class_weights=class_weights,
-        )
+        end = seen + len(batch.index)
         says = taught.batch(batch, seen) if taught else {}
-        heard = _labelled_part(batch, known[seen : seen + len(index)]) if few else batch
+        heard = _labelled_part(batch, known[seen:end]) if few else batch
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            Step(learner, look, says.get(learner), batch if learner.method.needs_teacher else heard, 1 / steps,
+            Step(learner, look, says.get(learner), batch if learner.method.needs_teacher else heard, length,
                   history, clock)
             for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
             if learner.active
         ], seed_from("step", configuration.seed, epoch, step))
-        seen += len(index)
-        on_step(seen)
+        on_step(end)
 
     together.finish()
     synchronise(device)
     seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
 
-    def end(learner: Learner, history: list[dict[str, Tensor]], clock: Clock) -> None:
+    def tell(learner: Learner, history: list[dict[str, Tensor]], clock: Clock) -> None:
         values = torch.stack([torch.stack(list(terms.values())) for terms in history]).double().cpu()
         names = list(history[0])
         learner.failure = _failure(learner, epoch, values, names, taught, epoch_views)
@@ -168,7 +159,27 @@ def _train_epoch(
             "images_per_second": len(split) / seconds,
         })
 
-    together.each(end, [each for each in zip(learners, histories, clocks, strict=True) if each[0].active])
+    together.each(tell, [each for each in zip(learners, histories, clocks, strict=True) if each[0].active])
+
+
+def _batches(
+    split: Split, shown: Views, configuration: Configuration, epoch: int, class_weights: Tensor | None
+) -> Iterator[tuple[int, Batch]]:
+    """An epoch's batches, each with the place of its first view among those shown."""
+    steps, seen = steps_per_epoch(len(split), configuration.batch_size), 0
+    few = configuration.labelled_images is not None
+    for step, (index, images, target) in enumerate(shown.batches(configuration.batch_size)):
+        yield seen, Batch(
+            images=images,
+            target=target,
+            mask=_counting(shown, seen, target, split.labelled[index], few),
+            labelled=split.labelled[index],
+            index=index,
+            progress=epoch + step / steps,
+            epochs=configuration.epochs,
+            class_weights=class_weights,
+        )
+        seen += len(index)
 
 
 def _counting(shown: Views, start: int, target: Tensor, labelled: Tensor, few: bool) -> Tensor:

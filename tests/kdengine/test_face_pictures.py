@@ -248,10 +248,10 @@ def test_the_telling_example_is_where_a_teacher_helps_most():
     answered("alone", [wrong, sure, wrong, wrong, wrong])
     answered("distilled", [sure, unsure, unsure, [3.0, 0, 0], wrong])
     # 0: the teacher is certain; 1: all are right; 3: the distilled one is far from its teacher; 4: all are wrong.
-    assert kdengine.telling_example("teacher", "alone", "distilled") == 2
-    assert kdengine.telling_example("teacher", "distilled", "alone") is None  # alone never better than distilled
-    assert kdengine.telling_example("teacher", "alone", "nobody") is None
+    assert kdengine.telling_example("teacher", "distilled", "alone") == 2
+    assert kdengine.telling_example("teacher", "alone", "distilled") is None  # alone never better than distilled
+    assert kdengine.telling_example("teacher", "nobody", "alone") is None
     answered("others", [sure] * 5, target=(1, 0, 0, 0, 0))
-    assert kdengine.telling_example("teacher", "alone", "others") is None  # of other images
+    assert kdengine.telling_example("teacher", "others", "alone") is None  # of other images
     assert (kdengine.misses("teacher"), kdengine.misses("alone")) == ((1, 5), (4, 5))
     assert kdengine.misses("nobody") is kdengine.misses("shapes-segmentation-teacher") is None

@@ -63,7 +63,7 @@ def test_start_shows_a_digit_that_the_student_alone_misreads():
     st.cache_data.clear()  # other tests have other networks of these names
     st.cache_resource.clear()
     at = open_page("start")
-    index = kdengine.telling_example("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd")
+    index = kdengine.telling_example("digits-teacher", "digits-resnet8-kd", "digits-resnet8-none")
     picture, truth = kdengine.example(kdengine.open_data("digits"), index)
     reads = {}
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):

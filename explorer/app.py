@@ -24,12 +24,14 @@ st.html("""<style>
 [data-testid="stPageLink-NavLink"] { padding-left: 0; }
 </style>""")
 
-# Who leaves a page and comes back finds it as it was: its link is put back, from which its controls are set.
+# Who leaves a page and comes back finds it as it was: its link is put back, from which its controls are set. On the way
+# to another page Streamlit may put that one's link under this one's address, and the browser's Back leads to it.
 links = st.session_state.setdefault("links", {})
-arrived = st.session_state.get("page") != page.title
+left = st.session_state.get("page")
 st.session_state["page"] = page.title
-if arrived and links.get(page.title) and not st.query_params:
-    st.query_params.from_dict(links[page.title])
+own, theirs = links.get(page.title, {}), links.get(left, {})
+if left != page.title and own and set(st.query_params) <= set(theirs) - set(own):
+    st.query_params.from_dict(own)
     st.rerun()
 page.run()
 copy_link.show()

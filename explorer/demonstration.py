@@ -29,6 +29,8 @@ EPOCHS = 15
 SECONDS_BETWEEN_LOOKS = 0.5
 ALONE, TAUGHT = "Student alone", "Student + teacher"
 TEMPERATURES, ALPHAS, LABELS = (1, 2, 4, 8, 20), (0.0, 0.25, 0.5, 0.75, 1.0), (1, 2, 5, 10, 20, "all")
+COMPARED = {"temperature": (1, 4, 20), "alpha": (0, 0.5, 1)}
+"""The values of a setting that a question compares."""
 GROUP, GUESS = "demo", "guess"
 """What the link holds of a group: its name, and the guesses in its order."""
 
@@ -54,7 +56,7 @@ Method = tuple[str, dict[str, float]]
 class Question:
     """What a demonstration asks, and the students that answer it: method and hyperparameters by name.
 
-    varies: the setting that differs among them.
+    varies: the setting that differs among them, of those in `COMPARED`.
     """
 
     title: str
@@ -71,9 +73,11 @@ QUESTIONS = {
         Question("Does a teacher help?",
                  lambda chosen: {TAUGHT: _kd(chosen.temperature, chosen.alpha), ALONE: ("none", {})}),
         Question("Which temperature?",
-                 lambda chosen: {f"T {each}": _kd(each, chosen.alpha) for each in (1, 4, 20)}, "temperature"),
+                 lambda chosen: {f"T {each}": _kd(each, chosen.alpha) for each in COMPARED["temperature"]},
+                 "temperature"),
         Question("How much of the teacher?",
-                 lambda chosen: {f"alpha {each:g}": _kd(chosen.temperature, each) for each in (0, 0.5, 1)}, "alpha"),
+                 lambda chosen: {f"alpha {each:g}": _kd(chosen.temperature, each) for each in COMPARED["alpha"]},
+                 "alpha"),
     )
 }
 
@@ -118,9 +122,12 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
                                         disabled=disabled)]
 
     def slider(place: Any, label: str, options: Sequence[Any], usual: Any, key: str, help: str) -> Any:
+        if question.varies == key:
+            place.text_input(label, ", ".join(f"{each:g}" for each in COMPARED[key]), disabled=True, help=help)
+            return usual
         return place.select_slider(label, options, usual, key=f"demo {key}", bind="query-params", help=help,
                                    format_func=lambda each: f"{each:g}" if isinstance(each, float) else str(each),
-                                   disabled=disabled or question.varies == key)
+                                   disabled=disabled, persist_state="session")
 
     return question, Settings(
         slider(temperature, "Temperature $T$", TEMPERATURES, 4, "temperature",
@@ -156,7 +163,8 @@ def _guess(question: Question, settings: Settings) -> None:
     with words:
         st.markdown(_premise(question, settings, len(data.train)))
         st.markdown("**Guess first.** Of 100 new digits, how many will each read?")
-        guesses = [st.slider(name, 0, 100, 50, key=f"guess {name}", persist_state="session") for name in named]
+        for name in named:
+            st.slider(name, 0, 100, 50, key=f"guess {name}", persist_state="session", on_change=_guessed, args=(name,))
         asked = _configurations(question, settings)
         if st.button("Start", type="primary", width="stretch"):
             try:
@@ -166,11 +174,18 @@ def _guess(question: Question, settings: Settings) -> None:
             else:
                 group = kdengine.watch(ids[0])["group"]
                 st.session_state[f"pinned {group}"] = st.session_state.get("pinned preview", 0)
-                st.query_params.update({GROUP: group, GUESS: ",".join(map(str, guesses))})
+                st.query_params.update({GROUP: group, GUESS: ",".join(
+                    str(st.session_state[f"guess {name}"]) if f"guessed {name}" in st.session_state else ""
+                    for name in named)})
                 st.rerun()
         live.estimate(asked)
     with images:
         pinned.preview(data, TEACHER, 4.0 if question.varies == "temperature" else settings.temperature)
+
+
+def _guessed(name: str) -> None:
+    """Note that a slider was moved: where one stands at the start is nobody's guess."""
+    st.session_state[f"guessed {name}"] = True
 
 
 def _premise(question: Question, settings: Settings, pictures: int) -> str:
@@ -290,7 +305,7 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
     *numbers, links = st.columns([1.5] * len(watched) + [4], vertical_alignment="center")
     for place, (run, each) in enumerate(watched.items()):
         right = 100 * each["result"]["test"]["top1"]
-        guess = f"you guessed {guesses[place]}" if guesses else ""
+        guess = f"you guessed {guesses[place]}" if guesses[place] else ""
         numbers[place].html(_READ.format(color=STUDENTS[place], name=escape(names[run]), right=right, guess=guess))
     ids = list(watched)
     group = watched[ids[0]]["group"]
@@ -314,11 +329,12 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
                 _again()
 
 
-def _guesses(students: int) -> list[int]:
-    """What was guessed, as the link has it; empty where that is nothing of ours."""
+def _guesses(students: int) -> list[str]:
+    """What was guessed of each student, as the link has it; empty where nothing was, or that is nothing of ours."""
     given = st.query_params.get(GUESS, "").split(",")
-    fine = len(given) == students and all(each.isascii() and each.isdigit() and int(each) <= 100 for each in given)
-    return [int(each) for each in given] if fine else []
+    fine = len(given) == students and all(
+        not each or (each.isascii() and each.isdigit() and int(each) <= 100) for each in given)
+    return given if fine else [""] * students
 
 
 @st.cache_data(max_entries=16, ttl=60, show_spinner=False)
@@ -333,7 +349,7 @@ def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
     judged = [row for row in _rows(ids) if row["change"] is not None]
     if not any(each["configuration"]["method"] == "none" for each in watched.values()):
-        return as_text(f"{said} Whether they differ is not tested here: that is judged against a student alone.")
+        return as_text(f"{said} No test was made between them: that needs a student alone, as the first question has.")
     for row in judged:
         verb = "" if row["verdict"].startswith("differ") else "are "
         said += f" {100 * row['change']:+.1f} points: on these images the two {verb}{row['verdict']}."

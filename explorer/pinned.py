@@ -33,7 +33,7 @@ _STYLE = """<style>
 .pinned .answer { display: flex; gap: 3px; height: 4.4rem; align-items: stretch; }
 .pinned.three, .pinned.many { margin: 0 0 .3rem; }
 .pinned.three .answer { height: 3.5rem; }
-.pinned.many .answer { height: 2.7rem; }
+.pinned.many .answer { height: 2.2rem; }
 .pinned .class { flex: 1; min-width: 0; display: flex; flex-direction: column; justify-content: flex-end;
   text-align: center; font-size: .8rem; line-height: 1.2; overflow: hidden; }
 .pinned .bar { border-radius: 2px 2px 0 0; min-height: 1px; }
@@ -177,10 +177,14 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
     key = f"pinned {group}"
     order = _hard(teacher, among, digest)
     start = st.session_state.setdefault(key, 0) % len(order)
-    if place.button("Others", key=f"others {group}", width="stretch",
-                    help="The next ones, from those on which the teacher is least certain. Nothing is chosen by them."):
-        start = st.session_state[key] = (start + SHOWN) % len(order)
+    # Before the page runs, since what stands above names the images too
+    place.button("Others", key=f"others {group}", width="stretch", on_click=_next, args=(key, len(order)),
+                 help="The next ones, from those on which the teacher is least certain. Nothing is chosen by them.")
     return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]
+
+
+def _next(key: str, images: int) -> None:
+    st.session_state[key] = (st.session_state[key] + SHOWN) % images
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

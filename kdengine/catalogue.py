@@ -100,7 +100,7 @@ def _shipped(task: str, reference: str, about: Mapping[str, Any], among: Sequenc
     note = f"{reference}, {'all labels' if labels is None else f'{labels} labels a class'}"
     # Of those that segment several have the same method, set in other ways: only their names tell.
     called = methods.titled(about.get("method")) if task == CLASSIFICATION else _shortened(reference, among)
-    return Known(f"{about['architecture']} · {called}", note, about.get("method"))
+    return Known(f"{called} · {about['architecture']}", note, about.get("method"))
 
 
 def _shortened(name: str, among: Sequence[str]) -> str:
@@ -117,7 +117,8 @@ def _own(run: Mapping[str, Any]) -> Known:
 
     asked = run["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
-    usual = f"{asked['student']} · {methods.titled(asked['method'], asked['hyperparameters'])} · {when}"
+    # What sets networks apart comes first: on a narrow screen the end is cut off.
+    usual = f"{methods.titled(asked['method'], asked['hyperparameters'])} · {asked['student']} · {when}"
     if run["name"]:
         return Known(run["name"], f"{usual}, {run['id']}", asked["method"])
     return Known(usual, run["id"], asked["method"])

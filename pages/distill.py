@@ -60,8 +60,8 @@ def form() -> None:
             kdengine.check(asked)
             if st.button("Start", type="primary", width="stretch"):
                 started = kdengine.start(asked)
-                st.session_state["group"] = kdengine.watch(started[0])["group"]
-                st.session_state["started"] = True
+                show_next(kdengine.watch(started[0])["group"])
+                st.session_state["runs first"] = True
                 st.rerun()
         except KDError as error:
             show_error(error)
@@ -210,6 +210,16 @@ def twins(settings: dict[str, dict]) -> tuple[str, str] | None:
     return None
 
 
+def show_next(group: str) -> None:
+    """Have a group shown from the next run of the page on: in this one its choice may have been drawn."""
+    st.session_state["next group"] = st.query_params["group"] = group
+
+
+def keep_group() -> None:
+    """Put the chosen group into the link. The newest, which is shown unless one is chosen, is not in it."""
+    st.query_params["group"] = st.session_state["group"]
+
+
 def title(group: list[dict]) -> str:
     """A group in one line."""
     asked = group[0]["configuration"]
@@ -217,7 +227,8 @@ def title(group: list[dict]) -> str:
     few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
     names = " | ".join(run["name"] or kdengine.method_title(
         run["configuration"]["method"], run["configuration"]["hyperparameters"]) for run in group)
-    return f"{when} · {asked['data']}{few or ''} · {asked['student']} · {names}"
+    length = f"{asked['epochs']} epoch{'s' if asked['epochs'] > 1 else ''}"
+    return f"{when} · {asked['data']}{few or ''}, {length} · {asked['student']} · {names}"
 
 
 def runs_section() -> None:
@@ -231,13 +242,14 @@ def runs_section() -> None:
         return
     for group in groups.values():
         group.sort(key=lambda run: run["id"])
+    if (coming := st.session_state.pop("next group", None)) in groups:
+        st.session_state["group"] = coming
     if st.session_state.get("group") not in groups:
         linked = st.query_params.get("group")
         st.session_state["group"] = linked if linked in groups else next(iter(groups))
     titles = forms.told_apart({each: title(group) for each, group in groups.items()})
     which, tools = st.columns([6, 1], vertical_alignment="bottom")
-    chosen = which.selectbox("Group of runs", list(groups), key="group", format_func=titles.get)
-    st.query_params["group"] = chosen
+    chosen = which.selectbox("Group of runs", list(groups), key="group", format_func=titles.get, on_change=keep_group)
     active = any(run["state"] in ACTIVE for run in groups[chosen])
     with tools.popover("Edit", width="stretch"):
         edit(groups[chosen], titles[chosen], active)
@@ -295,6 +307,7 @@ def undo() -> None:
             except KDError as error:
                 show_error(error)
             else:
+                show_next(kdengine.watch(next(iter(places)))["group"])
                 st.rerun()
 
 
@@ -366,8 +379,9 @@ shown = choice.segmented_control("What to train", [DEMONSTRATION, OWN], default=
 if shown == DEMONSTRATION:
     demonstration.show()
 else:
-    # Who has just started something wants to see it without scrolling.
-    first, second = (runs_section, form) if st.session_state.get("started") else (form, runs_section)
+    # Who has just started something, or follows a link to it, wants to see it without scrolling.
+    runs_first = st.session_state.setdefault("runs first", "group" in st.query_params)
+    first, second = (runs_section, form) if runs_first else (form, runs_section)
     first()
     st.divider()
     second()

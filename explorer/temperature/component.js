@@ -21,7 +21,10 @@ export default function (component) {
     instance = open(parentElement);
     instances.set(parentElement, instance);
   }
-  instance.report = (temperature) => setStateValue("temperature", temperature);
+  instance.report = (temperature) => {
+    inLink(temperature);
+    setStateValue("temperature", temperature);
+  };
   receive(instance, data);
   return () => {
     clearTimeout(instance.timer);
@@ -53,6 +56,14 @@ function tell(instance) {
   if (temperature === (reported.at(-1) ?? given)) return; // dragged away and back
   reported.push(temperature);
   instance.report(temperature);
+}
+
+// Python writes it there too, and would add an entry to the browser's history for each: Back would lead through all of
+// them before it led to the last page.
+function inLink(temperature) {
+  const link = new URL(location.href);
+  link.searchParams.set("T", String(temperature));
+  history.replaceState(history.state, "", link);
 }
 
 function receive(instance, data) {
@@ -196,7 +207,7 @@ function draw(instance) {
   }
 
   const most = Math.log(data.classes.length);
-  const nats = (value) => [{ strong: value.toFixed(3) }, " nats"];
+  const nats = (value) => [{ strong: figure(value) }, " nats"];
   const spread = (value) => [...nats(value), `, ${Math.round((100 * value) / most)}% of ln ${data.classes.length}`];
   const kl = divergence(teacher, student);
   const quantity = (name, value, parts) => {
@@ -232,6 +243,12 @@ function meaning(temperature, count) {
   if (temperature === 1) return "At T = 1 these are the networks' own probabilities, not softened.";
   if (temperature < 10) return "Above T = 1 small probabilities grow, and how they compare can be seen.";
   return `As T → ∞ every class tends to 1/${count} = ${percent(1 / count)}: the differences fade.`;
+}
+
+// At least two digits of a small quantity: what T² multiplies must not read as nothing.
+function figure(value) {
+  if (value === 0 || value >= 0.01) return value.toFixed(3);
+  return value < 0.000001 ? "<0.000001" : String(Number(value.toPrecision(2)));
 }
 
 // At least two digits of a small probability, so that it can be seen growing.

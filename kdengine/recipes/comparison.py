@@ -176,8 +176,8 @@ def _labels(outcome: Outcome) -> list[str]:
     if labelled == images:
         return []
     label = "mask" if outcome.plan.recipe.headline == "mIoU" else "label"
-    theirs = f", their teacher read {teachers.pop():,}" if teachers else ""
-    return [f"The students read {labelled:,} {label}{'s' if labelled > 1 else ''}{theirs}: methods that listen to the "
+    theirs = f", their teacher {teachers.pop():,}" if teachers else ""
+    return [f"The students had {labelled:,} {label}{'s' if labelled > 1 else ''}{theirs}: methods that listen to the "
             f"teacher also learn from the {images - labelled:,} images whose {label} the independent student never "
             "sees."]
 

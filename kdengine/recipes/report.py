@@ -27,7 +27,7 @@ table { border-collapse: collapse; font-size: .8rem; display: block; overflow-x:
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dce3; text-align: left; vertical-align: top; }
 figure, ul, p, pre { max-width: 62rem; }
 figure { margin: 1.5rem 0; } figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
-pre { background: #f4f5f8; padding: .8rem; overflow-x: auto; }
+pre { background: #f4f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
 """
 
@@ -115,8 +115,9 @@ def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
     curves = {part.label: outcome.source.history(record.id) for part in outcome.parts
               for record in outcome.of(part.label)[:1]}
     if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
-        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed."] = charts.accuracy_curves(
-            curves, baseline=INDEPENDENT)
+        dotted = f" The dotted line: where the {INDEPENDENT.lower()} ended." if INDEPENDENT in curves else ""
+        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed.{dotted}"] = (
+            charts.accuracy_curves(curves, baseline=INDEPENDENT))
         drawn["Terms of the training loss, first seed."] = charts.term_curves(curves)
     return drawn
 
@@ -179,7 +180,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         chosen = methods.method(asked.method, **asked.hyperparameters)
         fields = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(chosen).items())
         told = [f"{asked.student}, {asked.method} ({fields})" if fields else f"{asked.student}, {asked.method}"]
-        told += [f"taught by {part.teacher or asked.teacher}"] if part.taught else []
+        told += [f"taught by {part.teacher or asked.teacher}"] if part.taught and chosen.needs_teacher else []
         told += [f"starting from {part.start}"] if part.start else []
         told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
         told += [f"masks of {asked.labelled_images:,} images"] if asked.labelled_images else []

@@ -134,7 +134,7 @@ def test_a_comparison_of_networks_whose_classes_are_called_like_markup(page):
     settle(page)
     unobeyed(page)
     shown(page, f"{FILE}, all labels")
-    expect(page.locator('[data-testid="stTable"]')).to_contain_text(f"resnet8 · {TEXT}")
+    expect(page.locator('[data-testid="stTable"]')).to_contain_text(f"{TEXT} · resnet8")
 
 
 def test_masks_of_classes_that_are_called_like_markup(page):

@@ -40,8 +40,8 @@ def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_the
     shapes = found["shapes"]
     assert (shapes.title, shapes.data, shapes.size, shapes.first) == ("Shapes (shipped)", "shapes", None, "c-shapes")
     assert shapes.networks == {
-        "c-shapes": catalogue.Known("resnet8 · labels alone", "c-shapes, all labels", "none"),
-        "a-student": catalogue.Known("resnet8 · Logit matching", "a-student, 5 labels a class", "kd")}
+        "c-shapes": catalogue.Known("labels alone · resnet8", "c-shapes, all labels", "none"),
+        "a-student": catalogue.Known("Logit matching · resnet8", "a-student, 5 labels a class", "kd")}
     assert found["photograph"].data is None and found["photograph"].first == "efficientnet_lite2"
 
 
@@ -64,9 +64,9 @@ def test_finished_runs_join_their_family_and_bring_their_teacher():
     found = catalogue.families("classification", {"teacher": header()}, runs, TITLES)
     assert list(found) == ["digits", "folder:mine", "photograph"]
     digits, when = found["digits"], time.strftime("%d %b %H:%M", time.localtime(0))
-    usual = f"resnet8 · Logit matching, T 8, alpha 0.5 · {when}"
+    usual = f"Logit matching, T 8, alpha 0.5 · resnet8 · {when}"
     assert digits.networks == {
-        "teacher": catalogue.Known("resnet8 · labels alone", "teacher, all labels", "none"),
+        "teacher": catalogue.Known("labels alone · resnet8", "teacher, all labels", "none"),
         "run-1": catalogue.Known(usual, "run-1", "kd"), "my-teacher": catalogue.Known("resnet56", "my-teacher"),
         "run-2": catalogue.Known("the one I like", f"{usual}, run-2", "kd"),
         "run-6": catalogue.Known(usual, "run-6", "kd")}
@@ -81,7 +81,7 @@ def test_networks_that_segment_are_apart_by_size_and_called_by_what_their_names_
     runs = [record("run-1", "shapes", "none", task="segmentation", size=64), record("run-2", "shapes", "none")]
     found = catalogue.families("segmentation", held, runs, TITLES)
     assert list(found) == ["shapes 64", "shapes 32"]
-    assert {each: known.name.partition(" · ")[2] for each, known in found["shapes 64"].networks.items()
+    assert {each: known.name.partition(" · ")[0] for each, known in found["shapes 64"].networks.items()
             if each in held} == {"city-64-teacher": "64-teacher", "city-64-small-kd": "64-small-kd"}
     assert "run-1" in found["shapes 64"].networks and "run-2" not in found["shapes 64"].networks
     assert found["shapes 64"].size == 64

@@ -146,9 +146,9 @@ def test_the_digits_pair_is_compared_without_a_click(shipped):
 
 def test_a_network_equal_to_the_teacher_agrees_in_everything(shipped):
     table = agreement(opened())
-    equal = table.loc["resnet8 · Logit matching"]
+    equal = table.loc["Logit matching · resnet8"]
     assert list(equal) == ["yes", "0.000", "1.000", "1.000", "100.0%"]
-    other = table.loc["resnet8 · labels alone"]
+    other = table.loc["labels alone · resnet8"]
     assert other["Same class"] == "no"
     # Both answer one class with e^4 : 1 : ... : 1, almost: KL = (p - q) ln(p / q) with p, q of the two classes.
     p, q = torch.tensor([4.0, *[0.0] * 9]).softmax(0)[:2].tolist()
@@ -202,7 +202,7 @@ def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch)
     assert len(students.options) == 5 and "my *best*" in students.options
     students.set_value(["run-1"]).run()
     (name,) = agreement(at).index
-    assert name.startswith("resnet8 · Logit matching, T 8, alpha 1 · ")
+    assert name.startswith("Logit matching, T 8, alpha 1 · resnet8 · ")
 
 
 def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
@@ -221,7 +221,7 @@ def test_networks_of_other_classes_are_left_out(shipped):
     checkpoints.save(saying(0, tuple("ab")), shipped / "digits-resnet8-kd.safetensors", method="kd",
                      data={"name": "digits", "labels_per_class": 5})
     at = opened()
-    assert at.warning[0].value == "resnet8 · Logit matching was trained on other classes and is left out."
+    assert at.warning[0].value == "Logit matching · resnet8 was trained on other classes and is left out."
     assert len(agreement(at)) == 1
 
 
@@ -404,8 +404,8 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
                         lambda _, chart, **__: charts.append(chart.to_dict()))
     at = opened(family="Shapes (shipped)", objects="true")
     assert calls["heat_on_objects"] == 3 * len(kdengine.list_heat_maps())
-    names = {"shapes-teacher": "resnet8 · labels alone · shapes-teacher (teacher)",
-             "shapes-kd": "resnet8 · Logit matching", "shapes-none": "resnet8 · labels alone · shapes-none"}
+    names = {"shapes-teacher": "labels alone · resnet8 · shapes-teacher (teacher)",
+             "shapes-kd": "Logit matching · resnet8", "shapes-none": "labels alone · resnet8 · shapes-none"}
     found = {title: {each["title"]: kdengine.heat_on_objects(kdengine.open_network(reference), drawn, each["name"], 200)
                      for each in kdengine.list_heat_maps()} for reference, title in names.items()}
     for measure, table, chart in zip(("pointing", "inside"), on_objects(at), charts, strict=True):

@@ -99,6 +99,8 @@ def test_one_method_several_times(waiting, question, expected):
     press(at, "Start")
     assert [(each.method, each.hyperparameters) for each in made()] == [("kd", fields) for fields in expected]
     assert [each.label for each in at.slider if each.max == 100] == []
+    (compared,) = [each for each in at.text_input if each.disabled]
+    assert compared.value == ("1, 4, 20" if question == "Which temperature?" else "0, 0.5, 1")
     assert {each.labels_per_class for each in made()} == {5}
 
 
@@ -122,7 +124,7 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     compare, temperature = (json.loads(json.dumps(parse_qs(each.proto.query_string))) for each in at.get("page_link"))
     assert len(compare["digits students"]) == 2 and "family" not in compare and "digits teacher" not in compare
     first = str(kdengine.hard_examples("digits-teacher", 359)[0])
-    assert temperature["student_network"][0].startswith("resnet8 · Logit matching, T 4, alpha 1 · ")
+    assert temperature["student_network"][0].startswith("Logit matching, T 4, alpha 1 · resnet8 · ")
     assert temperature["T"] == ["4"] and temperature["example"] == compare["image"] == [first]
     (label, report, file, kind), = offered
     assert (label, kind) == ("Report", "text/html") and file.endswith(".html")
@@ -136,6 +138,30 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     press(again, "Again")
     assert [each.label for each in again.slider if each.max == 100] == ["Student + teacher", "Student alone"]
     assert "demo" not in again.query_params
+
+
+def test_what_nobody_guessed_is_not_called_a_guess(waiting):
+    at = opened()
+    at.slider(key="guess Student alone").set_value(70).run()
+    press(at, "Start")
+    assert at.query_params["guess"] in (",70", [",70"])
+
+
+def test_a_setting_that_a_question_compares_is_found_again_for_the_next():
+    at = opened()
+    at.select_slider(key="demo temperature").set_value(8).run()
+    at.selectbox(key="question").set_value("Which temperature?").run()
+    at.selectbox(key="question").set_value("Does a teacher help?").run()
+    assert at.select_slider(key="demo temperature").value == 8
+
+
+def test_the_links_name_the_images_that_are_shown(train_here):
+    at = opened()
+    press(at, "Start")
+    shown = [str(each) for each in kdengine.hard_examples("digits-teacher", 359)]
+    press(at, "Others")
+    compare, temperature = (parse_qs(each.proto.query_string) for each in at.get("page_link"))
+    assert compare["image"] == temperature["example"] == [shown[3]]
 
 
 def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
@@ -170,7 +196,7 @@ def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
     assert resumed == [ids] and paused == [(ids, 1)]
 
 
-@pytest.mark.parametrize("guess", ["", "70", "70,90,1", "x,y", "101,0", "-1,5", "7²,1"])
+@pytest.mark.parametrize("guess", ["", ",", "70", "70,90,1", "x,y", "101,0", "-1,5", "7²,1"])
 def test_a_strange_guess_in_the_link_is_none(train_here, guess):
     ids = kdengine.start([configuration("none"), configuration("kd", temperature=4.0, alpha=1.0)])
     at = opened(demo=runs.read(ids[0]).group, guess=guess)

@@ -335,7 +335,7 @@ def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeyp
     at = opened()
     assert len(at.multiselect[0].options) == 5 and "my *best*" in at.multiselect[0].options
     at.multiselect[0].set_value(["run-1"]).run()
-    assert figures(at)[3]["title"][1].startswith("fpn_tiny · Logit matching, T 2 · ")
+    assert figures(at)[3]["title"][1].startswith("Logit matching, T 2 · fpn_tiny · ")
 
 
 @pytest.mark.parametrize("names", [

@@ -250,6 +250,23 @@ def test_distill_keeps_apart_the_groups_that_one_minute_brought(waiting):
         assert f"stop {run}" in shown and f"stop {other}" not in shown
 
 
+def test_distill_starts_one_group_after_another_and_shows_the_last(waiting):
+    at = open_page("distill", view="Your own runs")
+    assert "group" not in at.query_params
+    for count in (1, 2, 3):
+        next(each for each in at.button if each.label == "Start").click().run()
+        assert not at.exception, at.exception
+        assert len(at.selectbox(key="group").options) == count
+        newest = kdengine.list_runs()[0]["group"]
+        assert at.selectbox(key="group").value == newest and at.query_params["group"] in (newest, [newest])
+    labels = [each.label for each in at.selectbox]
+    assert labels.index("Group of runs") < labels.index("Data set")  # no scrolling to what was started
+    older = kdengine.list_runs()[-1]["group"]
+    again = open_page("distill", view="Your own runs", group=older)
+    assert again.selectbox(key="group").value == older
+    assert [each.label for each in again.selectbox].index("Group of runs") == 0
+
+
 def test_distill_tells_who_clicks_too_late(waiting):
     run, = runs.submit([Configuration(teacher="digits-teacher")])
     at = open_page("distill", view="Your own runs")

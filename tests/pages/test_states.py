@@ -86,8 +86,8 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, fol
     at = pages["Compare"]
     titles = [kdengine.method_title(method) for method in TWO_STAGES]
     names = labelled(at.selectbox, "Teacher").options
-    assert names[0] == "resnet8 · labels alone"
-    assert sorted(name.split(" · ")[1].partition(",")[0] for name in names[1:]) == sorted(titles)
+    assert names[0] == "labels alone · resnet8"
+    assert sorted(name.partition(" · ")[0].partition(",")[0] for name in names[1:]) == sorted(titles)
     assert set(labelled(pages["Distill"].selectbox, "Teacher").options[1:]) == {"digits-teacher", *ids}
     assert set(pages["Results"].dataframe[0].value["name"]) == set(ids)
 
@@ -105,7 +105,7 @@ def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder)
     assert set(pages["Results"].dataframe[0].value["name"]) == {run}
     pages["Compare"].selectbox(key="family").set_value("digits").run()
     (only,) = labelled(pages["Compare"].selectbox, "Teacher").options
-    assert only.startswith("resnet8 · Factor transfer, beta 200 · ")
+    assert only.startswith("Factor transfer, beta 200 · resnet8 · ")
 
 
 def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
@@ -117,14 +117,14 @@ def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
     at.selectbox(key="mask family").set_value("shapes_segmentation 48").run()
     assert not at.exception, at.exception
     assert [name.rpartition(" · ")[0] for name in labelled(at.selectbox, "Teacher").options] == [
-        f"fpn_tiny · {kdengine.method_title(runs.read(each).configuration.method)}" for each in (run, teacher)]
+        f"{kdengine.method_title(runs.read(each).configuration.method)} · fpn_tiny" for each in (run, teacher)]
 
 
 def test_a_method_that_is_no_more_is_called_by_its_name(folder):
     save(folder, "digits-old", "forgotten", scores={"test": {"top1": 0.5, "n": 10}})
     assert kdengine.method_title("forgotten") == "forgotten"
     at = every_page()["Compare"]
-    assert "resnet8 · forgotten" in labelled(at.multiselect, "Students").options
+    assert "forgotten · resnet8" in labelled(at.multiselect, "Students").options
 
 
 def test_a_teacher_that_is_gone_is_not_offered(train_here, folder):
@@ -133,7 +133,7 @@ def test_a_teacher_that_is_gone_is_not_offered(train_here, folder):
     at = every_page()["Compare"]
     at.selectbox(key="family").set_value("digits").run()
     (only,) = labelled(at.selectbox, "Teacher").options
-    assert only.startswith("resnet8 · Logit matching, T 4, alpha 0.9 · ")
+    assert only.startswith("Logit matching, T 4, alpha 0.9 · resnet8 · ")
     assert not at.error
     assert run in labelled(opened("distill").selectbox, "Teacher").options
 
@@ -157,7 +157,7 @@ def test_an_imported_checkpoint_stands_beside_the_others(folder, tmp_path, alone
     at.selectbox(key="family").set_value("digits").run()
     assert not at.exception, at.exception
     assert not at.error
-    assert "resnet8 · imported" in labelled(at.selectbox, "Teacher").options
+    assert "imported · resnet8" in labelled(at.selectbox, "Teacher").options
     assert "digits-mine" in labelled(pages["Distill"].selectbox, "Teacher").options
     labelled(pages["Distill"].selectbox, "Teacher").set_value("digits-mine").run()
     assert [each.label for each in pages["Distill"].button if each.label == "Start"] == ["Start"]
@@ -171,7 +171,7 @@ def test_an_imported_network_that_segments_is_shown(folder, tmp_path):
                  "--data", "shapes_segmentation", *NORMALISED]) == 0
     at = every_page()["Segmentation"]
     assert not at.error
-    assert labelled(at.selectbox, "Teacher").options == ["fpn_tiny · mine"]
+    assert labelled(at.selectbox, "Teacher").options == ["mine · fpn_tiny"]
 
 
 # -- a network without feature maps ----------------------------------------------------------------------------------

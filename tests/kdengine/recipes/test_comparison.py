@@ -314,7 +314,7 @@ def test_students_with_fewer_labels_than_their_teacher_are_told_of():
     for (label, _), record in outcome.records.items():
         record.data["labelled"] = 1258 if label == "Teacher" else 100
     told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[0].startswith("The students read 100 labels, their teacher read 1,258: ")
+    assert told[0].startswith("The students had 100 labels, their teacher 1,258: ")
     assert "from the 1,158 images whose label" in told[0]
 
 

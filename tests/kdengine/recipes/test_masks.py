@@ -84,7 +84,7 @@ def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tm
     assert {each["network"] for each in values} == set(labels)
 
     # The report, and what it says of the masks.
-    assert ("The students read 4 masks, their teacher read 20: methods that listen to the teacher also learn from the "
+    assert ("The students had 4 masks, their teacher 20: methods that listen to the teacher also learn from the "
             "16 images whose mask the independent student never sees.") in comparison.remarks(outcome, table)
     page = Page(report.write(outcome, tmp_path / "report").read_text(encoding="utf-8"))
     assert "What they see" in page.texts["h2"]

@@ -145,7 +145,7 @@ def test_masks_of_classes_that_are_called_like_markup(page):
     settle(page)
     unobeyed(page)
     shown(page, TEXT)
-    shown(page, f"masks {FILE}: mIoU 50.0%")
+    shown(page, f"masks {FILE} · fpn_tiny: mIoU 50.0%")
 
 
 def test_runs_that_are_called_like_markup(page):

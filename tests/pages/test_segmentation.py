@@ -274,11 +274,11 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
     red = sum(6 * width for width in widths())
     right = COUNT * 240 - red - 16 * (COUNT - 1)
     expected = {"teacher": (1, 1, 1), "kd": (1, 1, 1), "none": (1, 0, 0)}
-    assert bars == {(f"by_colour:network · {name}", each): iou for name, ious in expected.items()
+    assert bars == {(f"{name} · by_colour:network", each): iou for name, ious in expected.items()
                     for each, iou in zip(NAMES, ious, strict=True)}
     words = legend(at)[-1]
     means = {name: f"{sum(ious) / 3:.1%}" for name, ious in expected.items()}  # every image alike, so no interval
-    assert words == [f"by_colour:network · {name}: mIoU {mean} ({mean} to {mean})" for name, mean in means.items()]
+    assert words == [f"{name} · by_colour:network: mIoU {mean} ({mean} to {mean})" for name, mean in means.items()]
     assert any("on the 40 images" in each.value for each in at.markdown)
     # The blind one's interval is the engine's.
     at.multiselect[0].set_value(["blocks-cwd"]).run()
@@ -291,7 +291,7 @@ def test_the_bars_are_the_stored_ious_and_the_words_the_stored_miou(shipped, mon
 def test_a_network_whose_test_is_not_stored_is_shown_and_said_to_have_none(shipped):
     (shipped / "records" / "blocks-kd" / "record.json").unlink()
     at = opened()
-    assert legend(at)[-1][1] == "by_colour:network · kd: no stored test results"
+    assert legend(at)[-1][1] == "kd · by_colour:network: no stored test results"
     assert figures(at)[3]["lines"] == ["mIoU here 100.0%", "pixels right 100.0%"]
     for name in ("blocks-teacher", "blocks-none"):
         (shipped / "records" / name / "record.json").unlink()
@@ -299,7 +299,7 @@ def test_a_network_whose_test_is_not_stored_is_shown_and_said_to_have_none(shipp
     at = opened()
     assert "No test results of these networks are stored." in [each.value for each in at.caption]
     assert at.caption[-1].value == (
-        "Not shown, and their mIoU: by\\_colour\\:network · cwd 25.3%. Choose them under Students.")
+        "Not shown, and their mIoU: cwd · by\\_colour\\:network 25.3%. Choose them under Students.")
     assert len(legend(at)) == 1 and not at.get("vega_lite_chart")
 
 
@@ -352,7 +352,7 @@ def test_a_shipped_network_is_called_by_what_sets_its_name_apart(shipped, names)
                          hyperparameters={}, data={"name": "blocks", "labels_per_class": None},
                          scores={"validation": {"miou": 0.5 + ("teacher" in name) / 2}})
     options = opened().selectbox(key="blocks 16 teacher").options
-    assert sorted(options) == sorted(f"by_colour:network · {short}" for short in names.values())
+    assert sorted(options) == sorted(f"{short} · by_colour:network" for short in names.values())
 
 
 def test_networks_of_another_image_size_are_a_family_of_their_own(shipped, held):
@@ -388,7 +388,7 @@ def test_networks_of_other_classes_are_left_out(shipped, held):
                      data={"name": "blocks", "labels_per_class": None}, scores={"validation": {"miou": 0.5}})
     at = opened()
     assert at.warning[0].value == (
-        as_text("by_colour:network · kd") + " was trained on other classes and is left out.")
+        as_text("kd · by_colour:network") + " was trained on other classes and is left out.")
     assert len(figures(at)) == 4
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.sides import BATCH, ours, published
-from kdengine import checkpoints, data, evaluation, metrics, models
+from kdengine import data, models
+from kdengine.configuration import Configuration
 from kdengine.devices import choose_device, device_name
+from kdengine.measures import evaluation, metrics
+from kdengine.measures.uncertainty import mean_interval
 from kdengine.models.network import Network
-from kdengine.records import Configuration
-from kdengine.teacher_cache import TeacherCache, key
-from kdengine.uncertainty import mean_interval
+from kdengine.runs import checkpoints
+from kdengine.training.teacher_cache import TeacherCache, key
 
 TEACHER, STUDENT, DATA = "cifar10-teacher", "resnet8", "cifar10"
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdengine import evaluation, models
+from kdengine import models
 from kdengine.devices import synchronise
+from kdengine.measures import evaluation
 
 
 def product_rate(device: torch.device, kind: torch.dtype) -> float:

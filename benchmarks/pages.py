@@ -14,7 +14,7 @@ from PIL import Image
 import kdengine
 from benchmarks.matrix import product_rate, reached
 from explorer.pages import PAGES
-from kdengine.places import PROJECT
+from kdengine.paths import PROJECT
 from tests.browser.real import browser, chromium, server, settle
 
 PATHS = ("", *(title.lower() for title in PAGES if title != "Start"))

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from kdengine import speeds
+from kdengine.configuration import Configuration
 from kdengine.devices import lay, synchronise
 from kdengine.methods import method
 from kdengine.models.network import Network
-from kdengine.records import Configuration
-from kdengine.teacher_cache import TeacherCache
-from kdengine.training import Learner, train
+from kdengine.training import Learner, speeds, train
+from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import POLICIES, Split
 
 BATCH = 64

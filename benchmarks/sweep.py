@@ -18,10 +18,12 @@ import torch
 
 from benchmarks.matrix import product_rate, training_flops
 from benchmarks.sides import BATCH, published
-from kdengine import data, evaluation, models, runs, sweeps
+from kdengine import data, models
+from kdengine.configuration import Configuration
 from kdengine.devices import choose_device, device_name
-from kdengine.records import Configuration
-from kdengine.sweeps import Part
+from kdengine.measures import evaluation
+from kdengine.runs import store, sweeps
+from kdengine.runs.sweeps import Part
 
 TEACHER, STUDENT, DATA = "resnet56", "resnet8", "digits"
 STEPS = (
@@ -51,7 +53,7 @@ def main() -> None:
             _trained([teacher, *(_part(*point, given.epochs) for point in step)])
             ours += time.perf_counter() - start
             yardstick.append(_published(device, given.epochs, given.workers))
-        done = [record for record in runs.all_runs() if record.teacher]
+        done = [record for record in store.all_runs() if record.teacher]
     theirs = count * statistics.median(yardstick)
     training = sum(record.result["training_seconds"] / record.result["side_by_side"] for record in done)
     rate = sum(given.epochs * each.data["train"] for each in done) / training

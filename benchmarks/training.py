@@ -22,9 +22,9 @@ from benchmarks import sides
 from benchmarks.matrix import product_rate, training_flops
 from benchmarks.sides import BATCH
 from kdengine import models
+from kdengine.configuration import Configuration
 from kdengine.devices import choose_device, device_name, keep_freed_memory
-from kdengine.records import Configuration
-from kdengine.teacher_cache import TeacherCache, key
+from kdengine.training.teacher_cache import TeacherCache, key
 from kdengine.views import Split
 
 PAIRS = (("resnet56", "resnet20"), ("resnet56", "resnet8"), ("vgg13_bn", "vgg8_bn"))

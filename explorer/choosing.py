@@ -114,10 +114,10 @@ def other_images(
 
     key: of the image's number. disputed: finds the disagreements, ascending. none: told where there are none.
     """
-    any_one, dispute = st.columns([2, 3])
-    any_one.button("Random", on_click=_go_anywhere, args=(key, last), width="stretch", disabled=last == 0)
-    dispute.button("They disagree", on_click=_go_to_dispute, args=(key, disputed, none), width="stretch",
-                   disabled=disabled, help=help)
+    row = st.container(horizontal=True)  # below each other where the column is narrow
+    row.button("Random", on_click=_go_anywhere, args=(key, last), width="stretch", disabled=last == 0)
+    row.button("They disagree", on_click=_go_to_dispute, args=(key, disputed, none), width="stretch",
+               disabled=disabled, help=help)
 
 
 def _go(key: str, index: int) -> None:

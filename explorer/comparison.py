@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from kdengine.colours import RIGHT, WRONG
+from kdengine.colors import RIGHT, WRONG
 
 SIDE = 480
 """Pixels along a side of a card's picture, border included: sharp on a projector at twice the size it is shown."""

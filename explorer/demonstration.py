@@ -21,8 +21,9 @@ from explorer.networks import open_data
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves
-from kdengine.colours import STUDENTS
-from kdengine.records import ACTIVE, FINISHED, RESUMABLE, Configuration, headline
+from kdengine.colors import STUDENTS
+from kdengine.configuration import Configuration
+from kdengine.runs.records import ACTIVE, FINISHED, RESUMABLE, headline
 
 DATA, TEACHER, STUDENT = "digits", "digits-teacher", "resnet8"
 EPOCHS = 15
@@ -318,9 +319,9 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
                          query_params=families.link(DATA, TEACHER, ids, image),
-                         help=f"On test image {image}, with heat maps.")
+                         help=f"On test image {image}, with heat maps, as they are after the last epoch.")
             st.page_link("../pages/temperature.py", label="Its soft targets", icon=":material/thermostat:",
-                         help=f"Of {names[taught]}, beside the teacher's, on test image {image}.",
+                         help=f"Of {names[taught]} after its last epoch, beside the teacher's, on test image {image}.",
                          query_params={"source": "Example", "student_network": known[taught], "example": str(image),
                                        "T": f"{asked['temperature']:g}"})
             st.download_button("Report", lambda: kdengine.group_report(ids)["html"], f"distillation-{group}.html",
@@ -349,7 +350,11 @@ def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
     judged = [row for row in _rows(ids) if row["change"] is not None]
     if not any(each["configuration"]["method"] == "none" for each in watched.values()):
-        return as_text(f"{said} No test was made between them: that needs a student alone, as the first question has.")
+        ids = list(watched)
+        names = _names(list(watched.values()))
+        against = [(f"{names[each]} {100 * judged['change']:+.1f} points, {judged['text']}")
+                   for each, judged in zip(ids[1:], kdengine.judge([(each, ids[0]) for each in ids[1:]]), strict=True)]
+        return as_text(f"{said} Against {names[ids[0]]}, on these images: {'; '.join(against)}.")
     for row in judged:
         verb = "" if row["verdict"].startswith("differ") else "are "
         said += f" {100 * row['change']:+.1f} points: on these images the two {verb}{row['verdict']}."

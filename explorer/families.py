@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import kdengine
 from explorer.forms import told_apart
-from kdengine.catalogue import Family
+from kdengine.runs.catalogue import Family
 
 
 def names(family: Family) -> dict[str, str]:

@@ -11,7 +11,7 @@ import streamlit as st
 import kdengine
 from explorer.wording import as_text, error_text
 from kdengine import KDError
-from kdengine.records import ACTIVE
+from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator

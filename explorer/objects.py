@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.wording import as_text
-from kdengine.uncertainty import ALPHA, holm, mcnemar
+from kdengine.measures.uncertainty import ALPHA, holm, mcnemar
 
 Found = Mapping[str, Mapping[str, dict[str, Any]]]
 

@@ -14,8 +14,8 @@ from explorer.comparison import percent
 from explorer.networks import open_data, open_network
 from explorer.wording import as_text
 from kdengine import KDError
-from kdengine.colours import BACKGROUND, STUDENTS, TEACHER
-from kdengine.records import ACTIVE
+from kdengine.colors import BACKGROUND, STUDENTS, TEACHER
+from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
     from kdengine.data import DataSet
@@ -30,7 +30,7 @@ _STYLE = """<style>
 .pinned { margin: 0 0 .6rem; }
 .pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
-.pinned .answer { display: flex; gap: 3px; height: 4.4rem; align-items: stretch; }
+.pinned .answer { display: flex; gap: 3px; margin-top: .2rem; height: 4.4rem; align-items: stretch; }
 .pinned.three, .pinned.many { margin: 0 0 .3rem; }
 .pinned.three .answer { height: 3.5rem; }
 .pinned.many .answer { height: 2.2rem; }
@@ -103,7 +103,8 @@ def temperature_of(watched: Iterable[Mapping[str, Any]]) -> float:
 def preview(data: DataSet, teacher: str, temperature: float) -> None:
     """The images before anybody has learned: what their labels say, and the teacher's softened answers."""
     words, button = st.columns([5, 1], vertical_alignment="center")
-    words.caption(f"Three test images that the teacher finds hard: its answers{_softened(temperature)}, and the label.")
+    words.caption(f"Three test images that the teacher finds hard: its answers{_softened(temperature)}, and the label, "
+                  "which goes beyond its row (↑).")
     images = _chosen("preview", teacher, len(data.test), data.digest, button)
 
     def rows(index: int, picture: Any, truth: int) -> list[tuple[str, str, np.ndarray]]:
@@ -179,7 +180,7 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
     start = st.session_state.setdefault(key, 0) % len(order)
     # Before the page runs, since what stands above names the images too
     place.button("Others", key=f"others {group}", width="stretch", on_click=_next, args=(key, len(order)),
-                 help="The next ones, from those on which the teacher is least certain. Nothing is chosen by them.")
+                 help="The next three, from the one on which the teacher is least certain.")
     return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]
 
 

@@ -15,7 +15,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from kdengine.colours import RIGHT, WRONG
+from kdengine.colors import RIGHT, WRONG
 
 SIDE = 480
 """Pixels along the longer side of a picture: sharp on a projector at twice the size it is shown."""

@@ -17,19 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdengine.configuration import Configuration
 from kdengine.errors import DataMissing, KDError
-from kdengine.records import ACTIVE, Configuration
+from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
     from torch import Tensor
 
-    from kdengine.catalogue import Family
     from kdengine.data import DataSet
     from kdengine.models.network import Network
     from kdengine.recipes import Outcome
-    from kdengine.runs import Pace
+    from kdengine.runs.catalogue import Family
+    from kdengine.runs.estimates import Pace
 
 
 def list_data() -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def about_data(data: str) -> dict[str, Any]:
     Raises KDError for a name that is no data set's.
     """
     from kdengine import data as sets
-    from kdengine.places import data_root
+    from kdengine.paths import data_root
 
     sets.require(data)
     name, _, path = data.partition(":")
@@ -101,7 +102,7 @@ def list_methods() -> list[dict[str, Any]]:
 
 def list_checkpoints() -> dict[str, dict[str, Any]]:
     """Shipped checkpoints by name, each with its identity: architecture, classes, method, data, scores, ..."""
-    from kdengine import checkpoints
+    from kdengine.runs import checkpoints
 
     return checkpoints.shipped()
 
@@ -111,10 +112,10 @@ def list_runs() -> list[dict[str, Any]]:
 
     `ignored` names the fields of its file that this version does not know. See `list_unreadable` for the others.
     """
-    from kdengine import runs
+    from kdengine.runs import store
 
-    return [dataclasses.asdict(record) | {"state": state, "name": runs.name(record.id)}
-            for record, state in runs.listed()]
+    return [dataclasses.asdict(record) | {"state": state, "name": store.name(record.id)}
+            for record, state in store.listed()]
 
 
 def list_unreadable() -> list[dict[str, str]]:
@@ -129,7 +130,7 @@ def move_aside(kind: str, name: str) -> Path:
     Nothing is deleted, see `bring_back`. Raises KDError for a run that is active, a checkpoint or shipped result that
     can be read, and what cannot be moved.
     """
-    from kdengine import runs
+    from kdengine.runs import control
 
     root, wrong = _kinds()[kind]
     aside = root / ".aside"
@@ -143,7 +144,7 @@ def move_aside(kind: str, name: str) -> Path:
         raise KDError(f"{root / name} cannot be moved: {error.strerror}.") from error
     if kind != "run":
         raise KDError(f"There is no {kind} {name!r} that cannot be read.")
-    runs.relocate(name, place)
+    control.relocate(name, place)
     return place
 
 
@@ -160,16 +161,28 @@ def bring_back(name: str, place: Path) -> None:
 
 def _kinds() -> dict[str, tuple[Path, Callable[[], dict[str, str]]]]:
     """What is read from folders that others write to: the folder, and what in it cannot be read."""
-    from kdengine import checkpoints, places, results, runs
+    from kdengine import paths
+    from kdengine.runs import checkpoints, results, store
 
-    return {"run": (places.runs_root(), runs.unreadable),
-            "checkpoint": (places.checkpoints_root(), checkpoints.unreadable),
-            "shipped result": (places.checkpoints_root() / results.SHIPPED, results.unreadable)}
+    return {"run": (paths.runs_root(), store.unreadable),
+            "checkpoint": (paths.checkpoints_root(), checkpoints.unreadable),
+            "shipped result": (paths.checkpoints_root() / results.SHIPPED, results.unreadable)}
+
+
+def judge(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Whether the networks of each pair of finished runs or shipped results differ on their test images.
+
+    Of each pair the change of the headline from the second to the first, its interval, and the verdict as text; see
+    `kdengine.runs.verdicts.of_pairs`. The correction is over these pairs.
+    """
+    from kdengine.runs import results, verdicts
+
+    return [dataclasses.asdict(each) for each in verdicts.of_pairs(pairs, results.finished(), results.predictions)]
 
 
 def results_table() -> list[dict[str, Any]]:
-    """The results table: one row a shipped checkpoint or finished run, keys as in `kdengine.results.COLUMNS`."""
-    from kdengine import results
+    """The results table: one row a shipped checkpoint or finished run, keys as in `kdengine.runs.results.COLUMNS`."""
+    from kdengine.runs import results
 
     return results.rows()
 
@@ -195,8 +208,8 @@ def student_titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def families(task: str = "classification") -> dict[str, Family]:
-    """Networks that can be compared, by family: shipped, trained here, packaged; see `kdengine.catalogue`."""
-    from kdengine import catalogue
+    """Networks that can be compared, by family: shipped, trained here, packaged; see `kdengine.runs.catalogue`."""
+    from kdengine.runs import catalogue
 
     titles = {each["name"]: each["title"] for each in list_data()}
     return catalogue.families(task, list_checkpoints(), list_runs(), titles)
@@ -207,21 +220,21 @@ def fit_to_show(about: Mapping[str, Any]) -> bool:
 
     A run that has not finished is none, nor is a first stage. about: as `list_checkpoints` or `list_runs` gives it.
     """
-    from kdengine import catalogue
+    from kdengine.runs import catalogue
 
     return catalogue.fit_to_show(about)
 
 
 def default_teacher(data: str) -> str | None:
-    """The shipped checkpoint that knows a data set best: see `kdengine.catalogue.best_teacher`."""
-    from kdengine import catalogue
+    """The shipped checkpoint that knows a data set best: see `kdengine.runs.catalogue.best_teacher`."""
+    from kdengine.runs import catalogue
 
     return catalogue.best_teacher(data, list_checkpoints())
 
 
 def teachers(data: str) -> dict[str, str]:
     """What may teach a data set, the best shipped one first: by reference the digest of its weights, empty of a run."""
-    from kdengine import catalogue
+    from kdengine.runs import catalogue
 
     return catalogue.teachers(data, list_checkpoints(), list_runs())
 
@@ -229,14 +242,14 @@ def teachers(data: str) -> dict[str, str]:
 def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
     """Shipped checkpoints of a task by the data set they know: `teacher`, a reference or None, and `students`, names.
     """
-    from kdengine import catalogue
+    from kdengine.runs import catalogue
 
     return catalogue.shipped(task, list_checkpoints())
 
 
 def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
-    """The reference of the network that taught a checkpoint or run, as it taught it: see `kdengine.catalogue`."""
-    from kdengine import catalogue
+    """The reference of the network that taught a checkpoint or run, as it taught it: see `kdengine.runs.catalogue`."""
+    from kdengine.runs import catalogue
 
     return catalogue.teacher_of(name, about)
 
@@ -247,8 +260,9 @@ def teaching_size(teacher: str, data: str) -> int | None:
     Opens the data set, no network. Raises KDError where it cannot teach this: it takes no part in distillation, knows
     other classes, has another task, is of an architecture that cannot be built, or the data set has no such size.
     """
-    from kdengine import checkpoints, models
     from kdengine import data as sets
+    from kdengine import models
+    from kdengine.runs import checkpoints
 
     path = checkpoints.locate(teacher)
     if path is None:
@@ -272,7 +286,7 @@ def require_below_data_root(data: str) -> None:
 
     The sentence is the same whether there is anything or not: who sees a page learns nothing of the rest of the disk.
     """
-    from kdengine.places import data_root
+    from kdengine.paths import data_root
 
     name, _, path = data.partition(":")
     if name != "folder":
@@ -293,9 +307,9 @@ def require_below_data_root(data: str) -> None:
 
 def check(configurations: Sequence[Configuration]) -> None:
     """Raise KDError where `start` would, within a moment."""
-    from kdengine import runs
+    from kdengine.runs import checks
 
-    runs.check(configurations)
+    checks.check(configurations)
 
 
 def pace(configurations: Sequence[Configuration]) -> Pace:
@@ -303,70 +317,70 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
 
     Data, sizes, networks, batch and precision decide it, and nothing else that is set.
     """
-    from kdengine import runs
+    from kdengine.runs import estimates
 
-    return runs.pace(configurations)
+    return estimates.pace(configurations)
 
 
 def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, float]:
     """What a group of students will take at this pace: seconds, images_per_second. Raises KDError as `check`."""
-    from kdengine import runs
+    from kdengine.runs import estimates
 
-    return runs.estimate(configurations, paced)
+    return estimates.estimate(configurations, paced)
 
 
 def start(configurations: Sequence[Configuration]) -> list[str]:
     """Train a group of students side by side in a process of its own; returns the runs' ids at once."""
-    from kdengine import runs
+    from kdengine.runs import control
 
-    return runs.submit(configurations)
+    return control.submit(configurations)
 
 
 def stop(run: str) -> None:
     """Ask a run to stop at its last complete epoch."""
-    from kdengine import runs
+    from kdengine.runs import control
 
-    runs.stop(run)
+    control.stop(run)
 
 
 def pause(ids: Sequence[str], epoch: int | None = None) -> None:
     """Have a group of runs wait once `epoch` epochs are complete, None: the one in training, for two minutes at most.
     """
-    from kdengine import runs
+    from kdengine.runs import control, store
 
     if epoch is None:  # one of them may be an epoch ahead for a moment
-        epoch = 1 + max(runs.read(run).status["epoch"] for run in ids)
+        epoch = 1 + max(store.read(run).status["epoch"] for run in ids)
     for run in ids:
-        runs.pause(run, epoch)
+        control.pause(run, epoch)
 
 
 def go_on(ids: Sequence[str]) -> None:
     """End a pause."""
-    from kdengine import runs
+    from kdengine.runs import control
 
     for run in ids:
-        runs.go_on(run)
+        control.go_on(run)
 
 
 def resume(ids: Sequence[str]) -> None:
     """Continue stopped, failed or interrupted runs where they were."""
-    from kdengine import runs
+    from kdengine.runs import control
 
-    runs.resume(ids)
+    control.resume(ids)
 
 
 def rename(run: str, name: str) -> None:
     """Give a run a name of one's own; an empty one takes it away. Raises KDError for one that is no line of 80."""
-    from kdengine import runs
+    from kdengine.runs import store
 
-    runs.rename(run, name)
+    store.rename(run, name)
 
 
 def remove(run: str) -> None:
     """Delete a run that is not active, and its files."""
-    from kdengine import runs
+    from kdengine.runs import control
 
-    runs.remove(run)
+    control.remove(run)
 
 
 def watch(run: str) -> dict[str, Any]:
@@ -374,15 +388,15 @@ def watch(run: str) -> dict[str, Any]:
 
     pausing: whether it is to wait after a coming epoch; paused: whether it has come to where it waits.
     """
-    from kdengine import runs
+    from kdengine.runs import store
 
-    state = runs.state(run)
-    record = runs.read(run)
+    state = store.state(run)
+    record = store.read(run)
     return dataclasses.asdict(record) | {
-        "state": state, "name": runs.name(run), "log": runs.log(run),
-        "history": runs.history(run), "progress": runs.progress(run),
-        "pausing": state in ACTIVE and runs.pauses(run, record.configuration.epochs - 1),
-        "paused": state in ACTIVE and runs.pauses(run, record.status["epoch"]),
+        "state": state, "name": store.name(run), "log": store.log(run),
+        "history": store.history(run), "progress": store.progress(run),
+        "pausing": state in ACTIVE and store.pauses(run, record.configuration.epochs - 1),
+        "paused": state in ACTIVE and store.pauses(run, record.status["epoch"]),
     }
 
 
@@ -530,14 +544,14 @@ def example(data: DataSet, index: int) -> tuple[Image, int]:
 
 def open_network(reference: str) -> Network:
     """A shipped checkpoint by name, a run's student by id, a checkpoint file by path, or an ImageNet network."""
-    from kdengine import checkpoints
+    from kdengine.runs import checkpoints
 
     return checkpoints.open_reference(reference)
 
 
 def cost(network: Network) -> dict[str, Any]:
     """Size and speed of one forward of one image: parameters, megabytes, flops, and latency with its median_ms."""
-    from kdengine import evaluation
+    from kdengine.measures import evaluation
 
     return evaluation.cost(network)
 
@@ -623,7 +637,7 @@ def heat_on_objects(network: Network, data: DataSet, method: str, count: int) ->
     from kdengine import explain
     from kdengine.data import pictures
     from kdengine.devices import one_thread
-    from kdengine.uncertainty import mean_interval, share_interval
+    from kdengine.measures.uncertainty import mean_interval, share_interval
     from kdengine.views import Split
 
     if data.boxes is None:
@@ -655,16 +669,16 @@ def kl_to_teacher(student: dict[str, list], teacher: dict[str, list]) -> float:
     """KL(teacher || student) at T = 1, in nats, of what two networks `predict` of one picture."""
     import torch
 
-    from kdengine import metrics
+    from kdengine.measures import metrics
 
     return metrics.kl_to_teacher(*(torch.tensor([each["logits"]], dtype=torch.float64) for each in (student, teacher)))
 
 
 def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
     """Test pictures, by index, of which not all the networks name the same class."""
-    from kdengine import evaluation
     from kdengine.data import pictures
     from kdengine.devices import one_thread
+    from kdengine.measures import evaluation
     from kdengine.views import Split
 
     with one_thread():
@@ -680,28 +694,28 @@ def disagreements(data: DataSet, networks: Sequence[Network]) -> list[int]:
 def answers_over_epochs(run: str) -> numpy.ndarray:
     """The logits of a run after each complete epoch, float32 [epochs, images, classes], for the first test images.
 
-    How many images, `kdengine.watched.count` says. No epochs of a segmentation run, or one from before they were kept;
-    NaN in an epoch of which none were.
+    How many images, `kdengine.runs.watched.count` says. No epochs of a segmentation run, or one from before they were
+    kept; NaN in an epoch of which none were.
     """
     import numpy
 
-    from kdengine import runs, watched
+    from kdengine.runs import store, watched
 
-    record = runs.read(run)
+    record = store.read(run)
     classes, tested = len(record.data.get("classes", ())), record.data.get("test", 0)
     if not classes or not tested or record.data.get("task") == "segmentation":
         return numpy.zeros((0, 0, 0), numpy.float32)
     some = watched.count(tested, classes, record.configuration.epochs)
-    return watched.read(runs.directory(run), some, classes)[:len(runs.history(run))]
+    return watched.read(store.directory(run), some, classes)[:len(store.history(run))]
 
 
 def snapshots(run: str) -> dict[int, str]:
     """References of a run's student as it was after earlier epochs, by epoch; empty where none were kept, or no run.
     """
-    from kdengine import runs, watched
+    from kdengine.runs import store, watched
 
     try:
-        return {epoch: str(path) for epoch, path in watched.snapshots(runs.directory(run)).items()}
+        return {epoch: str(path) for epoch, path in watched.snapshots(store.directory(run)).items()}
     except KDError:
         return {}
 
@@ -711,7 +725,8 @@ def hard_examples(name: str, among: int) -> list[int]:
 
     From stored answers; all in their order where there are none.
     """
-    from kdengine import metrics, verdicts
+    from kdengine.measures import metrics
+    from kdengine.runs import verdicts
 
     stored = _stored(name)
     if stored is None or "confusion" in stored:
@@ -726,7 +741,7 @@ def misses(name: str) -> tuple[int, int] | None:
 
     From stored answers; None where there are none, or of segmentation.
     """
-    from kdengine import verdicts
+    from kdengine.runs import verdicts
 
     stored = _stored(name)
     if stored is None or "confusion" in stored:
@@ -740,20 +755,24 @@ def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
     is wrong.
 
     Of such images, where the distilled student is no farther from its teacher (KL) than it is in the mean, the one
-    that the teacher is least certain of (entropy). From stored answers; None where they are missing or there is none.
+    that the teacher is least certain of (entropy): of those where the one alone is sure of its wrong class, if there
+    are any. From stored answers; None where they are missing or there is none.
     """
     import torch
 
-    from kdengine import metrics, verdicts
+    from kdengine.measures import metrics
+    from kdengine.runs import verdicts
 
     stored = [_stored(name) for name in (teacher, distilled, alone)]
     if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
            or (each["target"] != stored[0]["target"]).any() for each in stored):
         return None
     right = [torch.from_numpy(verdicts.right(each)) for each in stored]
-    taught, distilled_says, _ = map(_logits, stored)
+    taught, distilled_says, alone_says = map(_logits, stored)
     apart = metrics.divergences(distilled_says, taught)
     telling = right[0] & right[1] & ~right[2] & (apart <= apart.mean())
+    sure = telling & (metrics.soften(alone_says, 1).amax(dim=1) > 0.5)
+    telling = sure if sure.any() else telling
     uncertain = metrics.entropy(metrics.soften(taught, 1))
     return int(torch.where(telling, uncertain, -1).argmax()) if telling.any() else None
 
@@ -766,7 +785,7 @@ def _logits(stored: Mapping[str, Any]) -> Tensor:
 
 def _stored(name: str) -> dict[str, Any] | None:
     """A result's stored answers; None where there is no such result, or nothing is stored."""
-    from kdengine import results
+    from kdengine.runs import results
 
     try:
         return results.predictions(name)
@@ -808,7 +827,7 @@ def mask_scores(answer: numpy.ndarray, truth: numpy.ndarray, classes: int) -> di
     """
     import torch
 
-    from kdengine import metrics
+    from kdengine.measures import metrics
 
     counts = metrics.confusion(torch.from_numpy(answer)[None].long(), torch.from_numpy(truth)[None].long(), classes)[0]
     if not counts.any():
@@ -838,7 +857,7 @@ def typical_masks(data: DataSet, names: Sequence[str]) -> int:
     """
     import torch
 
-    from kdengine import metrics
+    from kdengine.measures import metrics
 
     found = []
     for counts in _confusions(data, names):
@@ -851,7 +870,7 @@ def _confusions(data: DataSet, names: Sequence[str]) -> list[numpy.ndarray]:
     """The stored confusion matrices of each test picture, int64 [N, C, C], of each network."""
     import numpy
 
-    from kdengine import records, results
+    from kdengine.runs import records, results
 
     matrices = []
     for name in names:

@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from kdengine.colours import STUDENT, STUDENTS, TEACHER
-from kdengine.records import headline, headline_name
+from kdengine.colors import STUDENT, STUDENTS, TEACHER
+from kdengine.runs.records import headline, headline_name
 
 _HEIGHT = 320
 _GREY = "#8a93a3"
@@ -224,6 +224,10 @@ def _epochs(last: int | None = None) -> alt.X:
     return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(domain=domain))
 
 
+_SHORT_NAME = 20
+"""Characters."""
+
+
 def _few(histories: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
     """Whether each epoch gets a dot: a single epoch is no line, a hundred dots hide one."""
     return max(map(len, histories.values()), default=0) <= 20
@@ -234,5 +238,7 @@ def _by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     colours = [STUDENTS[place % len(STUDENTS)] for place in range(len(names))]
     if with_teacher:
         names, colours = ["teacher", *names], [TEACHER, *colours]
+    # As many beside each other as a phone has room for: what does not fit would be cut off
+    columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours),
-                     legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240))
+                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300))

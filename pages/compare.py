@@ -30,7 +30,7 @@ from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
-from kdengine.colours import STUDENTS, TEACHER
+from kdengine.colors import STUDENTS, TEACHER
 
 LAST = "last"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"

@@ -10,7 +10,7 @@ from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
-from kdengine.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
 MOST_COPIES = 5  # of one method, side by side
@@ -61,6 +61,8 @@ def form() -> None:
             if st.button("Start", type="primary", width="stretch"):
                 started = kdengine.start(asked)
                 show_next(kdengine.watch(started[0])["group"])
+                if st.session_state["runs first"]:
+                    st.toast("Started. Its curves grow at the top of the page.")
                 st.session_state["runs first"] = True
                 st.rerun()
         except KDError as error:
@@ -228,6 +230,7 @@ def title(group: list[dict]) -> str:
     names = " | ".join(run["name"] or kdengine.method_title(
         run["configuration"]["method"], run["configuration"]["hyperparameters"]) for run in group)
     length = f"{asked['epochs']} epoch{'s' if asked['epochs'] > 1 else ''}"
+    length += f", seed {asked['seed']}" if asked["seed"] else ""
     return f"{when} · {asked['data']}{few or ''}, {length} · {asked['student']} · {names}"
 
 
@@ -244,8 +247,12 @@ def runs_section() -> None:
         group.sort(key=lambda run: run["id"])
     if (coming := st.session_state.pop("next group", None)) in groups:
         st.session_state["group"] = coming
+    linked = st.query_params.get("group")
+    if linked and linked not in groups:
+        del st.query_params["group"]
+        if not st.session_state.get("deleted"):
+            st.info(f"The runs of the link, {as_text(linked)}, are not here. The newest ones are shown.")
     if st.session_state.get("group") not in groups:
-        linked = st.query_params.get("group")
         st.session_state["group"] = linked if linked in groups else next(iter(groups))
     titles = forms.told_apart({each: title(group) for each, group in groups.items()})
     which, tools = st.columns([6, 1], vertical_alignment="bottom")
@@ -325,6 +332,9 @@ def live(ids: list[str], was_active: bool) -> None:
                    f"{told(teacher['test'])}, "
                    f"{teacher['parameters']:,} parameters.")
     show_progress(list(watched.values()))
+    hold = st.empty()  # in its place also while there is no button: what is below stays where it is
+    if paused := [run for run, each in watched.items() if each["paused"]]:
+        hold.button("Go on", on_click=kdengine.go_on, args=(paused,), type="primary")
     for run, each in watched.items():
         show_run(run, each, labels[run])
     histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}
@@ -347,7 +357,7 @@ def show_run(run: str, watched: dict, name: str) -> None:
     """A run's state, score and buttons in one row."""
     row = st.container(key=f"run-{run}")
     what, score, button = row.columns([3, 4, 1], vertical_alignment="center")
-    word, colour = BADGES[watched["state"]]
+    word, colour = ("Paused", "orange") if watched["paused"] else BADGES[watched["state"]]
     what.markdown(f"**{as_text(name)}** :{colour}-badge[{word}]")
     if watched["state"] == FINISHED:
         test = watched["result"]["test"]

@@ -8,8 +8,8 @@ import kdengine
 from explorer import downloads, forms
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
-from kdengine.records import ACTIVE, FAILED, FINISHED
-from kdengine.uncertainty import SEEDS_FOR_A_METHOD
+from kdengine.measures.uncertainty import SEEDS_FOR_A_METHOD
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

@@ -5,8 +5,8 @@ import streamlit as st
 import kdengine
 from explorer import unreadable
 from explorer.wording import as_text
-from kdengine import results
 from kdengine.charts import accuracy_curves, term_curves
+from kdengine.runs import results
 
 HELP = {
     "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",

@@ -24,9 +24,10 @@ from explorer.choosing import (
 from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
 from explorer.wording import as_text, error_text, show_error
-from kdengine import KDError, charts, results
-from kdengine.colours import STUDENTS, TEACHER, class_colours
-from kdengine.records import RECORD, read_record
+from kdengine import KDError, charts
+from kdengine.colors import STUDENTS, TEACHER, class_colours
+from kdengine.runs import results
+from kdengine.runs.records import RECORD, read_record
 
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
 MOST_OTHERS = 8

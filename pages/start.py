@@ -13,8 +13,8 @@ from explorer.networks import open_data, open_network
 from explorer.pages import PAGES, file
 from explorer.wording import as_text, show_error
 from kdengine import KDError
-from kdengine.colours import STUDENTS, TEACHER
-from kdengine.uncertainty import share_interval
+from kdengine.colors import STUDENTS, TEACHER
+from kdengine.measures.uncertainty import share_interval
 
 TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
 SHOWN = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
@@ -68,6 +68,7 @@ def answers_later() -> None:
         st.rerun()
     st.session_state["start stands"] = True
     st.caption("The networks look at it …")
+    st.html('<div style="height: 20rem"></div>')  # about as high as what comes: the links below stay in their place
 
 
 st.title("Knowledge distillation, live")
@@ -90,7 +91,7 @@ for reference, role in SHOWN.items():
         })
 
 digit, words = st.columns([3, 2], gap="large")
-digit = digit.container(border=True, height="stretch")
+digit = digit.container(border=True)
 with words:
     if len(measured) == len(SHOWN):
         labels = as_text(str(shipped[TAUGHT]["data"].get("labels_per_class")))

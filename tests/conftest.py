@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdengine import processes, worker
+from kdengine.runs import processes, worker
 
 # The suite runs in several processes at once; a thread pool in each would have them wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.temperature.typed import HIGHEST, LOWEST
-from kdengine.colours import RIGHT, STUDENT, TEACHER
+from kdengine.colors import RIGHT, STUDENT, TEACHER
 
 KEY = "distributions"
 

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kdengine import records, trust
+from kdengine import trust
 from kdengine.cli.evaluate import same_classes
 from kdengine.cli.parsing import Commands
 from kdengine.errors import KDError
+from kdengine.runs import records
 
 _NEAR_CHANCE = 0.1
 """A score that is less than this part of the way from chance to all right is no score of weights that fit."""
@@ -41,7 +42,8 @@ def add(commands: Commands) -> None:
 
 
 def _import(given: argparse.Namespace) -> int:
-    from kdengine import checkpoints, data
+    from kdengine import data
+    from kdengine.runs import checkpoints
 
     trust.add(given.model)
     here, missing = None, ""
@@ -108,7 +110,7 @@ def _held(name: str, network: Any) -> Any:
 
 def _tell_first_score(network: Any, held: Any) -> None:
     """Say how good imported weights are on some test images, and what may be wrong where they are near chance."""
-    from kdengine import evaluation
+    from kdengine.measures import evaluation
     from kdengine.views import Split
 
     count = 1000 if held.task == "classification" else 100
@@ -126,7 +128,7 @@ def _tell_first_score(network: Any, held: Any) -> None:
 
 
 def _export(given: argparse.Namespace) -> int:
-    from kdengine import checkpoints
+    from kdengine.runs import checkpoints
 
     network = checkpoints.open_reference(given.checkpoint)
     given.output.parent.mkdir(parents=True, exist_ok=True)

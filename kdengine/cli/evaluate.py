@@ -6,10 +6,12 @@ import argparse
 import sys
 from typing import Any
 
-from kdengine import places, records
+from kdengine import paths
 from kdengine.cli.parsing import Commands, add_json
 from kdengine.cli.printing import print_json, print_table, shown
+from kdengine.configuration import DEVICES
 from kdengine.errors import KDError
+from kdengine.runs import records
 
 
 def add(commands: Commands) -> None:
@@ -21,13 +23,15 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--heat", metavar="METHOD",
                           help="also measure whether its heat maps of the true class lie on the object: gradcam, ... "
                                "(data sets that know where it is: shapes, shapes_tied)")
-    evaluate.add_argument("--device", choices=records.DEVICES, default="auto")
+    evaluate.add_argument("--device", choices=DEVICES, default="auto")
     add_json(evaluate)
 
 
 def _evaluate(given: argparse.Namespace) -> int:
-    from kdengine import checkpoints, data, evaluation
+    from kdengine import data
     from kdengine.devices import choose_device
+    from kdengine.measures import evaluation
+    from kdengine.runs import checkpoints
 
     path = checkpoints.require(given.checkpoint)
     _say_how_far(given.checkpoint)
@@ -63,12 +67,12 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 def _say_how_far(reference: str) -> None:
     """Say of a run that has not finished where it stands: what is measured is its last complete epoch."""
-    from kdengine import runs
+    from kdengine.runs import store
 
-    folder = places.child(places.runs_root(), reference)
+    folder = paths.child(paths.runs_root(), reference)
     if folder and folder.is_dir():
         try:
-            record, state = runs.read(reference), runs.state(reference)
+            record, state = store.read(reference), store.state(reference)
         except KDError as error:
             print(f"Its record cannot be read, only its weights: {shown(str(error))}", file=sys.stderr)
             return

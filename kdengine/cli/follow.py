@@ -8,26 +8,26 @@ import sys
 import time
 from typing import Any
 
-from kdengine import records
 from kdengine.cli.printing import print_json, print_table
+from kdengine.runs import records
 
 _POLL_S = 0.3
 
 
 def see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
     """Follow runs to their end, Ctrl-C stops them; tells their results and returns those that finished."""
-    from kdengine import results, runs
+    from kdengine.runs import control, results, store
 
     try:
         _follow(ids, quiet=given.json)
     except KeyboardInterrupt:
         for run in ids:
-            if runs.state(run) in records.ACTIVE:
-                runs.stop(run)
+            if store.state(run) in records.ACTIVE:
+                control.stop(run)
         print("\nStopping at the last complete epoch. Continue with: "
               f"python -m kdengine runs {' '.join(ids)} --resume", file=sys.stderr)
         raise
-    ended = {run: runs.read(run) for run in ids}
+    ended = {run: store.read(run) for run in ids}
     finished = [run for run, record in ended.items() if record.state == records.FINISHED]
     if given.json:
         print_json({run: dataclasses.asdict(record) for run, record in ended.items()})
@@ -39,25 +39,25 @@ def see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
     for run, record in ended.items():
         if record.state != records.FINISHED:
             gone = f"Its worker is gone; go on with: python -m kdengine runs {run} --resume"
-            print(f"{run}: {runs.state(run)}. {record.status['reason'] or gone}", file=sys.stderr)
+            print(f"{run}: {store.state(run)}. {record.status['reason'] or gone}", file=sys.stderr)
     return finished
 
 
 def _follow(ids: list[str], *, quiet: bool) -> None:
     """Wait until a group has ended: the teacher's own score, then a progress bar (in a pipe, a line an epoch)."""
-    from kdengine import runs
+    from kdengine.runs import store
 
     told_teacher, told_epoch = False, 0
     bar = sys.stderr.isatty() and not quiet
     while True:
-        states = [runs.state(run) for run in ids]
-        first = runs.read(ids[0])
+        states = [store.state(run) for run in ids]
+        first = store.read(ids[0])
         if first.teacher and not told_teacher:
             told_teacher = True
             if not quiet:
                 print(_teacher_line(first), flush=True)
         active = [run for run, state in zip(ids, states, strict=True) if state in records.ACTIVE]
-        progress = runs.progress(active[0] if active else ids[0])
+        progress = store.progress(active[0] if active else ids[0])
         if bar:
             line = _progress_line(progress, states) if active else ""
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
@@ -89,7 +89,7 @@ def _progress_line(progress: dict[str, Any], states: list[str]) -> str:
 
 
 def _print_results(table: list[dict[str, Any]]) -> None:
-    from kdengine.results import COLUMNS, as_text
+    from kdengine.runs.results import COLUMNS, as_text
 
     shown = [column for column in COLUMNS
              if column not in ("name", "data") and any(row[column] is not None for row in table)]

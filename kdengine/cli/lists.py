@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from kdengine import records
 from kdengine.cli.parsing import DEFAULTS, Commands, add_json
 from kdengine.cli.printing import print_json, print_table
+from kdengine.configuration import DEVICES
 from kdengine.errors import unknown_name
 
 
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     speeds.add_argument("--classes", type=int, default=10, help="(%(default)s)")
     speeds.add_argument("--batch-size", type=int, default=DEFAULTS["batch_size"], help="(%(default)s)")
     speeds.add_argument("--threads", type=int, help="CPU threads (torch's choice)")
-    speeds.add_argument("--device", choices=records.DEVICES, default="auto")
+    speeds.add_argument("--device", choices=DEVICES, default="auto")
     add_json(speeds)
 
     methods = commands.add("methods", _methods, "List distillation methods, or show one.")
@@ -85,9 +85,10 @@ def _models(given: argparse.Namespace) -> int:
 def _speeds(given: argparse.Namespace) -> int:
     import torch
 
-    from kdengine import models, speeds
+    from kdengine import models
     from kdengine.devices import choose_device, cores, device_name, multiplies_bfloat16
     from kdengine.errors import out_of_range
+    from kdengine.training import speeds
 
     device = choose_device(given.device)
     for option, low in (("classes", 2), ("batch_size", 2), ("image_size", 8)):

@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kdengine import records
+from kdengine.configuration import Configuration
 
-DEFAULTS = {each.name: each.default for each in dataclasses.fields(records.Configuration)}
+DEFAULTS = {each.name: each.default for each in dataclasses.fields(Configuration)}
 
 
 class _Once(argparse.Action):

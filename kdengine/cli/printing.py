@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdengine import records
+from kdengine import files
 
 
 def print_json(value: Any) -> None:
     """What `--json` prints: JSON that every reader takes."""
-    print(records.as_json(value, indent=1))
+    print(files.as_json(value, indent=1))
 
 
 def print_table(titles: list[str], cells: list[list[str]]) -> None:

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdengine import records, trust
+from kdengine import trust
 from kdengine.cli.parsing import Commands, add_json, add_replace
 from kdengine.cli.printing import print_json, print_table, shown
+from kdengine.configuration import LEARNING_RATES
 from kdengine.errors import KDError, unknown_name
+from kdengine.runs import records
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +29,7 @@ def add(commands: Commands) -> None:
     recipe.add_argument("--image-size", type=int, metavar="PIXELS", help="another side of the images")
     recipe.add_argument("--epochs", type=int, help="another number of epochs, for every network")
     recipe.add_argument("--batch-size", type=int, help="another batch size, for every network")
-    recipe.add_argument("--optimizer", choices=tuple(records.LEARNING_RATES), help="another, for every network")
+    recipe.add_argument("--optimizer", choices=tuple(LEARNING_RATES), help="another, for every network")
     recipe.add_argument("--learning-rate", type=float, help="another learning rate, for every network")
     recipe.add_argument("--labels-per-class", type=int, metavar="N", help="labels a class that the students read")
     recipe.add_argument("--labelled-images", type=int, metavar="N",
@@ -56,8 +58,9 @@ def add(commands: Commands) -> None:
 
 
 def _recipe(given: argparse.Namespace) -> int:
-    from kdengine import recipes, results
+    from kdengine import recipes
     from kdengine.recipes import comparison, report
+    from kdengine.runs import results
 
     if given.name is None:
         found = [recipes.describe(each) for each in recipes.RECIPES.values()]

@@ -6,11 +6,12 @@ import argparse
 import dataclasses
 import sys
 
-from kdengine import places, records
+from kdengine import paths
 from kdengine.cli.follow import see_through
 from kdengine.cli.parsing import Commands, add_json, add_replace
 from kdengine.cli.printing import print_json, print_table, shown
 from kdengine.errors import KDError
+from kdengine.runs import records
 
 
 def add(commands: Commands) -> None:
@@ -33,40 +34,40 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    from kdengine import results, runs
+    from kdengine.runs import control, results, store
 
     asked = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(given, word)), None)
     if asked and not given.run:
         raise KDError(f"--{asked} needs the name of a run; `python -m kdengine runs` lists them.")
     if not given.run:
-        found = runs.listed()
+        found = store.listed()
         if given.json:
             print_json([dataclasses.asdict(each) | {"state": state} for each, state in found])
         elif found:
             print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
                          [_run_cells(each, state) for each, state in found])
         else:
-            print(f"No runs in {places.runs_root()} yet. Start one: python -m kdengine distill --method kd")
-        for name, reason in runs.unreadable().items():
+            print(f"No runs in {paths.runs_root()} yet. Start one: python -m kdengine distill --method kd")
+        for name, reason in store.unreadable().items():
             print(shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
     elif given.resume:
-        runs.resume(given.run)
+        control.resume(given.run)
         if given.detach:
             return 0
         return 0 if len(see_through(given, given.run)) == len(given.run) else 1
     elif given.stop or given.remove:
         for run in given.run:
-            (runs.stop if given.stop else runs.remove)(run)
+            (control.stop if given.stop else control.remove)(run)
             print(f"Stopping {run} at its last complete epoch." if given.stop else f"Removed {run}.")
     elif len(given.run) > 1:
         raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
     elif given.log:
-        print(runs.log(given.run[0]) or f"The worker of {given.run[0]} has printed nothing.\n", end="")
+        print(store.log(given.run[0]) or f"The worker of {given.run[0]} has printed nothing.\n", end="")
     elif given.keep is not None:
         print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
     else:
-        record = runs.read(given.run[0])
-        state = runs.state(record.id)
+        record = store.read(given.run[0])
+        state = store.state(record.id)
         print_json(dataclasses.asdict(record) | {"status": record.status | {"state": state}, "state": state})
         if record.ignored:
             print(shown(f"Ignored, as this version does not know them: {', '.join(record.ignored)}"), file=sys.stderr)
@@ -81,7 +82,7 @@ def _run_cells(record: records.Record, state: str) -> list[str]:
 
 
 def _worker(given: argparse.Namespace) -> int:
-    from kdengine.worker import work
+    from kdengine.runs.worker import work
 
     work(given.run)
     return 0

@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 from typing import Any
 
-from kdengine import records, trust
+from kdengine import trust
 from kdengine.cli.follow import see_through
 from kdengine.cli.parsing import DEFAULTS, Commands, add_json, add_replace
 from kdengine.cli.printing import print_json
+from kdengine.configuration import CLASS_WEIGHTS, COMPILE, DEVICES, LEARNING_RATES, PRECISIONS, SCHEDULES, Configuration
 from kdengine.errors import KDError
 
 
@@ -46,23 +47,23 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--without-class", int, metavar="CLASS", help="number of a class whose training images are all left out")
     add("--image-size", int, metavar="PIXELS", help="side of the images after decoding (the data set's own)")
     add("--views", help="augmentation: none, or flip, crop or zoom, jitter, joined by + (the data set's own)")
-    add("--class-weights", choices=records.CLASS_WEIGHTS,
+    add("--class-weights", choices=CLASS_WEIGHTS,
         help="what labels count in cross-entropy; balanced: those of rare classes more (%(default)s)")
     parser.add_argument("--pretrained", action="store_true",
                         help="start from published weights where the architecture has any (`models` says which)")
     add("--epochs", int, help="(%(default)s)")
     add("--batch-size", int, help="(%(default)s)")
-    add("--optimizer", choices=tuple(records.LEARNING_RATES), help="(%(default)s)")
+    add("--optimizer", choices=tuple(LEARNING_RATES), help="(%(default)s)")
     add("--learning-rate", float, help="(0.05 for sgd, 0.001 for adam and adamw)")
     add("--momentum", float, help="momentum, or Adam's first beta (%(default)s)")
     add("--weight-decay", float, help="(%(default)s)")
-    add("--schedule", choices=records.SCHEDULES, help="of the learning rate (%(default)s)")
+    add("--schedule", choices=SCHEDULES, help="of the learning rate (%(default)s)")
     add("--warmup-epochs", float, help="of the learning rate, linear (%(default)s)")
     add("--seed", int, help="drives initialisation and views (%(default)s)")
-    add("--device", choices=records.DEVICES, help="(%(default)s: a GPU where there is one)")
-    add("--precision", choices=records.PRECISIONS, help="(%(default)s: what `speeds` says)")
+    add("--device", choices=DEVICES, help="(%(default)s: a GPU where there is one)")
+    add("--precision", choices=PRECISIONS, help="(%(default)s: what `speeds` says)")
     add("--threads", int, help="CPU threads (torch's choice)")
-    add("--compile", choices=records.COMPILE, help="the students with torch.compile (%(default)s)")
+    add("--compile", choices=COMPILE, help="the students with torch.compile (%(default)s)")
     parser.add_argument("--detach", action="store_true", help="return at once; follow with `kdengine runs`")
     parser.add_argument("--keep", metavar="NAME",
                         help="make the result a checkpoint of that name; several students add their method's name, "
@@ -110,26 +111,26 @@ def _method(words: list[str]) -> tuple[str, dict[str, str]]:
 
 def _configuration(
     given: argparse.Namespace, student: str, method: tuple[str, dict[str, Any]], teacher: str | None
-) -> records.Configuration:
+) -> Configuration:
     from kdengine import methods
 
     checked = methods.method(method[0], **method[1])
     own = {"student", "method", "hyperparameters", "teacher", "initial"}
     shared = {name: getattr(given, name) for name in DEFAULTS if name not in own}
-    return records.Configuration(student=student, method=method[0], hyperparameters=dataclasses.asdict(checked),
+    return Configuration(student=student, method=method[0], hyperparameters=dataclasses.asdict(checked),
                                  teacher=teacher, **shared)
 
 
-def _run(given: argparse.Namespace, configurations: list[records.Configuration]) -> int:
+def _run(given: argparse.Namespace, configurations: list[Configuration]) -> int:
     """Start a group and, unless detached, follow it to its end; Ctrl-C stops it."""
-    from kdengine import results, runs
+    from kdengine.runs import control, results
 
     if given.keep is not None and given.detach:
         raise KDError("--keep needs a finished run, and --detach waits for none. Keep it once it has finished: "
                       "python -m kdengine runs RUN --keep NAME.")
     names = [] if given.keep is None else results.names_to_keep(given.keep, configurations)
     results.check_names(names, replace=given.replace)
-    ids = runs.submit(configurations)
+    ids = control.submit(configurations)
     if given.detach:
         if given.json:
             print_json(ids)

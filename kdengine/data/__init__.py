@@ -25,7 +25,7 @@ from kdengine.data.public_masks import OXFORD_PET, VOC2012
 from kdengine.data.shapes import Shapes, ShapesSegmentation
 from kdengine.data.source import Outline, Source
 from kdengine.errors import KDError, out_of_range, unknown_name
-from kdengine.places import data_root
+from kdengine.paths import data_root
 
 DIGITS = Digits(
     name="digits",

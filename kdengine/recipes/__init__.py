@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdengine import files, processes, sweeps
+from kdengine import files
 from kdengine.errors import KDError, unknown_name
-from kdengine.places import runs_root
+from kdengine.paths import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.eleven_models import ELEVEN_MODELS
 from kdengine.recipes.few_labels import FEW_LABELS
@@ -21,7 +21,8 @@ from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
-from kdengine.records import FAILED, FINISHED
+from kdengine.runs import processes, sweeps
+from kdengine.runs.records import FAILED, FINISHED
 
 if TYPE_CHECKING:
     from kdengine.signals import Stage
@@ -142,14 +143,15 @@ def progress(asked: Plan) -> dict[str, Any]:
 
 
 def _check(asked: Plan) -> None:
-    from kdengine import data, models, runs
+    from kdengine import data, models
+    from kdengine.runs import checks, inputs
 
     for name in {part.configuration.student for part in asked.parts}:
         models.require(name)
     stages = {}
     for part in asked.parts:  # else a network that one of its methods cannot use would be met after hours
-        known = runs.outline(part.configuration)
-        stages[part.label] = runs.check_student(
+        known = inputs.outline(part.configuration)
+        stages[part.label] = checks.check_student(
             part.configuration, known, stages.get(part.teacher) or _stages(part.configuration.teacher))
     for name, size in {(part.configuration.data, part.configuration.image_size) for part in asked.parts}:
         data.load(name, image_size=size)

@@ -17,14 +17,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from kdengine import records, schema, verdicts
+from kdengine import files
 from kdengine.errors import KDError
-from kdengine.files import replacing
-from kdengine.places import reports_root
+from kdengine.files import Count, Some, Text, replacing, write_json
+from kdengine.paths import reports_root
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Outcome, Plan, Source
-from kdengine.records import Record, write_json
-from kdengine.schema import Count, Row, Some, Text
+from kdengine.runs import records, verdicts
+from kdengine.runs.records import Record
+from kdengine.runs.schema import Row
 
 if TYPE_CHECKING:
     import numpy
@@ -148,7 +149,7 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
     """
     path = folder / RECORDS
     try:
-        held = schema.decode(schema.content(path, _MOST_BYTES) or b"", _Held)
+        held = files.decode(files.content(path, _MOST_BYTES) or b"", _Held)
         found = {(each["label"], each["seed"]): records.parse(each["record"], each["label"]) for each in held["runs"]}
         others = {each["name"]: records.parse(each["record"], each["name"]) for each in held["others"]}
     except KDError as error:
@@ -170,7 +171,7 @@ def verify(folder: Path) -> Check:
     again = comparison.rows(outcome)
     wrong = [f"{each.get('label') or each['first']}: {column} is {now!r}, and {each.get(column)!r} is written"
              for written, computed in ((table, again), (contrasts, comparison.contrasts(outcome)))
-             for each, row in zip(written, json.loads(records.as_json(computed)), strict=True)
+             for each, row in zip(written, json.loads(files.as_json(computed)), strict=True)
              for column, now in row.items() if not _equal(now, each.get(column))]
     wrong += [f"{label}, seed {seed}: {told}" for (label, seed), record in outcome.records.items()
               for told in _against_answers(outcome, record)]
@@ -201,7 +202,7 @@ def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.n
     import torch
     from torch.nn.functional import cross_entropy
 
-    from kdengine import metrics
+    from kdengine.measures import metrics
 
     arrays: dict[str, numpy.ndarray] = {}
     for name, record in networks.items():
@@ -237,7 +238,7 @@ def _logits(stored: Mapping[str, Any]) -> Tensor:
 
 def _against_answers(outcome: Outcome, record: Record) -> Iterator[str]:
     """What a record's test scores and a network's answers say differently."""
-    from kdengine import uncertainty
+    from kdengine.measures import uncertainty
 
     arrays, test = outcome.source.arrays, record.result["test"]
     stored = outcome.source.predictions(record.id)

@@ -7,8 +7,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Column, Recipe, crd, students, teacher, test_images
-from kdengine.records import Record
-from kdengine.sweeps import Part
+from kdengine.runs.records import Record
+from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,8 @@ def measure(record: Record) -> dict[str, float]:
     """Accuracy on the changed images, what it lost, and how often the answer stayed the same."""
     import torch
 
-    from kdengine import checkpoints, evaluation, metrics
+    from kdengine.measures import evaluation, metrics
+    from kdengine.runs import checkpoints
 
     clean, jittered = _test(record.configuration.data, record.configuration.image_size)
     network = checkpoints.open_reference(record.id)

@@ -8,11 +8,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdengine import results, uncertainty, verdicts
+from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
-from kdengine.records import Record, headline
-from kdengine.sweeps import Part
-from kdengine.verdicts import Pairs, Verdict
+from kdengine.runs import results, verdicts
+from kdengine.runs.records import Record, headline
+from kdengine.runs.sweeps import Part
+from kdengine.runs.verdicts import Pairs, Verdict
 
 COLUMNS: dict[str, str] = {
     "label": "Network",
@@ -46,7 +47,8 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
     """One row a part that has finished, keys as in COLUMNS and in the recipe's own columns; None where there is none.
 
     With one seed the intervals are over the images, and the verdict is about two networks. With two or more they are
-    over the seeds; from three on the verdict is about the method, once nothing is missing. See `kdengine.verdicts`.
+    over the seeds; from three on the verdict is about the method, once nothing is missing. See
+    `kdengine.runs.verdicts`.
     """
     recipe = outcome.plan.recipe
     everything = outcome.everything()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdengine.recipes import colour_invariance, six_methods, teacher_capacity
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, crd, students, teacher
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
     import altair

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Recipe, students, teacher
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 _SETTINGS: dict[str, tuple[str | None, str, dict[str, Any], int]] = {
     "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 20}, 5),

@@ -12,10 +12,11 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine import uncertainty, verdicts
-from kdengine.colours import RIGHT, WRONG, class_colours
+from kdengine.colors import RIGHT, WRONG, class_colours
+from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import INDEPENDENT, Outcome
-from kdengine.records import Record
+from kdengine.runs import verdicts
+from kdengine.runs.records import Record
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -81,8 +82,9 @@ def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, s
     """
     import torch
 
-    from kdengine import checkpoints, explain
+    from kdengine import explain
     from kdengine.data import pictures
+    from kdengine.runs import checkpoints
 
     kept = [outcome.source.predictions(record.id) for record in records.values()]
     answers = [verdicts.answers(each) for each in kept if each is not None]
@@ -111,8 +113,9 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
     import numpy
     import torch
 
-    from kdengine import checkpoints, metrics
     from kdengine.data import pictures
+    from kdengine.measures import metrics
+    from kdengine.runs import checkpoints
 
     students = [records[part.label] for part in outcome.parts if part.taught and part.label in records]
     kept = [outcome.source.predictions(record.id) for record in students]

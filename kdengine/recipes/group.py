@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kdengine import methods, runs
+from kdengine import methods
+from kdengine.configuration import LEARNING_RATES, Configuration
 from kdengine.errors import KDError
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Plan, Recipe
-from kdengine.records import FAILED, FINISHED, LEARNING_RATES, Configuration, Record
-from kdengine.sweeps import Part
+from kdengine.runs import store
+from kdengine.runs.records import FAILED, FINISHED, Record
+from kdengine.runs.sweeps import Part
 
 _USUAL = {each.name: each.default for each in dataclasses.fields(Configuration)}
 _OF_EACH = ("method", "hyperparameters", "initial")
@@ -42,7 +44,7 @@ class Group(Plan):
 
 def outcome(ids: Sequence[str]) -> Outcome:
     """What runs of one group have come to. Raises KDError for none, unknown ones, and several groups or networks."""
-    records = [runs.read(run) for run in ids]
+    records = [store.read(run) for run in ids]
     if len({(record.group, record.configuration.student) for record in records}) != 1:
         raise KDError(f"A report is of runs of one group and one network; given were {', '.join(ids) or 'none'}.")
     labels = _labels(records)
@@ -51,7 +53,7 @@ def outcome(ids: Sequence[str]) -> Outcome:
         name="group", title="Students side by side", parts=lambda scale: parts,
         question="What do these methods change, trained on the same views of the same data?",
         headline="mIoU" if records[0].data.get("task") == "segmentation" else "accuracy")
-    states = {record.id: runs.state(record.id) for record in records}
+    states = {record.id: store.state(record.id) for record in records}
     return Outcome(
         Group(group),
         {(labels[record.id], record.configuration.seed): record for record in records

@@ -8,12 +8,12 @@ from typing import Any
 
 import altair
 
-from kdengine import results
 from kdengine.charts import against_temperature
 from kdengine.errors import KDError
 from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, students, teacher, test_images
-from kdengine.records import Record
-from kdengine.sweeps import Part
+from kdengine.runs import results
+from kdengine.runs.records import Record
+from kdengine.runs.sweeps import Part
 
 MISSING = 3
 """As in the paper: the student never sees a 3."""
@@ -48,7 +48,7 @@ def _measure(record: Record) -> dict[str, float]:
     """Accuracy on the missing class, as trained and with that class's logit shifted to its known share."""
     import torch
 
-    from kdengine import bias
+    from kdengine.measures import bias
 
     held = _predictions(record)
     logits, target = torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdengine import results, sweeps
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError, unknown_name
-from kdengine.records import Configuration, Record
-from kdengine.sweeps import Part
+from kdengine.runs import results, sweeps
+from kdengine.runs.records import Record
+from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
     import altair
@@ -176,7 +177,7 @@ class Source(Protocol):
         """A run's rows, one an epoch."""
 
     def predictions(self, run: str) -> dict[str, Any] | None:
-        """What a run answers to the test images, as `kdengine.verdicts` reads it; None where that is gone."""
+        """What a run answers to the test images, as `kdengine.runs.verdicts` reads it; None where that is gone."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from kdengine import charts, methods, results, runs
-from kdengine.colours import STUDENTS
+from kdengine import charts, methods
+from kdengine.colors import STUDENTS
 from kdengine.errors import KDError
 from kdengine.files import writing
 from kdengine.recipes import archive, comparison, gallery
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
-from kdengine.records import Record
+from kdengine.runs import first_stages, results
+from kdengine.runs.records import Record
 
 PAGE = "report.html"
 _PRINTED_SIDE = 300
@@ -189,7 +190,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         told += [f"images of {asked.image_size} pixels"] if asked.image_size else []
         told += ["starting from published weights"] if asked.pretrained else []
         told += [f"views {asked.views}"] if asked.views else []
-        first = runs.first_epochs(asked) if chosen.first_stage else 0
+        first = first_stages.first_epochs(asked) if chosen.first_stage else 0
         told += [f"{asked.epochs} epochs" + (f" after {first} of its first stage" if first else "")]
         told += [f"batch {asked.batch_size}", f"{asked.optimizer} {asked.learning_rate:g}",
                  f"momentum {asked.momentum:g}", asked.schedule, f"weight decay {asked.weight_decay:g}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Printed, Recipe, race
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 20}),

@@ -10,8 +10,8 @@ import altair
 
 from kdengine.charts import class_ious, learning_rates, total_losses
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, race
-from kdengine.records import Record
-from kdengine.sweeps import Part
+from kdengine.runs.records import Record
+from kdengine.runs.sweeps import Part
 
 COMBINED = "Combined"
 _SETTINGS: dict[str, Any] = {"optimizer": "adamw", "batch_size": 16, "labels_per_class": None}

@@ -9,7 +9,7 @@ import altair
 
 from kdengine.charts import ranking
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, crd, race
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "quick": ("resnet20", "resnet8", {"data": "digits", "epochs": 20}),

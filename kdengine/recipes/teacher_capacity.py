@@ -9,7 +9,7 @@ import altair
 
 from kdengine.charts import by_teacher
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, few_labels, students, teacher
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
     "quick": (("resnet8", "resnet14", "resnet20", "resnet32"), "resnet8", {"data": "digits", "epochs": 15}),

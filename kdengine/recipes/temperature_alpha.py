@@ -9,7 +9,7 @@ import altair
 
 from kdengine.charts import grid
 from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
-from kdengine.sweeps import Part
+from kdengine.runs.sweeps import Part
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
 _GRIDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {

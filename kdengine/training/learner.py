@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdengine.configuration import Configuration
 from kdengine.devices import autocast, compiled, compiling
 from kdengine.errors import KDError, NotFinite
 from kdengine.methods import Method
 from kdengine.models.network import Network
-from kdengine.records import Configuration
 from kdengine.signals import Facts, Wanted, observing
 from kdengine.training.optimizers import optimizer_of
 from kdengine.views import Split, seed_from, steps_per_epoch

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdengine.configuration import Configuration
 from kdengine.devices import synchronise, workers
 from kdengine.errors import NotFinite, OutOfMemory
 from kdengine.models.network import Network
-from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Batch, observing
-from kdengine.teacher_cache import TeacherCache
 from kdengine.training.learner import Learner
 from kdengine.training.schedule import balanced_weights
 from kdengine.training.steps import AtOnce, Clock, OneByOne, Step
 from kdengine.training.teacher import TeacherSignals
+from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import Policy, Split, Views, seed_from, steps_per_epoch, views
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdengine.records import Configuration
+from kdengine.configuration import Configuration
 
 
 def _plain(kind: type[torch.optim.Optimizer]) -> Any:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from kdengine.records import Configuration
+from kdengine.configuration import Configuration
 from kdengine.views import Split
 
 DECAYS = (0.625, 0.75, 0.875)

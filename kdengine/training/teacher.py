@@ -14,8 +14,8 @@ from kdengine.devices import autocast
 from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.signals import Batch, Signals, Wanted, observing
-from kdengine.teacher_cache import TeacherCache
 from kdengine.training.learner import Learner
+from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import Policy, Split, Views
 
 

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 import kdengine
 from kdengine import models
 from kdengine.__main__ import main
-from kdengine.records import RECORD, Configuration
+from kdengine.configuration import Configuration
+from kdengine.runs.records import RECORD
 from tests.browser import real
 from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES

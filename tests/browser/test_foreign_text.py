@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdengine import checkpoints, models
-from kdengine.records import PREDICTIONS, RECORD, STUDENT, Configuration
+from kdengine import models
+from kdengine.configuration import Configuration
+from kdengine.runs import checkpoints
+from kdengine.runs.records import PREDICTIONS, RECORD, STUDENT
 from tests.browser import real
 from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES, photograph

@@ -3,7 +3,7 @@
 import re
 
 from explorer.bars import accuracy_bars
-from kdengine.colours import STUDENT, TEACHER
+from kdengine.colors import STUDENT, TEACHER
 
 MEASURED = [
     {"name": "Teacher <b>", "accuracy": 0.9, "low": 0.875, "high": 0.925, "colour": TEACHER},

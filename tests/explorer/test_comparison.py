@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 
 from explorer import comparison
 from explorer.comparison import BORDER, NEUTRAL, SIDE, Card
-from kdengine.colours import RIGHT, STUDENT, TEACHER, WRONG
+from kdengine.colors import RIGHT, STUDENT, TEACHER, WRONG
 
 CLASSES = ("cat", "dog", "crane", "crane", "fish", "owl")
 PROBABILITIES = (0.05, 0.1, 0.5, 0.2, 0.1, 0.05)

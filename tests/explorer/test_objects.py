@@ -4,7 +4,7 @@ import pytest
 
 from explorer import objects
 from kdengine.charts import on_objects
-from kdengine.colours import STUDENTS, TEACHER
+from kdengine.colors import STUDENTS, TEACHER
 
 
 def measured(hits, *, low=0.5, elsewhere=0.4, inside=0.6):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explorer import pinned
-from kdengine.colours import STUDENTS, TEACHER
+from kdengine.colors import STUDENTS, TEACHER
 
 CLASSES = [f"class {number}" for number in range(12)]
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from explorer import segmentation
 from explorer.segmentation import SIDE, Tile
-from kdengine.colours import BACKGROUND, CLASSES, RIGHT, WRONG, class_colours
+from kdengine.colors import BACKGROUND, CLASSES, RIGHT, WRONG, class_colours
 
 RED, BLUE = "#ff0000", "#0000ff"
 DARK, LIGHT = (*ImageColor.getrgb("#1f2430"), 255), (255, 255, 255, 255)

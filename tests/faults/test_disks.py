@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from streamlit.testing.v1 import AppTest
 
 from explorer.wording import as_text
-from kdengine import checkpoints, files, processes, recipes, records, results, runs, worker
+from kdengine import files, recipes
 from kdengine.__main__ import main
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.records import Configuration
+from kdengine.runs import checkpoints, control, processes, records, results, store, worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KD = Configuration(method="kd", teacher="digits-teacher", share=0.1, epochs=3, batch_size=32, precision="float32",
@@ -72,48 +73,48 @@ def fill(place, left=0):
 
 def test_a_disk_without_room_is_refused_before_anything_is_made(tmp_path, waiting):
     with mounted(tmp_path / "runs", "-t", "tmpfs", "-o", "size=40m", "none") as place:
-        run, = runs.submit([KD])
-        runs.stop(run)
+        run, = control.submit([KD])
+        control.stop(run)
         worker.work([run])
-        before = runs.read(run)
+        before = store.read(run)
         fill(place, left=30_000_000)
         listed = sorted(place.rglob("*"))
         sentence = (rf"{place} has 30\.0 MB left on its disk; this needs about 4\d\.\d MB\. Free some space there, or "
                     "choose another folder with KDENGINE_RUNS")
         with pytest.raises(KDError, match=sentence):
-            runs.submit([dataclasses.replace(KD, method="fsp")])  # two runs: each alone would fit
+            control.submit([dataclasses.replace(KD, method="fsp")])  # two runs: each alone would fit
         with pytest.raises(KDError, match=sentence):
-            runs.submit([KD, KD])
+            control.submit([KD, KD])
         fill(place, left=8192)
         with pytest.raises(KDError, match=r"has 0\.0 MB left on its disk; this needs about 2\d\.\d MB"):
-            runs.resume([run])
+            control.resume([run])
         assert sorted(place.rglob("*")) == listed
-        assert runs.read(run) == before
+        assert store.read(run) == before
 
 
 def test_on_a_read_only_disk_everything_reads_and_what_writes_says_why(disk, nobody):
-    gone, = runs.submit([KD])
-    halted, = runs.submit([KD])
-    runs.set_state(runs.read(halted), records.STOPPED, reason="Stopped on request.")
-    lives, = runs.submit([KD])
+    gone, = control.submit([KD])
+    halted, = control.submit([KD])
+    store.set_state(store.read(halted), records.STOPPED, reason="Stopped on request.")
+    lives, = control.submit([KD])
     plan = recipes.plan("six_methods")
     recipes.stop(plan)
-    with FileLock(runs.directory(lives) / runs.LOCK), read_only(disk):
-        assert {record.id: runs.state(record.id) for record in runs.all_runs()} == {
+    with FileLock(store.directory(lives) / store.LOCK), read_only(disk):
+        assert {record.id: store.state(record.id) for record in store.all_runs()} == {
             gone: "interrupted", halted: "stopped", lives: "queued"}
         assert results.rows()
         assert {each["state"] for each in recipes.progress(plan)["networks"]} == {"waiting"}
-        for refused in (lambda: runs.submit([KD]), lambda: runs.stop(lives), lambda: runs.resume([gone]),
-                        lambda: runs.remove(halted), lambda: recipes.start(plan), lambda: recipes.stop(plan),
+        for refused in (lambda: control.submit([KD]), lambda: control.stop(lives), lambda: control.resume([gone]),
+                        lambda: control.remove(halted), lambda: recipes.start(plan), lambda: recipes.stop(plan),
                         lambda: recipes.run(plan)):
             with pytest.raises(KDError, match=rf"{disk}.* cannot be written: {READ_ONLY}\. Make it writable, or "):
                 refused()
-    assert {record.id for record in runs.all_runs()} == {gone, halted, lives}
-    assert runs.read(gone).state == records.QUEUED
+    assert {record.id for record in store.all_runs()} == {gone, halted, lives}
+    assert store.read(gone).state == records.QUEUED
 
 
 def test_the_command_line_says_a_sentence(disk, nobody, capsys, tmp_path):
-    run, = runs.submit([KD])
+    run, = control.submit([KD])
     words = ["distill", "--method", "kd", "--detach"]
 
     def told(*words):
@@ -139,7 +140,7 @@ def test_the_command_line_says_a_sentence(disk, nobody, capsys, tmp_path):
 
 
 def test_the_distill_page_says_a_sentence(disk, nobody):
-    run, = runs.submit([KD])
+    run, = control.submit([KD])
     with read_only(disk):
         for view, key in (("Demonstration", "Start"), ("Your own runs", "Start"), ("Your own runs", "Resume")):
             at = AppTest.from_file(ROOT / "pages" / "distill.py", default_timeout=120)
@@ -149,7 +150,7 @@ def test_the_distill_page_says_a_sentence(disk, nobody):
             button.click().run()
             assert not at.exception
             assert f"cannot be written: {READ_ONLY}." in " ".join(each.value for each in (*at.error, *at.info))
-    assert [record.id for record in runs.all_runs()] == [run]
+    assert [record.id for record in store.all_runs()] == [run]
 
 
 def test_the_recipes_page_says_a_sentence(disk, monkeypatch):
@@ -178,18 +179,18 @@ def undisturbed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDENGINE_RUNS", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setattr(processes, "launch", lambda *_: None)
-        run, = runs.submit([KD])
+        run, = control.submit([KD])
         worker.work([run])
         return student(run), rows(run)
 
 
 def student(run):
-    return load_file(runs.directory(run) / records.STUDENT)
+    return load_file(store.directory(run) / records.STUDENT)
 
 
 def rows(run):
     return [{key: value for key, value in row.items() if key not in ("seconds", "own_seconds", "images_per_second")}
-            for row in runs.history(run)]
+            for row in store.history(run)]
 
 
 def same(first, second):
@@ -207,11 +208,11 @@ def test_a_run_whose_disk_fills_up_ends_with_the_reason_and_goes_on_where_it_was
     disk, waiting, monkeypatch, undisturbed, file, epochs, left, state
 ):
     """file: before which the disk fills up to `left` bytes, once so many epochs have a row."""
-    run, = runs.submit([KD])
+    run, = control.submit([KD])
     filler, temporary = [], files.temporary
 
     def fills(path):
-        if path.name == file and len(runs.history(run)) == epochs and not filler:
+        if path.name == file and len(store.history(run)) == epochs and not filler:
             filler.append(fill(disk, left))
         return temporary(path)
 
@@ -219,44 +220,44 @@ def test_a_run_whose_disk_fills_up_ends_with_the_reason_and_goes_on_where_it_was
     sentence = f"cannot be written: {FULL}. Free some space there, then try again."
     if state == records.FAILED:
         worker.work([run])
-        assert runs.read(run).status["reason"] == f"{runs.directory(run)} {sentence}"
+        assert store.read(run).status["reason"] == f"{store.directory(run)} {sentence}"
     else:
         with pytest.raises(KDError) as caught:
             worker.work([run])
-        assert f"That could not be noted in the record: {runs.directory(run) / records.RECORD} {sentence}" in str(
+        assert f"That could not be noted in the record: {store.directory(run) / records.RECORD} {sentence}" in str(
             caught.value)
-    assert runs.state(run) == state
-    reached = runs.read(run).status["epoch"]
+    assert store.state(run) == state
+    reached = store.read(run).status["epoch"]
     assert reached == (3 if file == records.PREDICTIONS else 1)
     assert rows(run)[:reached] == undisturbed[1][:reached]
-    assert (runs.directory(run) / f"resume-{reached}.pt").is_file()
-    assert not list(runs.directory(run).glob(".*"))
+    assert (store.directory(run) / f"resume-{reached}.pt").is_file()
+    assert not list(store.directory(run).glob(".*"))
     with pytest.raises(KDError, match="MB left on its disk; this needs about"):
-        runs.resume([run])
+        control.resume([run])
     filler[0].unlink()
-    runs.resume([run])
+    control.resume([run])
     worker.work([run])
-    assert runs.state(run) == records.FINISHED
+    assert store.state(run) == records.FINISHED
     assert same(student(run), undisturbed[0])
     assert rows(run) == undisturbed[1]
-    assert not list(runs.directory(run).glob("resume-*"))
+    assert not list(store.directory(run).glob("resume-*"))
 
 
 def test_progress_that_cannot_be_written_ends_no_training(waiting, undisturbed):
-    run, = runs.submit([KD])
-    (runs.directory(run) / records.PROGRESS).mkdir()
+    run, = control.submit([KD])
+    (store.directory(run) / records.PROGRESS).mkdir()
     worker.work([run])
-    assert runs.state(run) == records.FINISHED
+    assert store.state(run) == records.FINISHED
     assert same(student(run), undisturbed[0])
 
 
 def test_a_worker_that_can_write_nothing_says_so_where_it_prints(disk, nobody):
-    run, = runs.submit([KD])
+    run, = control.submit([KD])
     filler = fill(disk)
     done = subprocess.run([sys.executable, "-m", "kdengine", "worker", run], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     line, = done.stderr.splitlines()
-    assert line.startswith(f"kdengine: {runs.directory(run) / records.RECORD} cannot be written: {FULL}. ")
-    assert runs.state(run) == records.INTERRUPTED
+    assert line.startswith(f"kdengine: {store.directory(run) / records.RECORD} cannot be written: {FULL}. ")
+    assert store.state(run) == records.INTERRUPTED
     filler.unlink()
-    assert runs.read(run).status["state"] == records.QUEUED
+    assert store.read(run).status["state"] == records.QUEUED

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import kdengine
-from kdengine import checkpoints, places, runs
+from kdengine import paths
 from kdengine.errors import KDError
-from kdengine.records import STUDENT
+from kdengine.runs import checkpoints, store
+from kdengine.runs.records import STUDENT
 from tests.faults import hostile
 from tests.kdengine import made
 
-FROM = places.PROJECT / "checkpoints"
+FROM = paths.PROJECT / "checkpoints"
 SHIPPED = "digits-teacher"
 
 
@@ -189,7 +190,7 @@ def test_a_checkpoint_names_code_and_nothing_is_run(one_checkpoint, mark):
                 lambda name: kdengine.start([kdengine.Configuration(method="kd", teacher=name)])):
         with pytest.raises(KDError, match=r"leaves_a_mark:f is code of the module leaves_a_mark, .* KDENGINE_TRUST="):
             act("stranger")
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
     assert not mark.exists()
 
 
@@ -213,7 +214,7 @@ def test_only_the_named_module_and_what_is_in_it_is_trusted(one_checkpoint, mark
 
 
 def test_a_run_s_student_of_code_is_gated_as_well(mark):
-    folder = places.runs_root() / "stranger"
+    folder = paths.runs_root() / "stranger"
     folder.mkdir(parents=True)
     made.finished("stranger", kdengine.Configuration(student="leaves_a_mark:f")).save(folder)
     code(folder / STUDENT)

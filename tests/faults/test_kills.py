@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 import kdengine
-from kdengine import checkpoints, files, places, processes, records, runs, watched, worker
-from kdengine.records import Configuration
+from kdengine import files, paths
+from kdengine.configuration import Configuration
+from kdengine.runs import checkpoints, control, processes, records, store, watched, worker
 
 EPOCHS = 12
 ASKED = Configuration(method="kd", teacher="digits-teacher", share=0.1, epochs=EPOCHS, batch_size=32,
@@ -31,18 +32,18 @@ def undisturbed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDENGINE_RUNS", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setattr(processes, "launch", lambda *_: None)
-        run, = runs.submit([ASKED])
+        run, = control.submit([ASKED])
         worker.work([run])
         return student(run), rows(run)
 
 
 def student(run):
-    return load_file(runs.directory(run) / records.STUDENT)
+    return load_file(store.directory(run) / records.STUDENT)
 
 
 def rows(run):
     return [{key: value for key, value in row.items() if key not in ("seconds", "own_seconds", "images_per_second")}
-            for row in runs.history(run)]
+            for row in store.history(run)]
 
 
 def until(condition):
@@ -73,11 +74,11 @@ class Reader:
         reached = 0
         while not self.done.wait(0.005):
             try:
-                epoch = runs.read(self.run).status["epoch"]
+                epoch = store.read(self.run).status["epoch"]
                 assert epoch >= reached
                 reached = epoch
-                assert [row["epoch"] for row in runs.history(self.run)][:epoch] == list(range(1, epoch + 1))
-                assert [record.id for record in runs.all_runs() if record.id == self.run] == [self.run]
+                assert [row["epoch"] for row in store.history(self.run)][:epoch] == list(range(1, epoch + 1))
+                assert [record.id for record in store.all_runs() if record.id == self.run] == [self.run]
             except Exception as error:
                 self.wrong.append(error)
             self.reads += 1
@@ -88,38 +89,38 @@ def kill(run, moment):
 
     One that ended by itself before is none to kill.
     """
-    reached, soon = runs.read(run).status["epoch"], moment.random() < 0.25
+    reached, soon = store.read(run).status["epoch"], moment.random() < 0.25
     pause_s = moment.uniform(0, 4 if soon else 0.4)
-    until(lambda: soon or runs.read(run).status["epoch"] > reached or runs.state(run) not in records.ACTIVE)
+    until(lambda: soon or store.read(run).status["epoch"] > reached or store.state(run) not in records.ACTIVE)
     threading.Event().wait(pause_s)
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             if run in process.cmdline():
                 process.kill()
                 process.wait()
-    until(lambda: not runs.alive(run))
+    until(lambda: not store.alive(run))
 
 
 def train_killing(seed, most, undisturbed):
     """One run, its worker killed at most so often, and resumed each time to its end; returns how often it was killed.
     """
     moment, kills = random.Random(seed), 0
-    run, = runs.submit([ASKED])
+    run, = control.submit([ASKED])
     with Reader(run) as reader:
         while kills < most:
             kill(run, moment)
-            if runs.state(run) == records.FINISHED:
+            if store.state(run) == records.FINISHED:
                 break
             kills += 1
-            assert runs.state(run) == records.INTERRUPTED
-            reached = runs.read(run).status["epoch"]
+            assert store.state(run) == records.INTERRUPTED
+            reached = store.read(run).status["epoch"]
             assert rows(run)[:reached] == undisturbed[1][:reached]
             if reached:
-                assert (runs.directory(run) / f"resume-{reached}.pt").is_file()
+                assert (store.directory(run) / f"resume-{reached}.pt").is_file()
                 checkpoints.open_reference(run)
-            runs.resume([run])
-        until(lambda: not runs.alive(run))  # a finished one's worker still tidies up
-    assert runs.state(run) == records.FINISHED, runs.log(run)
+            control.resume([run])
+        until(lambda: not store.alive(run))  # a finished one's worker still tidies up
+    assert store.state(run) == records.FINISHED, store.log(run)
     assert reader.wrong == []
     assert reader.reads > 10
     weights, history = undisturbed
@@ -127,9 +128,9 @@ def train_killing(seed, most, undisturbed):
     assert all(torch.equal(weights[name], tensor) for name, tensor in student(run).items())
     answers = kdengine.answers_over_epochs(run)
     assert len(answers) == ASKED.epochs and np.isfinite(answers).all()
-    left = {path.name for path in runs.directory(run).iterdir()}
+    left = {path.name for path in store.directory(run).iterdir()}
     assert left == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
-                    records.PREDICTIONS, watched.FILE, watched.SNAPSHOTS, runs.LOCK, runs.LOG}
+                    records.PREDICTIONS, watched.FILE, watched.SNAPSHOTS, store.LOCK, store.LOG}
     return kills
 
 
@@ -151,8 +152,8 @@ def test_a_submit_killed_at_any_touch_of_the_disk_leaves_whole_runs_or_none(monk
     """Of a method of two stages: two runs, each with its record in it or not there."""
     monkeypatch.setattr(processes, "launch", lambda *_: None)
     asked = Configuration(method="fsp", teacher="digits-teacher", epochs=1)
-    runs.submit([asked])  # imports what it needs
-    root = places.runs_root()
+    control.submit([asked])  # imports what it needs
+    root = paths.runs_root()
     seen, touches, ended = set(), 0, False
     while not ended:
         shutil.rmtree(root, ignore_errors=True)
@@ -164,8 +165,8 @@ def test_a_submit_killed_at_any_touch_of_the_disk_leaves_whole_runs_or_none(monk
         ended = os.WIFEXITED(status)
         assert os.WIFSIGNALED(status) != ended
         there = {path.name for path in root.glob("[!.]*")} if root.exists() else set()
-        assert {record.id for record in runs.all_runs()} == there
-        assert {runs.state(run) for run in there} <= {records.INTERRUPTED}
+        assert {record.id for record in store.all_runs()} == there
+        assert {store.state(run) for run in there} <= {records.INTERRUPTED}
         seen.add(len(there))
         _age(root)
         files.sweep(root)
@@ -188,7 +189,7 @@ def _submit_and_die(asked, root, touches):
 
     try:
         sys.addaudithook(count)
-        runs.submit([asked])
+        control.submit([asked])
     finally:
         os._exit(0 if left > 0 else 1)
 

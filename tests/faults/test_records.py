@@ -11,13 +11,14 @@ import pytest
 from safetensors.numpy import save
 
 import kdengine
-from kdengine import charts, places, processes, results, runs, worker
+from kdengine import charts, paths
 from kdengine.errors import KDError
-from kdengine.records import HISTORY, PREDICTIONS, PROGRESS, RECORD, STUDENT, Record, read_record, read_rows
+from kdengine.runs import processes, results, store, worker
+from kdengine.runs.records import HISTORY, PREDICTIONS, PROGRESS, RECORD, STUDENT, Record, read_record, read_rows
 from tests.faults import hostile
 from tests.kdengine import made
 
-FROM = places.PROJECT / "checkpoints"
+FROM = paths.PROJECT / "checkpoints"
 REAL = ("digits-resnet8-kd", "shapes-segmentation-combined")
 """Records of the two tasks, as real runs wrote them."""
 
@@ -34,7 +35,7 @@ def some_checkpoints(tmp_path, monkeypatch):
 
 def lay(name, text, **files):
     """A run's folder with this record; files: what else is in it, by name without its ending."""
-    folder = places.runs_root() / name
+    folder = paths.runs_root() / name
     folder.mkdir(parents=True)
     (folder / RECORD).write_bytes(text)
     for file, content in files.items():
@@ -108,8 +109,8 @@ def test_a_mutated_history_or_progress_leaves_the_run_readable(count, seed, mark
     assert require_all_readers_live({f"run-{number}" for number in range(count)}) == {
         f"run-{number}" for number in range(count)}
     for number in range(count):
-        assert {row["epoch"] for row in runs.history(f"run-{number}")} >= set(range(1, 61))
-        seen = runs.progress(f"run-{number}")
+        assert {row["epoch"] for row in store.history(f"run-{number}")} >= set(range(1, 61))
+        seen = store.progress(f"run-{number}")
         assert not seen or seen["phase"] != "Training" or seen["of"] * seen["epochs"] > 0
     assert not mark.exists()
 
@@ -143,7 +144,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_works(text, 
 
 
 def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
-    root = places.runs_root()
+    root = paths.runs_root()
     (root / "folder" / RECORD).mkdir(parents=True)
     (root / "pipe").mkdir()
     os.mkfifo(root / "pipe" / RECORD)
@@ -159,7 +160,7 @@ def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
     reasons = {each["name"]: each["reason"] for each in kdengine.list_unreadable()}
     assert "record.json is not a file" in reasons["folder"] and "record.json is not a file" in reasons["pipe"]
     assert reasons["lost"] == f"There is no record at {root / 'lost' / RECORD}."
-    assert reasons["bad\nname"] == places.BAD_NAME
+    assert reasons["bad\nname"] == paths.BAD_NAME
 
 
 def test_what_cannot_be_read_is_moved_aside_and_not_lost():
@@ -169,17 +170,17 @@ def test_what_cannot_be_read_is_moved_aside_and_not_lost():
         there = kdengine.move_aside("run", "odd")
         assert (there / RECORD).read_bytes() == b"{"
         assert not folder.exists() and kdengine.list_unreadable() == [] == kdengine.list_runs()
-    assert {path.name for path in (places.runs_root() / ".aside").iterdir()} == {"odd", "odd.1"}
+    assert {path.name for path in (paths.runs_root() / ".aside").iterdir()} == {"odd", "odd.1"}
     lay("sound", json.dumps(real(REAL[0])).encode())
     for name in ("nothing", "../runs/sound", ""):
         with pytest.raises(KDError, match="There is no run "):
             kdengine.move_aside("run", name)
-    assert (places.runs_root() / "sound").is_dir()
+    assert (paths.runs_root() / "sound").is_dir()
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "shipped result"])
 def test_shipped_files_that_cannot_be_read_are_moved_aside_too(kind):
-    root = places.checkpoints_root()
+    root = paths.checkpoints_root()
     file, name = ((root / "odd.safetensors", "odd.safetensors") if kind == "checkpoint"
                   else (root / "records" / "odd" / RECORD, "odd"))
     file.parent.mkdir(exist_ok=True)
@@ -198,43 +199,43 @@ def test_a_renamed_run_goes_by_its_folder_s_name(tmp_path):
     assert kdengine.watch("second name")["id"] == "second name"
     assert "second name" in {row["name"] for row in kdengine.results_table()}
     with pytest.raises(KDError, match="There is no run 'first-name'"):
-        runs.read("first-name")
-    runs.set_state(runs.read("second name"), "failed", reason="by hand")
-    assert read_record(places.runs_root() / "second name" / RECORD).id == "second name"
+        store.read("first-name")
+    store.set_state(store.read("second name"), "failed", reason="by hand")
+    assert read_record(paths.runs_root() / "second name" / RECORD).id == "second name"
     kdengine.remove("second name")
-    assert list(places.runs_root().iterdir()) == []
+    assert list(paths.runs_root().iterdir()) == []
 
 
 def test_a_run_whose_first_stage_was_renamed_says_so_when_resumed():
     record = made.finished("second")
     record.status["state"] = "stopped"
     record.configuration = kdengine.Configuration(method="fsp", teacher="digits-teacher", initial="first")
-    (places.runs_root() / "second").mkdir(parents=True)
-    record.save(places.runs_root() / "second")
+    (paths.runs_root() / "second").mkdir(parents=True)
+    record.save(paths.runs_root() / "second")
     with pytest.raises(KDError, match="Run second starts from the run first, and there is no run of that name"):
         kdengine.resume(["second"])
-    assert runs.read("second").state == "stopped"
+    assert store.read("second").state == "stopped"
 
 
 def test_a_run_whose_teacher_is_code_says_so_when_resumed(mark):
-    teacher = places.checkpoints_root() / "strange.safetensors"
+    teacher = paths.checkpoints_root() / "strange.safetensors"
     teacher.parent.mkdir(parents=True, exist_ok=True)
     made.checkpoint(teacher, architecture="leaves_a_mark:f")
     record = made.finished("taught", kdengine.Configuration(method="kd", teacher="strange"))
     record.status["state"] = "stopped"
-    (places.runs_root() / "taught").mkdir(parents=True)
-    record.save(places.runs_root() / "taught")
+    (paths.runs_root() / "taught").mkdir(parents=True)
+    record.save(paths.runs_root() / "taught")
     with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
         kdengine.resume(["taught"])
-    assert runs.read("taught").state == "stopped"
+    assert store.read("taught").state == "stopped"
     assert not mark.exists()
 
 
 def lay_active(name):
     record = made.finished(name)
     record.status["state"] = "running"
-    (places.runs_root() / name).mkdir(parents=True)
-    record.save(places.runs_root() / name)
+    (paths.runs_root() / name).mkdir(parents=True)
+    record.save(paths.runs_root() / name)
 
 
 def refuse(monkeypatch, name):
@@ -242,7 +243,7 @@ def refuse(monkeypatch, name):
     opened = os.open
 
     def refused(path, *how, **more):
-        if Path(path) == places.runs_root() / name / runs.LOCK:
+        if Path(path) == paths.runs_root() / name / store.LOCK:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *how, **more)
 
@@ -254,7 +255,7 @@ def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatc
     lay_active("theirs")
     lay_active("ours")
     for name in ("theirs", "ours"):
-        (places.runs_root() / name / runs.LOCK).touch()
+        (paths.runs_root() / name / store.LOCK).touch()
     refuse(monkeypatch, "theirs")
     assert {run["id"]: run["state"] for run in kdengine.list_runs()} == {"ours": "interrupted"}
     wrong, = kdengine.list_unreadable()
@@ -266,15 +267,15 @@ def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatc
 def test_a_run_that_is_removed_while_the_list_is_read_is_left_out_and_not_made_again(monkeypatch):
     lay_active("gone")
     lay_active("here")
-    state = runs.state
+    state = store.state
 
     def removed_before(run):
-        shutil.rmtree(places.runs_root() / "gone", ignore_errors=True)
+        shutil.rmtree(paths.runs_root() / "gone", ignore_errors=True)
         return state(run)
 
-    monkeypatch.setattr(runs, "state", removed_before)
+    monkeypatch.setattr(store, "state", removed_before)
     assert [run["id"] for run in kdengine.list_runs()] == ["here"]
-    assert not (places.runs_root() / "gone").exists()
+    assert not (paths.runs_root() / "gone").exists()
 
 
 def test_looking_for_a_lock_makes_no_folder(tmp_path):
@@ -288,16 +289,16 @@ def test_a_queued_run_that_cannot_be_looked_at_takes_nobody_s_turn(monkeypatch):
         record.status |= {"state": "queued", "launched": launched}
         if name == "lost stage":
             record.configuration = kdengine.Configuration(initial="gone")
-        (places.runs_root() / name).mkdir(parents=True)
-        record.save(places.runs_root() / name)
-        (places.runs_root() / name / runs.LOCK).touch()
+        (paths.runs_root() / name).mkdir(parents=True)
+        record.save(paths.runs_root() / name)
+        (paths.runs_root() / name / store.LOCK).touch()
     refuse(monkeypatch, "theirs")
-    assert not worker._older_in_queue([runs.read("ours")])
+    assert not worker._older_in_queue([store.read("ours")])
 
 
 @pytest.mark.parametrize("content", ["folder", "pipe", "huge", "not text"])
 def test_an_odd_log_is_told(content):
-    log = lay("run", json.dumps(real(REAL[0])).encode()) / runs.LOG
+    log = lay("run", json.dumps(real(REAL[0])).encode()) / store.LOG
     if content == "folder":
         log.mkdir()
     elif content == "pipe":
@@ -307,19 +308,19 @@ def test_an_odd_log_is_told(content):
             file.truncate(2**33)
     else:
         log.write_bytes(b"\xff!")
-    assert runs.log("run") == {"folder": "log.txt is not a file", "pipe": "log.txt is not a file",
+    assert store.log("run") == {"folder": "log.txt is not a file", "pipe": "log.txt is not a file",
                                "huge": "log.txt holds more than 16,777,216 bytes", "not text": "\ufffd!"}[content]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/etc", "a/b", "../x", "a\\b", ".hidden", "a\nb", "\udcff", "x" * 300])
 def test_a_name_that_is_none_is_refused_before_anything_is_touched(name):
-    (places.runs_root()).mkdir(parents=True)
-    for place in (places.runs_root(), places.runs_root().parent):
+    (paths.runs_root()).mkdir(parents=True)
+    for place in (paths.runs_root(), paths.runs_root().parent):
         (place / RECORD).write_text(json.dumps(real(REAL[0])))
-    for act in (kdengine.remove, kdengine.watch, kdengine.stop, runs.log, results.folder):
+    for act in (kdengine.remove, kdengine.watch, kdengine.stop, store.log, results.folder):
         with pytest.raises(KDError, match=r"There is no (run|result)"):
             act(name)
-    assert (places.runs_root() / RECORD).exists()
+    assert (paths.runs_root() / RECORD).exists()
 
 
 def test_unknown_fields_are_named_and_missing_ones_have_their_usual_value():
@@ -331,7 +332,7 @@ def test_unknown_fields_are_named_and_missing_ones_have_their_usual_value():
         held.pop(missing, None)
     held["status"].pop("reason"), held["data"].pop("title"), held["configuration"].pop("momentum")
     folder = lay("odd", json.dumps(held).encode())
-    record = runs.read("odd")
+    record = store.read("odd")
     assert set(record.ignored) == {"mood", "status.color", "configuration.spin"}
     assert (record.id, record.group, record.created, record.teacher, record.files) == ("odd", "odd", 0.0, None, {})
     assert (record.status["reason"], record.data["title"], record.configuration.momentum) == (None, "digits", 0.9)
@@ -362,16 +363,16 @@ def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):
     """Neither by looking nor by resuming it; what its worker would be told is the sentence."""
     record = made.finished("stranger", kdengine.Configuration(student="leaves_a_mark:f", method="leaves_a_mark:f"))
     record.status["state"] = "stopped"
-    folder = places.runs_root() / "stranger"
+    folder = paths.runs_root() / "stranger"
     folder.mkdir(parents=True)
     record.save(folder)
     require_all_readers_live({"stranger"})
     with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
         kdengine.resume(["stranger"])
-    assert runs.read("stranger").state == "stopped"
-    runs.set_state(record, "queued")  # as a stranger may write it
+    assert store.read("stranger").state == "stopped"
+    store.set_state(record, "queued")  # as a stranger may write it
     worker.work(["stranger"])
-    assert runs.read("stranger").state == "failed"
+    assert store.read("stranger").state == "failed"
     with pytest.raises(KDError, match="Unknown checkpoint"):
         kdengine.open_network("stranger")
     with pytest.raises(KDError, match="Unknown method 'leaves_a_mark:f'"):

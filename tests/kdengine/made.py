@@ -5,7 +5,8 @@ import json
 import numpy as np
 from safetensors.numpy import save_file
 
-from kdengine.records import Configuration, Record
+from kdengine.configuration import Configuration
+from kdengine.runs.records import Record
 
 
 def scores(n=100, top1=0.5, **more):

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdengine.bias import corrected
 from kdengine.errors import KDError
+from kdengine.measures.bias import corrected
 
 
 def make_logits(count=40, classes=5, seed=0):

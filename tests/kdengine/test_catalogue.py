@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from kdengine import catalogue, checkpoints, methods
+from kdengine import methods
+from kdengine.runs import catalogue, checkpoints
 
 TITLES = {"digits": "Handwritten digits", "shapes": "Shapes"}
 

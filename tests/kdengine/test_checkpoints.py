@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from kdengine import checkpoints, models
+from kdengine import models
 from kdengine.errors import KDError
+from kdengine.runs import checkpoints
 
 CLASSES = ["cat", "dog", "owl"]
 
@@ -100,7 +101,7 @@ def test_a_header_that_claims_a_huge_network_is_refused_before_one_is_built(netw
 
 
 def test_describing_needs_no_torch(saved):
-    code = (f"import sys, pathlib; from kdengine import checkpoints; "
+    code = (f"import sys, pathlib; from kdengine.runs import checkpoints; "
             f"print(checkpoints.describe(pathlib.Path({str(saved)!r}))['method'], 'torch' in sys.modules)")
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed == "kd False\n"

@@ -12,11 +12,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import checkpoints, data, evaluation, explain, models, places, records, runs
+from kdengine import data, explain, models, paths
 from kdengine.__main__ import main, parser
+from kdengine.configuration import Configuration
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
+from kdengine.measures import evaluation
 from kdengine.recipes import archive
+from kdengine.runs import checkpoints, control, records, store
 from kdengine.views import Split
 from tests.kdengine import made
 
@@ -57,7 +60,7 @@ def test_the_documented_distillation_prints_the_teacher_first_then_a_table(capsy
 def test_a_distillation_without_an_independent_student_says_how_to_get_one(train_here, capsys):
     status, out, err = run(capsys, "distill", "--data", "digits", "--method", "kd", *QUICK)
     assert status == 0, err
-    assert out.splitlines()[-1].startswith(f"No baseline yet for {runs.all_runs()[0].id}: ")
+    assert out.splitlines()[-1].startswith(f"No baseline yet for {store.all_runs()[0].id}: ")
 
 
 def test_a_step_that_does_not_fit_is_told_with_what_helps(train_here, monkeypatch, capsys):
@@ -67,7 +70,7 @@ def test_a_step_that_does_not_fit_is_told_with_what_helps(train_here, monkeypatc
     monkeypatch.setattr("kdengine.methods.kd.KD.terms", full)
     status, _, err = run(capsys, "distill", "--data", "digits", "--method", "kd", "--method", "none", *QUICK)
     assert status == 1
-    for each in runs.all_runs():
+    for each in store.all_runs():
         assert (f"{each.id}: failed. A step of 64 images did not fit into the memory of cpu. Try --batch-size 32, "
                 "smaller images (--image-size), fewer students side by side.") in err
 
@@ -86,14 +89,14 @@ def test_a_script_reads_json(capsys):
     status, out, _ = run(capsys, "evaluate", name, "--json")
     assert json.loads(out)["top1"] == pytest.approx(record["result"]["test"]["top1"])
     status, out, _ = run(capsys, "runs", name, "--remove")
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
 
 
 def test_a_detached_run_is_named_at_once(capsys, monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     status, out, _ = run(capsys, "distill", "--method", "kd", "--detach", *QUICK)
     assert status == 0
-    assert runs.read(out.strip()).configuration.hyperparameters == {"temperature": 4.0, "alpha": 0.9}
+    assert store.read(out.strip()).configuration.hyperparameters == {"temperature": 4.0, "alpha": 0.9}
 
 
 def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
@@ -328,7 +331,7 @@ def test_json_is_json_whatever_was_measured(capsys, monkeypatch):
 
 def test_relative_places_are_the_callers(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     run(capsys, "distill", "--runs", "my-runs", "--method", "none", "--detach", *QUICK)
     assert len(list((tmp_path / "my-runs").glob(f"*/{records.RECORD}"))) == 1
 
@@ -350,12 +353,12 @@ def test_it_is_a_module():
     ["recipe", "six_methods", "--keep", ""],
 ])
 def test_a_name_that_cannot_be_kept_is_refused_before_anything_is_trained(capsys, monkeypatch, words):
-    monkeypatch.setattr(runs, "_launch", lambda ids: pytest.fail("it was started"))
+    monkeypatch.setattr(control, "_launch", lambda ids: pytest.fail("it was started"))
     before = {path: path.stat().st_mtime_ns for path in (ROOT / "checkpoints").rglob("*")}
     status, out, err = run(capsys, *words)
     assert (status, out) == (1, "")
     assert re.search("already|no name for a checkpoint|would both be kept|--detach waits for none", err)
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "checkpoints").rglob("*")} == before
 
 
@@ -368,16 +371,16 @@ def test_replacing_is_said_with_what_is_kept(capsys):
 
 def test_no_name_removes_no_runs(capsys):
     made.finished("precious").save(lay("precious"))
-    made.finished("runs").save(places.runs_root())  # as if the folder of the runs were one
-    for name in ("", ".", "..", "../runs", str(places.runs_root())):
+    made.finished("runs").save(paths.runs_root())  # as if the folder of the runs were one
+    for name in ("", ".", "..", "../runs", str(paths.runs_root())):
         status, _, err = run(capsys, "runs", name, "--remove")
         assert status == 1
         assert f"There is no run {name!r}" in err
-    assert runs.read("precious").state == "finished"
+    assert store.read("precious").state == "finished"
 
 
 def lay(name):
-    folder = places.runs_root() / name
+    folder = paths.runs_root() / name
     folder.mkdir(parents=True)
     return folder
 
@@ -390,7 +393,7 @@ def test_what_cannot_be_read_is_told_after_the_table(capsys):
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[2:]] == ["sound"]
     first, second = err.splitlines()
-    assert first.startswith(f"cannot be read: cut: {places.runs_root() / 'cut' / 'record.json'} is not a readable rec")
+    assert first.startswith(f"cannot be read: cut: {paths.runs_root() / 'cut' / 'record.json'} is not a readable rec")
     assert second.startswith("cannot be read: odd?[31m: ")
     status, out, err = run(capsys, "runs", "--json")
     assert [each["id"] for each in json.loads(out)] == ["sound"]
@@ -420,12 +423,12 @@ def test_a_module_named_on_the_command_line_is_trusted_by_that_command_and_its_w
     status, _, err = run(capsys, "evaluate", name)
     assert status == 1
     assert "set KDENGINE_TRUST=own_networks and start again" in err
-    stopped = runs.read(name)
-    runs.set_state(stopped, records.STOPPED)
+    stopped = store.read(name)
+    store.set_state(stopped, records.STOPPED)
     status, _, err = run(capsys, "runs", name, "--resume")
     assert status == 1
     assert "set KDENGINE_TRUST=own_networks and start again" in err
-    assert runs.read(name).state == records.STOPPED
+    assert store.read(name).state == records.STOPPED
     monkeypatch.setenv("KDENGINE_TRUST", "own_networks")
     assert run(capsys, "evaluate", name)[0] == 0
 
@@ -437,15 +440,15 @@ def test_what_is_to_be_done_with_a_run_needs_its_name(capsys, option):
 
 
 def test_a_run_that_is_removed_is_said_to_be(nobody, capsys):
-    run, = runs.submit([records.Configuration(method="none")])
+    run, = control.submit([Configuration(method="none")])
     assert main(["runs", run, "--remove"]) == 0
     assert capsys.readouterr().out == f"Removed {run}.\n"
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
 
 
 def test_a_run_whose_worker_is_gone_says_how_it_goes_on(nobody, capsys):
     assert main(["distill", "--data", "digits", "--method", "none", "--epochs", "1"]) == 1
-    run, = (record.id for record in runs.all_runs())
+    run, = (record.id for record in store.all_runs())
     assert (f"{run}: interrupted. Its worker is gone; go on with: python -m kdengine runs {run} --resume\n"
             in capsys.readouterr().err)
 
@@ -453,10 +456,10 @@ def test_a_run_whose_worker_is_gone_says_how_it_goes_on(nobody, capsys):
 def test_a_student_alone_needs_no_teacher_and_another_says_so(nobody, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "none"))
     assert main(["distill", "--data", "digits", "--method", "none", "--detach"]) == 0
-    assert runs.all_runs()[0].configuration.teacher is None
+    assert store.all_runs()[0].configuration.teacher is None
     assert main(["distill", "--data", "digits", "--method", "none", "--method", "kd", "--detach"]) == 1
     assert "No checkpoint is shipped for digits." in capsys.readouterr().err
-    assert len(runs.all_runs()) == 1
+    assert len(store.all_runs()) == 1
 
 
 @pytest.fixture
@@ -470,8 +473,8 @@ def test_reports_are_verified_and_what_is_not_as_written_is_named(capsys, report
     words = ["recipe", "missing_class", "--epochs", "1", "--share", "0.1", "--only", "Hard labels"]
     status, out, err = run(capsys, *words, "--report", reported / "digits")
     assert status == 0, err
-    for each in runs.all_runs():
-        runs.remove(each.id)
+    for each in store.all_runs():
+        control.remove(each.id)
     assert run(capsys, "results", "verify") == (0, "digits: 2 networks, 0 verdicts, all as written.\n", "")
     status, out, _ = run(capsys, "results")
     assert "digits: resnet20 to resnet8, digits, 0.1 of the training images, every label, 1 epoch, one seed" in out
@@ -495,18 +498,18 @@ def test_reports_are_verified_and_what_is_not_as_written_is_named(capsys, report
 def test_a_network_that_has_not_finished_is_said_to(capsys, waiting):
     status, out, err = run(capsys, "train", "--model", "resnet8", "--epochs", "3", "--detach")
     name = out.strip()
-    record = runs.read(name)
+    record = store.read(name)
     network = models.build("resnet8", data.load("digits").classes, seed=0)
     about = {"data": {"name": "digits"}, "method": "none", "scores": {}}
-    checkpoints.save(network, runs.directory(name) / records.STUDENT, **about)
-    runs.set_state(record, records.STOPPED, epoch=2)
+    checkpoints.save(network, store.directory(name) / records.STUDENT, **about)
+    store.set_state(record, records.STOPPED, epoch=2)
     status, out, err = run(capsys, "evaluate", name, "--json")
     assert (status, err) == (0, "Epoch 2 of 3, stopped.\n")
     assert json.loads(out)["n"] == 359
     shown = json.loads(run(capsys, "runs", name)[1])
     assert shown["state"] == shown["status"]["state"] == "stopped"
     assert run(capsys, "runs", name, "--log")[1] == f"The worker of {name} has printed nothing.\n"
-    (runs.directory(name) / records.RECORD).write_text("{")
+    (store.directory(name) / records.RECORD).write_text("{")
     status, out, err = run(capsys, "evaluate", name)
     assert status == 0
     assert err.startswith("Its record cannot be read, only its weights: ")
@@ -515,9 +518,9 @@ def test_a_network_that_has_not_finished_is_said_to(capsys, waiting):
 
 def test_a_resumed_run_need_not_be_waited_for(capsys, waiting):
     name = run(capsys, "train", "--model", "resnet8", *QUICK, "--detach")[1].strip()
-    runs.set_state(runs.read(name), records.STOPPED)
+    store.set_state(store.read(name), records.STOPPED)
     assert run(capsys, "runs", name, "--resume", "--detach") == (0, "", "")
-    assert runs.state(name) == "queued"
+    assert store.state(name) == "queued"
 
 
 def test_not_to_wait_is_for_what_would_be_waited_for(capsys):

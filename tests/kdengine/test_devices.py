@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdengine import devices, runs, session, worker
+from kdengine import devices
+from kdengine.configuration import Configuration
 from kdengine.devices import workers
-from kdengine.records import Configuration
+from kdengine.runs import control, session, worker
 
 LAYERS, PAGES = 8, 4 * 2**20 * 4 // 4096
 FAULTS = f"""
@@ -41,11 +42,11 @@ def test_memory_that_is_kept_is_not_asked_for_again():
 
 def test_a_process_that_trains_keeps_its_memory_and_one_that_waits_does_not(monkeypatch):
     order = []
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     monkeypatch.setattr("kdengine.devices.keep_freed_memory", lambda: order.append("keeps"))
     monkeypatch.setattr(worker, "_wait_for_slot", lambda stack, held, release: order.append("waits"))
     monkeypatch.setattr(session, "Session", lambda *_, **__: order.append("trains"))
-    worker.work(runs.submit([Configuration()]))
+    worker.work(control.submit([Configuration()]))
     assert order == ["waits", "keeps", "trains"]
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from kdengine import evaluation, models
+from kdengine import models
 from kdengine.errors import KDError
+from kdengine.measures import evaluation
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
 from kdengine.views import Split

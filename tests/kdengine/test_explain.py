@@ -22,7 +22,6 @@ from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
 from kdengine.explain import (
     HEAT_MAPS,
-    _lock,
     compare_maps,
     default_stage,
     heat_map,
@@ -30,6 +29,7 @@ from kdengine.explain import (
     on_objects,
     overlay,
 )
+from kdengine.explain.heat_maps import _lock
 from kdengine.models.network import Network
 from kdengine.signals import Stage
 from kdengine.views import Split
@@ -644,7 +644,7 @@ def test_one_image_alone_has_no_other_boxes():
 
 
 def test_many_images_are_mapped_as_each_alone(monkeypatch):
-    monkeypatch.setattr("kdengine.explain._AT_ONCE", 2)
+    monkeypatch.setattr("kdengine.explain.comparison._AT_ONCE", 2)
     network, images, targets = small_network(), (255 * pictures(5)).to(torch.uint8), torch.tensor([2, 0, 3, 1, 2])
     boxes = torch.tensor([[0, 0, 8, 8], [4, 2, 30, 20], [8, 8, 24, 24], [0, 0, 32, 32], [16, 0, 32, 9]])
     maps = torch.cat([heat_map(network, image[None].float() / 255, [target], method="layercam")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import kdengine
-from kdengine.places import data_root
+from kdengine.paths import data_root
 from tests.kdengine.tiny import write_tiles
 
 

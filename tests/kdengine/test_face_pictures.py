@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 import kdengine
-from kdengine import checkpoints, data, explain, models
+from kdengine import data, explain, models
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
-from kdengine.records import PREDICTIONS
+from kdengine.runs import checkpoints
+from kdengine.runs.records import PREDICTIONS
 from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import made
@@ -237,21 +238,24 @@ def test_families_of_one_task_leave_the_other_s_out(tmp_path, monkeypatch):
         "scenes": {"teacher": "scenes-teacher", "students": ["scenes-kd"]}}
 
 
-def answered(name, logits, target=(0, 0, 0, 0, 0)):
-    """A finished run with these stored logits [5, 3] of its test images."""
+def answered(name, logits, target=(0, 0, 0, 0, 0, 0)):
+    """A finished run with these stored logits [6, 3] of its test images."""
     scene.finished(kdengine.Configuration(), name, np.array(logits, dtype=np.float32), np.array(target))
 
 
 def test_the_telling_example_is_where_a_teacher_helps_most():
     sure, unsure, wrong = [9.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]
-    answered("teacher", [sure, unsure, unsure, [0.9, 0, 0], wrong])
-    answered("alone", [wrong, sure, wrong, wrong, wrong])
-    answered("distilled", [sure, unsure, unsure, [3.0, 0, 0], wrong])
-    # 0: the teacher is certain; 1: all are right; 3: the distilled one is far from its teacher; 4: all are wrong.
+    answered("teacher", [sure, unsure, unsure, [0.9, 0, 0], wrong, [0.5, 0, 0]])
+    answered("alone", [wrong, sure, wrong, wrong, wrong, [0, 0.1, 0]])
+    answered("distilled", [sure, unsure, unsure, [3.0, 0, 0], wrong, [0.5, 0, 0]])
+    # 0: the teacher is certain; 1: all are right; 3: the distilled one is far from its teacher; 4: all are wrong;
+    # 5: the one alone is not sure of its answer.
     assert kdengine.telling_example("teacher", "distilled", "alone") == 2
     assert kdengine.telling_example("teacher", "alone", "distilled") is None  # alone never better than distilled
     assert kdengine.telling_example("teacher", "nobody", "alone") is None
-    answered("others", [sure] * 5, target=(1, 0, 0, 0, 0))
+    answered("hesitant", [[0, 0.1, 0]] * 5 + [[0, 0.2, 0]])
+    assert kdengine.telling_example("teacher", "distilled", "hesitant") == 5  # nowhere sure
+    answered("others", [sure] * 6, target=(1, 0, 0, 0, 0, 0))
     assert kdengine.telling_example("teacher", "others", "alone") is None  # of other images
-    assert (kdengine.misses("teacher"), kdengine.misses("alone")) == ((1, 5), (4, 5))
+    assert (kdengine.misses("teacher"), kdengine.misses("alone")) == ((1, 6), (5, 6))
     assert kdengine.misses("nobody") is kdengine.misses("shapes-segmentation-teacher") is None

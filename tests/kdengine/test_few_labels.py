@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import data, evaluation, models, places, records, runs, teacher_cache, worker
-from kdengine.records import Configuration
+from kdengine import data, models, paths
+from kdengine.configuration import Configuration
+from kdengine.measures import evaluation
+from kdengine.runs import control, records, store, worker
+from kdengine.training import teacher_cache
 
 LABELS, EPOCHS, BATCH, SEEDS = 5, 6, 64, 3
 
@@ -39,15 +42,15 @@ def plain_loop(held, seed):
 
 
 def trained(share, seed):
-    run, = runs.submit([Configuration(labels_per_class=LABELS, epochs=EPOCHS, batch_size=BATCH, seed=seed, threads=1,
+    run, = control.submit([Configuration(labels_per_class=LABELS, epochs=EPOCHS, batch_size=BATCH, seed=seed, threads=1,
                                       precision="float32", labelled_share=share)])
     worker.work([run])
-    return runs.read(run).result["test"]["top1"]
+    return store.read(run).result["test"]["top1"]
 
 
 @pytest.mark.slow
 def test_the_student_alone_reaches_what_a_plain_loop_over_its_labels_reaches(monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     held = data.load("digits", labels_per_class=LABELS)
     plain = statistics.fmean(plain_loop(held, seed) for seed in range(SEEDS))
     ours = statistics.fmean(trained(0.5, seed) for seed in range(SEEDS))
@@ -58,14 +61,14 @@ def test_the_student_alone_reaches_what_a_plain_loop_over_its_labels_reaches(mon
 
 @pytest.mark.parametrize("views", ["none", "crop"])
 def test_what_the_teacher_says_of_such_batches_is_kept_and_right(monkeypatch, views):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     asked = Configuration(labels_per_class=2, epochs=2, share=0.1, batch_size=16, threads=1, precision="float32",
                           method="kd", hyperparameters={"alpha": 1.0}, teacher="digits-teacher", views=views)
 
     def weights():
-        run, = runs.submit([asked])
+        run, = control.submit([asked])
         worker.work([run])
-        return runs.read(run).files[records.STUDENT], runs.history(run)[-1]["terms"]["kl"]
+        return store.read(run).files[records.STUDENT], store.history(run)[-1]["terms"]["kl"]
 
     cold = weights()
 
@@ -76,9 +79,9 @@ def test_what_the_teacher_says_of_such_batches_is_kept_and_right(monkeypatch, vi
         patch.setattr(teacher_cache, "_asked", silent)
         assert weights() == cold
     other = dataclasses.replace(asked, labelled_share=0.25)  # shows other images: none of what is kept is theirs
-    worker.work(runs.submit([other]))
-    worker.work(runs.submit([dataclasses.replace(asked, labels_per_class=3)]))
-    assert len(list((places.runs_root() / ".teacher-cache").iterdir())) == 3
+    worker.work(control.submit([other]))
+    worker.work(control.submit([dataclasses.replace(asked, labels_per_class=3)]))
+    assert len(list((paths.runs_root() / ".teacher-cache").iterdir())) == 3
     monkeypatch.setattr(teacher_cache.TeacherCache, "holds", lambda *_: False)
     assert weights()[1] == pytest.approx(cold[1], rel=2e-3)  # live: unrounded
 

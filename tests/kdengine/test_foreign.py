@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kdengine import checkpoints, foreign, models
+from kdengine import models
 from kdengine.data import Outline
 from kdengine.errors import KDError
+from kdengine.runs import checkpoints, foreign
 
 CLASSES = ("cat", "dog", "owl")
 CONTAINERS = ("state_dict", "model_state_dict", "state_dict_ema", "model_ema", "ema", "model", "net", "network",

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdengine import records, runs, worker
-from kdengine.records import Configuration
+from kdengine.configuration import Configuration
+from kdengine.runs import control, records, store, worker
 
 GOLDEN = Path(__file__).parent / "golden" / "history.json"
 METHODS = {"kd": {"temperature": 4.0, "alpha": 0.9}, "none": {}}
@@ -33,14 +33,14 @@ def machine():
 
 def histories():
     """The rows of each method: without what a clock says, and with counts of images in place of their shares."""
-    ids = runs.submit([
+    ids = control.submit([
         Configuration(method=method, hyperparameters=fields, teacher="digits-teacher", epochs=3, threads=1,
                       precision="float32", device="cpu")
         for method, fields in METHODS.items()
     ])
     worker.work(ids)
-    assert [runs.state(run) for run in ids] == [records.FINISHED] * len(ids)
-    rows = {runs.read(run).configuration.method: runs.history(run) for run in ids}
+    assert [store.state(run) for run in ids] == [records.FINISHED] * len(ids)
+    rows = {store.read(run).configuration.method: store.history(run) for run in ids}
     for row in (row for each in rows.values() for row in each):
         for key in TIMES:
             del row[key]
@@ -50,7 +50,7 @@ def histories():
 
 
 def test_a_short_run_gives_the_numbers_it_always_gave(monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     golden = json.loads(GOLDEN.read_text())
     now = histories()
     if golden["machine"] == machine():
@@ -65,7 +65,7 @@ def _write():
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"KDENGINE_RUNS": f"{folder}/runs", "KDENGINE_DATA": f"{folder}/data"}
         torch.set_num_threads(1)
-        runs._launch = lambda ids: None
+        control._launch = lambda ids: None
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         held = {"commit": commit, "machine": machine(), "histories": histories()}
     GOLDEN.write_text(json.dumps(held, indent=1) + "\n")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from kdengine import metrics
 from kdengine.errors import KDError
+from kdengine.measures import metrics
 from kdengine.signals import IGNORE
 
 

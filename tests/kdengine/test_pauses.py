@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 import kdengine
-from kdengine import records, runs, session, worker
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.records import Configuration
+from kdengine.runs import control, records, session, store, worker
+from kdengine.runs.progress import ProgressFile
 
 
 def configuration(method, **given):
@@ -20,7 +21,7 @@ PAIR = (configuration("none"), configuration("kd"))
 
 
 def students(ids):
-    return [load_file(runs.directory(run) / records.STUDENT) for run in ids]
+    return [load_file(store.directory(run) / records.STUDENT) for run in ids]
 
 
 def same(one, other):
@@ -37,7 +38,7 @@ def while_paused(monkeypatch):
     def sleep(seconds):
         assert seconds == session._PAUSE_LOOK_S
         run = deeds[0][1][0]
-        seen.append((runs.read(run).status["epoch"], runs.progress(run)["phase"]))
+        seen.append((store.read(run).status["epoch"], store.progress(run)["phase"]))
         does, *given = deeds.pop(0)
         does(*given)
 
@@ -54,14 +55,14 @@ def test_a_paused_group_waits_between_two_epochs_and_ends_as_if_undisturbed(wait
     deeds += [(kdengine.pause, ids), (kdengine.pause, ids[:1], 2), (kdengine.go_on, ids)]
     worker.work(ids)
     assert seen == [(1, "Paused"), (2, "Paused"), (2, "Paused")]
-    assert [runs.state(run) for run in ids] == ["finished", "finished"]
+    assert [store.state(run) for run in ids] == ["finished", "finished"]
     assert same(ids, whole)
 
 
 def test_one_run_of_a_group_pauses_it_whole(waiting, while_paused):
     deeds, seen = while_paused
     ids = kdengine.start(PAIR)
-    runs.pause(ids[1], 1)
+    control.pause(ids[1], 1)
     deeds += [(kdengine.go_on, ids)]
     worker.work(ids)
     assert seen == [(1, "Paused")]
@@ -81,14 +82,14 @@ def test_a_pause_of_two_minutes_becomes_a_stop_that_can_be_resumed(waiting, whil
     deeds, seen = while_paused
     deeds += [(pass_by, ids, 119), (pass_by, ids, 1)]
     worker.work(ids)
-    assert runs.PAUSE_S == 120 and len(seen) == 2
+    assert control.PAUSE_S == 120 and len(seen) == 2
     for run in ids:
-        assert runs.state(run) == "stopped"
-        assert runs.read(run).status["epoch"] == 2
-        assert "Paused for 120 seconds" in runs.read(run).status["reason"]
+        assert store.state(run) == "stopped"
+        assert store.read(run).status["epoch"] == 2
+        assert "Paused for 120 seconds" in store.read(run).status["reason"]
     kdengine.resume(ids)
     worker.work(ids)
-    assert [runs.state(run) for run in ids] == ["finished", "finished"]
+    assert [store.state(run) for run in ids] == ["finished", "finished"]
     assert same(ids, whole)
 
 
@@ -99,13 +100,13 @@ def test_a_paused_run_can_be_stopped_and_one_epoch_be_trained_from_there(waiting
     deeds += [(lambda both: [kdengine.stop(run) for run in both], ids)] + [(lambda _: None, ids)] * 50
     monkeypatch.setattr(session, "_STOP_LOOK_S", 0)
     worker.work(ids)
-    assert [(runs.state(run), runs.read(run).status["epoch"]) for run in ids] == [("stopped", 1)] * 2
+    assert [(store.state(run), store.read(run).status["epoch"]) for run in ids] == [("stopped", 1)] * 2
     kdengine.resume(ids)
     kdengine.pause(ids, 2)
     deeds[:] = [(kdengine.go_on, ids)]
     worker.work(ids)
     assert seen[-1] == (2, "Paused")
-    assert [runs.state(run) for run in ids] == ["finished", "finished"]
+    assert [store.state(run) for run in ids] == ["finished", "finished"]
 
 
 def test_what_does_not_train_cannot_be_paused(waiting):
@@ -119,23 +120,23 @@ def test_what_does_not_train_cannot_be_paused(waiting):
 @pytest.mark.parametrize("content", ["", "soon", "1e9", "\0"])
 def test_a_strange_wish_for_a_pause_is_none(waiting, content):
     run, = kdengine.start(PAIR[:1])
-    (runs.directory(run) / runs.PAUSE).write_text(content)
-    assert not runs.pauses(run, 10**6)
+    (store.directory(run) / store.PAUSE).write_text(content)
+    assert not store.pauses(run, 10**6)
 
 
 def test_a_pause_does_not_count_as_slow(waiting, monkeypatch):
     """10 s of training, 1,000 s of pause, 10 s of training: the rate is that of 20 s."""
-    record = runs.read(kdengine.start(PAIR[:1])[0])
+    record = store.read(kdengine.start(PAIR[:1])[0])
     now = [0.0]
     monkeypatch.setattr(session.time, "monotonic", lambda: now[0])
-    progress = session._Progress([record], 3, 0)
+    progress = ProgressFile([record], 3, 0)
     progress.images_per_epoch = 100
-    progress.phase(runs.TRAINING)
+    progress.phase(store.TRAINING)
     now[0], progress.epochs_done = 10.0, 1
     with progress.paused():
-        assert runs.progress(record.id)["phase"] == runs.PAUSED
+        assert store.progress(record.id)["phase"] == store.PAUSED
         now[0] = 1010.0
     now[0], progress.epochs_done = 1020.0, 2
     progress.step(0)
-    assert runs.progress(record.id)["images_per_second"] == 10
-    assert runs.progress(record.id)["seconds_left"] == 10
+    assert store.progress(record.id)["images_per_second"] == 10
+    assert store.progress(record.id)["seconds_left"] == 10

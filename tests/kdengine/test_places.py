@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kdengine.places import PROJECT, data_root, runs_root
+from kdengine.paths import PROJECT, data_root, runs_root
 
 
 @pytest.mark.parametrize(("given", "place"), [

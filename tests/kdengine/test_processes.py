@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from kdengine import processes
 from kdengine.errors import KDError
+from kdengine.runs import processes
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from kdengine import checkpoints, models, results
+from kdengine import models
 from kdengine.__main__ import main
+from kdengine.runs import checkpoints, results
 
 FIVE = ("apple", "castle", "orange", "sea", "wolf")
 """Classes of CIFAR-100 that a small network tells apart after seconds of training."""

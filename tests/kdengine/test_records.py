@@ -9,22 +9,20 @@ import numpy as np
 import pytest
 
 import kdengine
-from kdengine import places
+from kdengine import paths
+from kdengine.configuration import Configuration, one_group
 from kdengine.errors import KDError
-from kdengine.records import (
+from kdengine.files import read_json, write_json
+from kdengine.runs.records import (
     HISTORY,
     RECORD,
-    Configuration,
     Record,
     append_row,
     headline,
     headline_name,
-    one_group,
-    read_json,
     read_record,
     read_rows,
     told,
-    write_json,
 )
 from tests.kdengine import made
 
@@ -222,7 +220,7 @@ def test_numbers_of_numpy_are_plain_ones():
 
 def test_what_a_real_run_writes_is_all_known(tmp_path):
     """A field that a run writes and the types do not name would be called unknown on the pages: add it to `schema`."""
-    for path in sorted((places.PROJECT / "checkpoints" / "records").glob(f"*/{RECORD}")):
+    for path in sorted((paths.PROJECT / "checkpoints" / "records").glob(f"*/{RECORD}")):
         assert read_record(path).ignored == [], path
 
 

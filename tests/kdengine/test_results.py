@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdengine import checkpoints, results, uncertainty
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.records import HISTORY, PREDICTIONS, RECORD, STUDENT, Configuration, read_record
+from kdengine.measures import uncertainty
+from kdengine.runs import checkpoints, results
+from kdengine.runs.records import HISTORY, PREDICTIONS, RECORD, STUDENT, read_record
 from tests.kdengine import made
 
 TARGET = np.zeros(100, dtype=np.int64)

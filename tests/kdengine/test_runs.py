@@ -18,23 +18,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import kdengine
-from kdengine import (
-    checkpoints,
-    evaluation,
-    models,
-    places,
-    processes,
-    records,
-    results,
-    runs,
-    session,
-    speeds,
-    training,
-    watched,
-    worker,
-)
+from kdengine import models, paths, training
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.records import Configuration
+from kdengine.measures import evaluation
+from kdengine.runs import checkpoints, control, opening, processes, records, results, session, store, watched, worker
+from kdengine.training import speeds
 from tests.kdengine import made
 
 SMALL = {"share": 0.1, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1}
@@ -87,7 +76,7 @@ def own(tmp_path, monkeypatch):
 
 def finish(*configurations):
     """Submit a group and train it in this process."""
-    ids = runs.submit(configurations)
+    ids = control.submit(configurations)
     worker.work(ids)
     return ids
 
@@ -102,11 +91,11 @@ def until(condition):
 
 def ended(run):
     """Wait until the run's worker is gone."""
-    FileLock(runs.directory(run) / runs.LOCK).acquire(timeout=PATIENCE_S).lock.release()
+    FileLock(store.directory(run) / store.LOCK).acquire(timeout=PATIENCE_S).lock.release()
 
 
 def student(run):
-    return load_file(runs.directory(run) / records.STUDENT)
+    return load_file(store.directory(run) / records.STUDENT)
 
 
 def same(first, second):
@@ -116,11 +105,11 @@ def same(first, second):
 def test_a_group_leaves_complete_records(waiting):
     ids = finish(configuration("kd", hyperparameters={"temperature": 4.0, "alpha": 0.9}), configuration())
     for run in ids:
-        record, folder = runs.read(run), runs.directory(run)
-        assert record.state == runs.state(run) == "finished"
+        record, folder = store.read(run), store.directory(run)
+        assert record.state == store.state(run) == "finished"
         assert record.ignored == []  # else a field it writes is missing in `schema`
         assert record.status["epoch"] == 2
-        assert [row["epoch"] for row in runs.history(run)] == [1, 2]
+        assert [row["epoch"] for row in store.history(run)] == [1, 2]
         teacher = checkpoints.describe(checkpoints.locate(TEACHER))
         assert record.teacher["digest"] == teacher["digest"]
         assert record.teacher["test"]["top1"] == pytest.approx(teacher["scores"]["test"]["top1"])
@@ -137,9 +126,9 @@ def test_a_group_leaves_complete_records(waiting):
         about = checkpoints.describe(folder / records.STUDENT)
         assert about["digest"] == record.files[records.STUDENT]
         assert about["scores"]["test"] == test
-        names = {path.name for path in folder.iterdir()} - {runs.LOG}
+        names = {path.name for path in folder.iterdir()} - {store.LOG}
         assert names == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,
-                         records.PREDICTIONS, watched.FILE, runs.LOCK}
+                         records.PREDICTIONS, watched.FILE, store.LOCK}
 
 
 @pytest.mark.parametrize(("asked", "nats", "taken"), [
@@ -149,11 +138,11 @@ def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, 
     """Else in the usual way of float32, which is another in memory here."""
     monkeypatch.setattr(speeds, "way", lambda *_, **__: speeds.Way("bfloat16", "contiguous_format"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
-    laid, lay = {}, session.lay
+    laid, lay = {}, opening.lay
     monkeypatch.setattr(
-        session, "lay", lambda network, how: laid.update({network.architecture: how}) or lay(network, how))
+        opening, "lay", lambda network, how: laid.update({network.architecture: how}) or lay(network, how))
     run, = finish(configuration("kd", epochs=1, precision=asked))
-    environment = runs.read(run).environment
+    environment = store.read(run).environment
     assert environment["precision"] == {"student": "bfloat16", "teacher": taken}
     assert environment["memory_formats"] == {
         "student": "contiguous_format", "teacher": "contiguous_format" if taken == "bfloat16" else "channels_last"}
@@ -172,17 +161,17 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
 
     monkeypatch.setattr(training, "train", seen)
     undisturbed, = finish(configuration("kd", precision="auto"))
-    run, = runs.submit([configuration("kd", precision="auto")])
+    run, = control.submit([configuration("kd", precision="auto")])
     with monkeypatch.context() as patch:
         patch.setattr(session, "_STOP_LOOK_S", 0)
-        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        patch.setattr(store, "stop_requested", lambda run: store.read(run).status["epoch"] == 1)
         worker.work([run])
-    assert runs.state(run) == records.STOPPED
+    assert store.state(run) == records.STOPPED
     monkeypatch.setattr(speeds, "way", lambda *_, training: ways[not training])
-    runs.resume([run])
+    control.resume([run])
     worker.work([run])
     assert lain == [[True, False]] * 3
-    assert runs.read(run).environment["memory_formats"] == {"student": "contiguous_format", "teacher": "channels_last"}
+    assert store.read(run).environment["memory_formats"] == {"student": "contiguous_format", "teacher": "channels_last"}
     assert same(student(run), student(undisturbed))
 
 
@@ -192,7 +181,7 @@ def test_a_teacher_that_answered_otherwise_is_asked_again(waiting, monkeypatch):
         monkeypatch.setattr(speeds, "way", lambda *_, way=way, **__: way)
         monkeypatch.setattr(evaluation, "rounding", lambda *_: 0.0)
         finish(*[configuration("kd", precision="auto", epochs=1)] * 2)
-    assert len(list((places.runs_root() / ".teacher-cache").iterdir())) == 3
+    assert len(list((paths.runs_root() / ".teacher-cache").iterdir())) == 3
 
 
 @pytest.mark.parametrize(("asked", "threads", "compiled"), [("never", 1, False), ("always", None, True)])
@@ -204,15 +193,15 @@ def test_students_are_compiled_where_that_is_asked_for_and_take_turns_then(
     monkeypatch.setattr("kdengine.training.learner.compiled", lambda network: torch.compile(network, backend="eager"))
     both = [configuration(name, compile=asked, share=0.05) for name in ("kd", "none")]
     undisturbed = finish(*both)
-    ids = runs.submit(both)
+    ids = control.submit(both)
     with monkeypatch.context() as patch:
         patch.setattr(session, "_STOP_LOOK_S", 0)
-        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        patch.setattr(store, "stop_requested", lambda run: store.read(run).status["epoch"] == 1)
         worker.work(ids)
-    runs.resume(ids)
+    control.resume(ids)
     worker.work(ids)
     for run in ids:
-        record = runs.read(run)
+        record = store.read(run)
         assert record.state == records.FINISHED
         assert record.environment["compiled"] == compiled
         assert record.environment["student_threads"] == threads
@@ -225,7 +214,7 @@ def test_where_torch_cannot_compile_a_run_that_asks_for_it_says_so(waiting, monk
 
     monkeypatch.setattr("kdengine.training.learner.compiled", fails)
     run, = finish(configuration(compile="always", share=0.05))
-    record = runs.read(run)
+    record = store.read(run)
     assert record.state == records.FAILED
     assert ("torch.compile cannot make a program of resnet8 on this machine (RuntimeError: no C++ compiler)."
             in record.status["reason"])
@@ -244,7 +233,7 @@ def test_equal_runs_beside_a_busy_process_are_bit_equal(waiting, precision):
             for process in busy:
                 process.kill()
                 process.wait()
-        record = runs.read(run)
+        record = store.read(run)
         digests.add(record.files[records.STUDENT])
         ways.add((record.environment["precision"]["student"], record.environment["memory_formats"]["student"]))
     assert len(digests) == 1
@@ -259,11 +248,11 @@ def test_a_settled_way_is_taken_and_recorded(waiting, monkeypatch):
     torch.set_num_threads(SMALL["threads"])
     speeds.settle(network, SMALL["batch_size"], training=True)
     run, = finish(configuration(precision="auto", epochs=1))
-    environment = runs.read(run).environment
+    environment = store.read(run).environment
     assert environment["precision"]["student"] == "bfloat16"
     assert environment["memory_formats"]["student"] == "contiguous_format"
     run, = finish(configuration(precision="bfloat16", epochs=1))  # asked for: the usual way of it, on every machine
-    assert runs.read(run).environment["memory_formats"]["student"] == "channels_last"
+    assert store.read(run).environment["memory_formats"]["student"] == "channels_last"
 
 
 def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting, monkeypatch):
@@ -278,19 +267,19 @@ def test_a_student_trained_at_once_with_others_goes_on_alone_as_it_began(waiting
 
     monkeypatch.setattr(training, "train", seen)
     undisturbed, _ = finish(*asked)
-    environment = runs.read(undisturbed).environment
+    environment = store.read(undisturbed).environment
     assert (environment["threads"], environment["student_threads"]) == (2, 1)
 
-    ids = runs.submit(asked)
+    ids = control.submit(asked)
     with monkeypatch.context() as patch:
         patch.setattr(session, "_STOP_LOOK_S", 0)
-        patch.setattr(runs, "stop_requested", lambda run: run == ids[0] and runs.read(run).status["epoch"] == 1)
+        patch.setattr(store, "stop_requested", lambda run: run == ids[0] and store.read(run).status["epoch"] == 1)
         worker.work(ids)
-    assert [runs.state(run) for run in ids] == [records.STOPPED, records.FINISHED]
+    assert [store.state(run) for run in ids] == [records.STOPPED, records.FINISHED]
     monkeypatch.setattr(speeds, "student_threads", lambda *_: None)  # as is right for one alone
-    runs.resume(ids[:1])
+    control.resume(ids[:1])
     worker.work(ids[:1])
-    assert runs.read(ids[0]).environment["student_threads"] == 1
+    assert store.read(ids[0]).environment["student_threads"] == 1
     assert given == [1, 1, 1]
     assert same(student(ids[0]), student(undisturbed))
 
@@ -307,34 +296,35 @@ def test_a_run_goes_on_with_the_live_teacher_or_the_kept_one_as_it_began(waiting
         train(*what, **how)
 
     monkeypatch.setattr(training, "train", seen)
-    run, = runs.submit([configuration("kd", epochs=2)])
+    run, = control.submit([configuration("kd", epochs=2)])
     with monkeypatch.context() as patch:
         patch.setattr(session, "_STOP_LOOK_S", 0)
-        patch.setattr(runs, "stop_requested", lambda run: runs.read(run).status["epoch"] == 1)
+        patch.setattr(store, "stop_requested", lambda run: store.read(run).status["epoch"] == 1)
         worker.work([run])
-    runs.resume([run])
-    record = runs.read(run)
+    control.resume([run])
+    record = store.read(run)
     del record.environment["teacher_cache"]
     record.environment |= began
-    record.save(runs.directory(run))
+    record.save(store.directory(run))
     worker.work([run])
     assert given == [True, cached]
-    assert runs.read(run).state == records.FINISHED
+    assert store.read(run).state == records.FINISHED
 
 
 def test_a_class_left_out_is_in_the_record_and_in_no_training_image(waiting):
-    left, whole = (runs.read(finish(configuration("kd", epochs=1, **given))[0]) for given in ({"without_class": 3}, {}))
+    left, whole = (store.read(finish(configuration("kd", epochs=1, **given))[0])
+                   for given in ({"without_class": 3}, {}))
     assert (left.data["without_class"], whole.data["without_class"]) == (3, None)
     assert 0 < whole.data["train"] - left.data["train"] < 0.2 * whole.data["train"]
     assert left.data["classes"] == whole.data["classes"]
     assert left.result["test"]["n"] == whole.result["test"]["n"]
-    about = checkpoints.describe(runs.directory(left.id) / records.STUDENT)
+    about = checkpoints.describe(store.directory(left.id) / records.STUDENT)
     assert about["data"]["without_class"] == 3
 
 
 def test_an_adapter_is_saved_beside_the_student_never_inside(waiting):
     run, = finish(configuration("features_mse", epochs=1))
-    adapter = load_file(runs.directory(run) / records.ADAPTER)
+    adapter = load_file(store.directory(run) / records.ADAPTER)
     assert [name for name in adapter if name.startswith("maps.")] == list(adapter)
     assert not any("maps" in name for name in student(run))
 
@@ -342,94 +332,94 @@ def test_an_adapter_is_saved_beside_the_student_never_inside(waiting):
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one_to_the_bit(waiting, monkeypatch):
     asked = configuration("features_mse", epochs=3)
     whole, = finish(asked)
-    run, = runs.submit([asked])
+    run, = control.submit([asked])
     stopped = threading.Event()
 
     def stop_in_second_epoch(path, row):
         records_append(path, row)
         if not stopped.is_set():
             stopped.set()
-            (runs.directory(run) / runs.STOP).touch()
+            (store.directory(run) / store.STOP).touch()
 
     records_append = records.append_row
     monkeypatch.setattr(records, "append_row", stop_in_second_epoch)
-    monkeypatch.setattr("kdengine.session._STOP_LOOK_S", 0)
+    monkeypatch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
     worker.work([run])
-    assert runs.state(run) == "stopped"
-    assert runs.read(run).status["epoch"] == 1
-    runs.resume([run])
+    assert store.state(run) == "stopped"
+    assert store.read(run).status["epoch"] == 1
+    control.resume([run])
     worker.work([run])
-    assert runs.state(run) == "finished"
+    assert store.state(run) == "finished"
     assert same(student(run), student(whole))
     drop = ("seconds", "own_seconds", "images_per_second")
-    rows = [[{key: value for key, value in row.items() if key not in drop} for row in runs.history(each)]
+    rows = [[{key: value for key, value in row.items() if key not in drop} for row in store.history(each)]
             for each in (run, whole)]
     assert rows[0] == rows[1]
 
 
 def test_a_killed_worker_leaves_an_interrupted_run_that_can_be_resumed():
     asked = configuration("kd", epochs=40, hyperparameters={"temperature": 4.0, "alpha": 1.0})
-    run, = runs.submit([asked])
-    until(lambda: len(runs.history(run)) >= 2 or runs.state(run) not in records.ACTIVE)
-    assert runs.state(run) == "running", runs.log(run)
+    run, = control.submit([asked])
+    until(lambda: len(store.history(run)) >= 2 or store.state(run) not in records.ACTIVE)
+    assert store.state(run) == "running", store.log(run)
     listed = subprocess.run(["pgrep", "-f", f"worker {run}"], capture_output=True, text=True, check=True)
     process = int(listed.stdout.split()[0])
     assert os.getsid(process) != os.getsid(0)  # a session of its own: closing this one does not end it
     os.kill(process, signal.SIGKILL)
     ended(run)
-    assert runs.state(run) == "interrupted"
-    reached = runs.read(run).status["epoch"]
+    assert store.state(run) == "interrupted"
+    reached = store.read(run).status["epoch"]
     assert 2 <= reached < 40
-    runs.resume([run])
-    until(lambda: runs.read(run).status["epoch"] > reached or runs.state(run) not in records.ACTIVE)
-    assert runs.state(run) == "running", runs.log(run)
-    runs.stop(run)
+    control.resume([run])
+    until(lambda: store.read(run).status["epoch"] > reached or store.state(run) not in records.ACTIVE)
+    assert store.state(run) == "running", store.log(run)
+    control.stop(run)
     ended(run)
-    assert runs.state(run) == "stopped"
-    assert [row["epoch"] for row in runs.history(run)] == list(range(1, runs.read(run).status["epoch"] + 1))
+    assert store.state(run) == "stopped"
+    assert [row["epoch"] for row in store.history(run)] == list(range(1, store.read(run).status["epoch"] + 1))
 
 
 def test_a_run_outlives_the_process_that_started_it():
-    code = (f"from kdengine import runs; from kdengine.records import Configuration; "
-            f"print(runs.submit([Configuration(**{dataclasses.asdict(configuration(epochs=1))!r})])[0])")
+    code = (f"from kdengine.configuration import Configuration; from kdengine.runs import control; "
+            f"print(control.submit([Configuration(**{dataclasses.asdict(configuration(epochs=1))!r})])[0])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     run = done.stdout.strip()
-    until(lambda: runs.state(run) not in records.ACTIVE)
-    assert runs.state(run) == "finished", runs.log(run)
+    until(lambda: store.state(run) not in records.ACTIVE)
+    assert store.state(run) == "finished", store.log(run)
 
 
 def test_a_nan_fails_the_run_with_its_place_and_keeps_the_last_finite_epoch(waiting):
     bad, good = finish(configuration(learning_rate=1e30), configuration("label_smoothing", hyperparameters={}))
-    assert runs.state(bad) == "failed"
-    assert "Epoch 1, step " in runs.read(bad).status["reason"]
-    assert runs.read(bad).status["epoch"] == 0
-    assert runs.state(good) == "finished"
+    assert store.state(bad) == "failed"
+    assert "Epoch 1, step " in store.read(bad).status["reason"]
+    assert store.read(bad).status["epoch"] == 0
+    assert store.state(good) == "finished"
 
 
 def test_a_run_that_ends_early_is_free_while_its_group_goes_on(waiting, monkeypatch):
-    monkeypatch.setattr("kdengine.session._STOP_LOOK_S", 0)
-    monkeypatch.setattr("kdengine.session._PROGRESS_S", 0)
-    bad, halted, good = runs.submit([configuration(learning_rate=1e30, epochs=3), configuration(seed=0, epochs=3),
+    monkeypatch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
+    monkeypatch.setattr("kdengine.runs.progress._PROGRESS_S", 0)
+    bad, halted, good = control.submit([configuration(learning_rate=1e30, epochs=3), configuration(seed=0, epochs=3),
                                      configuration("label_smoothing", epochs=3)])
     append, seen = records.append_row, []
 
     def look(path, row):
         append(path, row)
         if path.parent.name == good:
-            seen.append((runs.state(bad), runs.state(halted), runs.progress(good)["epoch"]))
+            seen.append((store.state(bad), store.state(halted), store.progress(good)["epoch"]))
             if row["epoch"] == 1:
-                (runs.directory(halted) / runs.STOP).touch()
+                (store.directory(halted) / store.STOP).touch()
             if row["epoch"] == 2:
-                runs.remove(bad)  # and the rest must not miss it
-                monkeypatch.setattr(runs, "state", lambda run: "gone" if run == bad else state(run))
+                control.remove(bad)  # and the rest must not miss it
+                monkeypatch.setattr(store, "state", lambda run: "gone" if run == bad else state(run))
 
-    state = runs.state
+    state = store.state
     monkeypatch.setattr(records, "append_row", look)
     worker.work([bad, halted, good])
     assert seen == [("running", "running", 0), ("failed", "stopped", 1), ("gone", "stopped", 2)]
     assert state(good) == "finished"
-    assert runs.read(halted).status["epoch"] == 1
-    runs.resume([halted])
+    assert store.read(halted).status["epoch"] == 1
+    control.resume([halted])
     worker.work([halted])
     assert state(halted) == "finished"
 
@@ -440,22 +430,22 @@ def test_a_run_that_ends_early_is_free_while_its_group_goes_on(waiting, monkeypa
 ])
 def test_a_run_is_not_resumed_on_other_data_or_another_teacher(waiting, monkeypatch, what, sentence):
     run, = finish(configuration(epochs=1))
-    record = runs.read(run)
+    record = store.read(run)
     record.configuration = dataclasses.replace(record.configuration, epochs=2)
     getattr(record, what)["digest"] = "another"
-    runs.set_state(record, "stopped")
-    runs.resume([run])
+    store.set_state(record, "stopped")
+    control.resume([run])
     worker.work([run])
-    assert runs.state(run) == "failed"
-    assert sentence in runs.read(run).status["reason"]
+    assert store.state(run) == "failed"
+    assert sentence in store.read(run).status["reason"]
 
 
 def test_what_has_gone_meanwhile_fails_the_run_with_a_sentence(waiting, pictures):
-    run, = runs.submit([configuration(data=f"folder:{pictures}", teacher=None)])
+    run, = control.submit([configuration(data=f"folder:{pictures}", teacher=None)])
     shutil.rmtree(pictures)
     worker.work([run])
-    assert runs.state(run) == "failed"
-    assert str(pictures) in runs.read(run).status["reason"]
+    assert store.state(run) == "failed"
+    assert str(pictures) in store.read(run).status["reason"]
 
 
 def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
@@ -464,7 +454,7 @@ def test_what_nobody_foresaw_is_a_reason_too(waiting, monkeypatch, capsys):
 
     monkeypatch.setattr("kdengine.data.load", breaks)
     run, = finish(configuration())
-    assert runs.read(run).status["reason"] == "RuntimeError: the disk is on fire"
+    assert store.read(run).status["reason"] == "RuntimeError: the disk is on fire"
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -510,9 +500,9 @@ def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(
     monkeypatch.setattr("kdengine.data.load", lambda *_, **__: pytest.fail("it would take longer than a moment"))
     (tmp_path / "data" / "empty").mkdir()
     with pytest.raises(KDError) as caught:
-        runs.submit([configuration(**wrong)])
+        control.submit([configuration(**wrong)])
     assert sentence in str(caught.value)
-    assert list(places.runs_root().glob("*")) == []
+    assert list(paths.runs_root().glob("*")) == []
 
 
 @pytest.mark.parametrize("right", [
@@ -523,8 +513,8 @@ def test_what_can_be_known_to_be_wrong_is_told_before_anything_is_written(
 ])
 def test_what_is_right_is_not_refused(waiting, monkeypatch, pictures, own, right):
     monkeypatch.setattr("kdengine.devices.cores", lambda: 2)
-    run, = runs.submit([configuration(**right)])
-    assert runs.state(run) == "queued"
+    run, = control.submit([configuration(**right)])
+    assert store.state(run) == "queued"
 
 
 @pytest.mark.parametrize("hours", [-100, 0, 100])
@@ -532,12 +522,12 @@ def test_whether_a_queued_run_has_a_worker_is_known_at_once_whatever_the_clock_d
     clock = time.time
     kept = []
     monkeypatch.setattr(processes, "launch", lambda *what: kept or hand_on(*what))
-    alive, = runs.submit([configuration()])
+    alive, = control.submit([configuration()])
     kept.append("from now on no worker starts")
-    gone, = runs.submit([configuration()])
+    gone, = control.submit([configuration()])
     monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
-    assert runs.state(alive) == "queued"
-    assert runs.state(gone) == "interrupted"
+    assert store.state(alive) == "queued"
+    assert store.state(gone) == "interrupted"
 
 
 def program(path, text):
@@ -551,14 +541,14 @@ def test_a_worker_is_alive_from_its_first_moment_and_no_longer_than_it_lives(mon
     """It dies before it has imported anything; until then it waits to be told."""
     os.mkfifo(tmp_path / "told")
     monkeypatch.setattr(sys, "executable", program(tmp_path / "python", f"read line < {tmp_path / 'told'}; exit 1"))
-    run, = runs.submit([configuration()])
-    assert runs.state(run) == "queued"
+    run, = control.submit([configuration()])
+    assert store.state(run) == "queued"
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + 1e6)
-    assert runs.state(run) == "queued"
+    assert store.state(run) == "queued"
     (tmp_path / "told").write_text("die\n")
     ended(run)
-    assert runs.state(run) == "interrupted"
+    assert store.state(run) == "interrupted"
 
 
 @pytest.mark.parametrize("method", ["none", "fsp"])
@@ -573,58 +563,58 @@ def test_where_no_process_can_be_started_nothing_is_begun(monkeypatch, tmp_path,
 
     monkeypatch.setattr(processes.subprocess, "Popen", refused)
     with pytest.raises(KDError, match=r"No process can be started: Resource temporarily unavailable\."):
-        runs.submit([configuration(method)])
-    assert runs.all_runs() == []
-    assert list(places.runs_root().iterdir()) == []
+        control.submit([configuration(method)])
+    assert store.all_runs() == []
+    assert list(paths.runs_root().iterdir()) == []
 
 
 def test_a_resume_that_starts_no_process_says_so_in_the_record(waiting, monkeypatch):
-    run, = runs.submit([configuration()])
-    runs.stop(run)
+    run, = control.submit([configuration()])
+    control.stop(run)
     worker.work([run])
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/nowhere")
         patch.setattr(processes, "launch", LAUNCH)
         with pytest.raises(KDError, match="No process can be started: No such file"):
-            runs.resume([run])
-    assert runs.state(run) == "failed"
-    assert "No process can be started" in runs.read(run).status["reason"]
-    runs.resume([run])
-    assert runs.state(run) == "queued"
+            control.resume([run])
+    assert store.state(run) == "failed"
+    assert "No process can be started" in store.read(run).status["reason"]
+    control.resume([run])
+    assert store.state(run) == "queued"
 
 
 def test_where_locks_cannot_be_handed_on_the_start_waits_until_the_worker_has_them(monkeypatch):
     """As on Windows."""
     monkeypatch.setattr(processes, "HANDS_ON", False)
-    run, = runs.submit([configuration()])
-    assert runs.state(run) in records.ACTIVE
-    runs.stop(run)
+    run, = control.submit([configuration()])
+    assert store.state(run) in records.ACTIVE
+    control.stop(run)
     ended(run)
-    assert runs.state(run) == "stopped"
-    runs.remove(run)
-    assert runs.all_runs() == []
+    assert store.state(run) == "stopped"
+    control.remove(run)
+    assert store.all_runs() == []
 
 
 def test_a_held_lock_is_a_living_worker(nobody):
-    run, = runs.submit([configuration()])
-    with FileLock(runs.directory(run) / runs.LOCK):
-        assert runs.state(run) == "queued"
+    run, = control.submit([configuration()])
+    with FileLock(store.directory(run) / store.LOCK):
+        assert store.state(run) == "queued"
         with pytest.raises(KDError, match="only stopped, failed, interrupted runs can be resumed"):
-            runs.resume([run])
+            control.resume([run])
         with pytest.raises(KDError, match="stop it first"):
-            runs.remove(run)
-    runs.remove(run)
+            control.remove(run)
+    control.remove(run)
     with pytest.raises(KDError, match="There is no run"):
-        runs.read(run)
+        store.read(run)
 
 
 def test_probes_of_one_lock_do_not_see_each_other(nobody):
-    run, = runs.submit([configuration()])
+    run, = control.submit([configuration()])
     seen, start = [], threading.Barrier(8)
 
     def probe():
         start.wait()
-        seen.extend(runs.alive(run) for _ in range(20))
+        seen.extend(store.alive(run) for _ in range(20))
 
     threads = [threading.Thread(target=probe) for _ in range(8)]
     for thread in threads:
@@ -635,45 +625,45 @@ def test_probes_of_one_lock_do_not_see_each_other(nobody):
 
 
 def test_a_second_worker_of_the_same_run_leaves_it_alone(nobody, monkeypatch):
-    run, = runs.submit([configuration()])
+    run, = control.submit([configuration()])
     monkeypatch.setattr(worker, "_LOCK_PATIENCE_S", 0)
-    with FileLock(runs.directory(run) / runs.LOCK):
+    with FileLock(store.directory(run) / store.LOCK):
         worker.work([run])
-    assert runs.read(run).state == "queued"
+    assert store.read(run).state == "queued"
 
 
 def test_a_run_stopped_in_the_queue_never_begins(waiting):
-    run, = runs.submit([configuration()])
-    runs.stop(run)
+    run, = control.submit([configuration()])
+    control.stop(run)
     worker.work([run])
-    assert runs.state(run) == "stopped"
-    assert runs.read(run).status["reason"] == "Stopped before it began."
+    assert store.state(run) == "stopped"
+    assert store.read(run).status["reason"] == "Stopped before it began."
     with pytest.raises(KDError, match="only a queued or running one can be stopped"):
-        runs.stop(run)
+        control.stop(run)
 
 
 def test_the_oldest_queued_run_goes_first(nobody):
-    first, second = (runs.read(runs.submit([configuration()])[0]) for _ in range(2))
+    first, second = (store.read(control.submit([configuration()])[0]) for _ in range(2))
     assert not worker._older_in_queue([second])  # nobody waits for the first
-    with FileLock(runs.directory(first.id) / runs.LOCK):
+    with FileLock(store.directory(first.id) / store.LOCK):
         assert worker._older_in_queue([second])
-    with FileLock(runs.directory(second.id) / runs.LOCK):
+    with FileLock(store.directory(second.id) / store.LOCK):
         assert not worker._older_in_queue([first])
 
 
 def test_a_worker_leaves_alone_what_is_not_queued(waiting):
     """A second one started for the same run finds it finished."""
     run, = finish(configuration(epochs=1))
-    before = runs.read(run)
+    before = store.read(run)
     worker.work([run])
-    assert runs.read(run) == before
+    assert store.read(run) == before
 
 
 @pytest.fixture
 def in_the_queue(monkeypatch):
     """Every training slot is taken: what a worker does while it waits is called, one function a look, then it trains.
     """
-    slots = places.runs_root() / ".slots"
+    slots = paths.runs_root() / ".slots"
     slots.mkdir(parents=True)
     taken = [FileLock(slots / f"{slot}.lock").acquire() for slot in range(worker.SLOTS)]
 
@@ -695,63 +685,63 @@ def in_the_queue(monkeypatch):
 
 
 def test_a_run_stopped_while_its_group_waits_is_free_and_can_be_resumed(waiting, in_the_queue):
-    halted, removed, other = runs.submit([configuration(epochs=1), configuration("label_smoothing", epochs=1),
+    halted, removed, other = control.submit([configuration(epochs=1), configuration("label_smoothing", epochs=1),
                                           configuration("kd", epochs=1)])
 
     def stop():
         for run in (halted, removed):
             with pytest.raises(KDError, match="is queued; stop it first"):
-                runs.remove(run)
-            runs.stop(run)
+                control.remove(run)
+            control.stop(run)
             with pytest.raises(KDError, match=f"Run {run} is still stopping; try again in a moment"):
-                runs.resume([run])
+                control.resume([run])
 
     def look():
-        assert [runs.state(run) for run in (halted, removed, other)] == ["stopped", "stopped", "queued"]
-        assert [runs.alive(run) for run in (halted, removed, other)] == [False, False, True]
-        runs.resume([halted])
-        assert runs.state(halted) == "queued"
-        runs.remove(removed)
+        assert [store.state(run) for run in (halted, removed, other)] == ["stopped", "stopped", "queued"]
+        assert [store.alive(run) for run in (halted, removed, other)] == [False, False, True]
+        control.resume([halted])
+        assert store.state(halted) == "queued"
+        control.remove(removed)
 
     in_the_queue([halted, removed, other], stop, look)
-    assert runs.state(other) == "finished"
+    assert store.state(other) == "finished"
     worker.work([halted])
-    assert runs.state(halted) == "finished"
-    assert {record.id for record in runs.all_runs()} == {halted, other}
+    assert store.state(halted) == "finished"
+    assert {record.id for record in store.all_runs()} == {halted, other}
 
 
 @pytest.mark.parametrize(("ends", "reason"), [
-    (lambda first: runs.set_state(runs.read(first), "failed"), "was failed. Resume that one first, then this one."),
-    (lambda first: shutil.rmtree(runs.directory(first)), "has been removed. Start a new run."),
+    (lambda first: store.set_state(store.read(first), "failed"), "was failed. Resume that one first, then this one."),
+    (lambda first: shutil.rmtree(store.directory(first)), "has been removed. Start a new run."),
 ])
 def test_a_run_that_loses_its_first_stage_while_its_group_waits_is_free(waiting, in_the_queue, ends, reason):
-    second, other = runs.submit([configuration("fsp", epochs=1), configuration("kd", epochs=1)])
-    first = runs.read(second).configuration.initial
+    second, other = control.submit([configuration("fsp", epochs=1), configuration("kd", epochs=1)])
+    first = store.read(second).configuration.initial
 
     def look():
-        assert runs.state(second) == "failed"
-        assert not runs.alive(second)
-        assert runs.read(second).status["reason"] == f"Its first stage, {first}, {reason}"
-        runs.remove(second)
+        assert store.state(second) == "failed"
+        assert not store.alive(second)
+        assert store.read(second).status["reason"] == f"Its first stage, {first}, {reason}"
+        control.remove(second)
 
     in_the_queue([second, other], lambda: ends(first), look)
-    assert runs.state(other) == "finished"
+    assert store.state(other) == "finished"
 
 
 def test_a_worker_that_waits_reads_no_records(waiting, in_the_queue, monkeypatch):
     """Those of everybody, four times a second in each worker, were too many."""
-    run, = runs.submit([configuration(epochs=1)])
+    run, = control.submit([configuration(epochs=1)])
     read, seen = [], []
-    whole, one = runs.all_runs, runs.read
-    monkeypatch.setattr(runs, "all_runs", lambda: read.append("all") or whole())
-    monkeypatch.setattr(runs, "read", lambda run: read.append(run) or one(run))
+    whole, one = store.all_runs, store.read
+    monkeypatch.setattr(store, "all_runs", lambda: read.append("all") or whole())
+    monkeypatch.setattr(store, "read", lambda run: read.append(run) or one(run))
     in_the_queue([run], *[lambda: seen.append(list(read))] * 3)
     assert seen == [[run]] * 3
-    assert runs.state(run) == "finished"
+    assert store.state(run) == "finished"
 
 
 def test_of_two_resumes_at_once_one_starts_a_worker(nobody, monkeypatch):
-    run, = runs.submit([configuration()])
+    run, = control.submit([configuration()])
     launched, refused, start = [], [], threading.Barrier(2)
 
     def launch(arguments, log, locks):
@@ -760,12 +750,12 @@ def test_of_two_resumes_at_once_one_starts_a_worker(nobody, monkeypatch):
     def resume():
         start.wait()
         try:
-            runs.resume([run])
+            control.resume([run])
         except KDError as error:
             refused.append(str(error))
 
     monkeypatch.setattr(processes, "launch", launch)
-    monkeypatch.setattr(runs, "_LOCK_PATIENCE_S", 0.2)
+    monkeypatch.setattr(control, "_LOCK_PATIENCE_S", 0.2)
     threads = [threading.Thread(target=resume) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -777,18 +767,18 @@ def test_of_two_resumes_at_once_one_starts_a_worker(nobody, monkeypatch):
 
 
 def test_what_ends_while_a_resume_waits_for_its_lock_is_not_begun_again(nobody, monkeypatch):
-    run, = runs.submit([configuration()])
+    run, = control.submit([configuration()])
     take = processes.take
 
     def quicker(path, patience_s):
-        made.finished(run, runs.read(run).configuration).save(runs.runs_root() / run)
+        made.finished(run, store.read(run).configuration).save(paths.runs_root() / run)
         return take(path, patience_s)
 
     monkeypatch.setattr(processes, "take", quicker)
     with pytest.raises(KDError, match=f"Run {run} is finished; only stopped, failed, interrupted runs can be resumed"):
-        runs.resume([run])
-    assert runs.state(run) == "finished"
-    assert not runs.alive(run)
+        control.resume([run])
+    assert store.state(run) == "finished"
+    assert not store.alive(run)
 
 
 def test_a_run_that_is_being_made_or_removed_is_in_no_list(nobody, monkeypatch):
@@ -796,50 +786,50 @@ def test_a_run_that_is_being_made_or_removed_is_in_no_list(nobody, monkeypatch):
     seen = []
 
     def look(*_):
-        seen.append([(record.id, runs.state(record.id)) for record in runs.all_runs()])
+        seen.append([(record.id, store.state(record.id)) for record in store.all_runs()])
 
     monkeypatch.setattr(processes, "launch", look)
     save, rmtree = records.Record.save, shutil.rmtree
     monkeypatch.setattr(records.Record, "save", lambda *what: look() or save(*what) or look())
-    run, = runs.submit([configuration()])
+    run, = control.submit([configuration()])
     assert seen == [[], [], [(run, "queued")]]
     monkeypatch.setattr(shutil, "rmtree", lambda path: look() or rmtree(path))
-    runs.remove(run)
+    control.remove(run)
     assert seen[3:] == [[]]
-    assert list(places.runs_root().iterdir()) == []
+    assert list(paths.runs_root().iterdir()) == []
 
 
 def test_no_epoch_waits_for_a_compiler_that_is_not_used():
     """To import it takes longer than an epoch of a short run."""
     code = ("import sys\n"
-            "from kdengine import processes, runs, session, worker\n"
-            "from kdengine.records import Configuration\n"
+            "from kdengine.configuration import Configuration\n"
+            "from kdengine.runs import control, processes, session, store, worker\n"
             "processes.launch = lambda *_: None\n"
             "finish = session.Session._finish\n"
             "def look(*given):\n"
             "    print('torch._dynamo' in sys.modules)\n"
             "    finish(*given)\n"
             "session.Session._finish = look\n"
-            "run, = runs.submit([Configuration(teacher='digits-teacher', share=0.1, epochs=1)])\n"
+            "run, = control.submit([Configuration(teacher='digits-teacher', share=0.1, epochs=1)])\n"
             "worker.work([run])\n"
-            "print(runs.state(run))")
-    done = subprocess.run([sys.executable, "-c", code], cwd=places.PROJECT, capture_output=True, text=True, check=True)
+            "print(store.state(run))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "finished"]
 
 
 def test_a_run_is_moved_aside_and_brought_back_as_it_was(waiting):
-    run, = runs.submit([configuration(epochs=1)])
+    run, = control.submit([configuration(epochs=1)])
     with pytest.raises(KDError, match=f"Run {run} is queued; stop it first"):
         kdengine.move_aside("run", run)
     worker.work([run])
-    before = {path.name: path.read_bytes() for path in runs.directory(run).iterdir()}
+    before = {path.name: path.read_bytes() for path in store.directory(run).iterdir()}
     place = kdengine.move_aside("run", run)
     assert kdengine.list_runs() == [] and kdengine.list_unreadable() == []
     kdengine.bring_back(run, place)
-    assert {path.name: path.read_bytes() for path in runs.directory(run).iterdir()} == before
+    assert {path.name: path.read_bytes() for path in store.directory(run).iterdir()} == before
     assert not place.exists()
     place = kdengine.move_aside("run", run)
-    shutil.copytree(place, places.runs_root() / run)
+    shutil.copytree(place, paths.runs_root() / run)
     again = kdengine.move_aside("run", run)
     assert again != place
     kdengine.bring_back(run, again)
@@ -848,7 +838,7 @@ def test_a_run_is_moved_aside_and_brought_back_as_it_was(waiting):
 
 
 def test_a_run_has_the_name_that_somebody_gave_it(waiting):
-    run, other = runs.submit([configuration("kd"), configuration("none")])
+    run, other = control.submit([configuration("kd"), configuration("none")])
     assert kdengine.watch(run)["name"] is None
     kdengine.rename(run, "  Größe *1*  ")
     assert {each["id"]: each["name"] for each in kdengine.list_runs()} == {run: "Größe *1*", other: None}
@@ -859,42 +849,42 @@ def test_a_run_has_the_name_that_somebody_gave_it(waiting):
     for wrong in ("two\nlines", "x" * 81, "\0"):
         with pytest.raises(KDError, match=r"is no name for a run\. Allowed is one line of 80 characters"):
             kdengine.rename(run, wrong)
-    assert runs.name(run) == "Größe *1*"
+    assert store.name(run) == "Größe *1*"
     kdengine.rename(run, " ")
-    assert runs.name(run) is None and not (runs.directory(run) / runs.NAME).exists()
+    assert store.name(run) is None and not (store.directory(run) / store.NAME).exists()
     for content in (b"\xff", b"x" * 81, b"a\nb", b"\n"):
-        (runs.directory(run) / runs.NAME).write_bytes(content)
-        assert runs.name(run) is None
+        (store.directory(run) / store.NAME).write_bytes(content)
+        assert store.name(run) is None
 
 
 def test_a_worker_sweeps_what_was_left_half_written(waiting):
-    run, = runs.submit([configuration(epochs=1)])
-    folder = runs.directory(run)
+    run, = control.submit([configuration(epochs=1)])
+    folder = store.directory(run)
     left = [folder / f".record.json.elsewhere.{process}.7.partial" for process in (1, os.getpid())]
-    unmade = places.runs_root() / ".2000-1-kd.elsewhere.1.7.partial"
-    being_made = places.runs_root() / ".2100-1-kd.elsewhere.1.7.partial"
+    unmade = paths.runs_root() / ".2000-1-kd.elsewhere.1.7.partial"
+    being_made = paths.runs_root() / ".2100-1-kd.elsewhere.1.7.partial"
     for path in left:
         path.touch()
     for path, hours in ((unmade, 2), (being_made, 0)):
         path.mkdir()
         os.utime(path, (time.time() - 3600 * hours,) * 2)
     worker.work([run])
-    assert runs.state(run) == "finished"
+    assert store.state(run) == "finished"
     assert [path.exists() for path in (*left, unmade, being_made)] == [False, False, False, True]
     assert not list(folder.glob(".*"))
 
 
 def test_the_list_is_newest_first_and_survives_a_damaged_record(waiting):
-    ids = [runs.submit([configuration(seed=seed)])[0] for seed in (0, 1)]
-    (runs.directory(ids[0]).parent / "broken").mkdir()
-    (runs.directory(ids[0]).parent / "broken" / records.RECORD).write_text("{")
-    assert [record.id for record in runs.all_runs()] == ids[::-1]
+    ids = [control.submit([configuration(seed=seed)])[0] for seed in (0, 1)]
+    (store.directory(ids[0]).parent / "broken").mkdir()
+    (store.directory(ids[0]).parent / "broken" / records.RECORD).write_text("{")
+    assert [record.id for record in store.all_runs()] == ids[::-1]
 
 
 @pytest.mark.parametrize("name", ["../secret", "nothing", "a/b"])
 def test_a_run_is_a_name_and_no_path(name):
     with pytest.raises(KDError, match="There is no run"):
-        runs.directory(name)
+        store.directory(name)
 
 
 def test_a_run_resumed_from_a_group_goes_on_alone_with_the_same_numbers(waiting, monkeypatch):
@@ -905,27 +895,27 @@ def test_a_run_resumed_from_a_group_goes_on_alone_with_the_same_numbers(waiting,
 
 @pytest.mark.parametrize("name", ["factor", "fsp", "activation_boundary", "fitnet_original"])
 def test_a_method_of_two_stages_is_two_linked_runs(waiting, name):
-    run, = runs.submit([configuration(name, epochs=9)])
-    second = runs.read(run)
-    first = runs.read(second.configuration.initial)
+    run, = control.submit([configuration(name, epochs=9)])
+    second = store.read(run)
+    first = store.read(second.configuration.initial)
     assert first.configuration.method == f"{name}_first"
     assert first.configuration.epochs == 2  # an eighth, rounded up
     worker.work([first.id])
-    assert runs.state(first.id) == "finished", runs.read(first.id).status
+    assert store.state(first.id) == "finished", store.read(first.id).status
     worker.work([run])
-    assert runs.state(run) == "finished", runs.read(run).status
+    assert store.state(run) == "finished", store.read(run).status
     assert run in results.finished()
     assert first.id not in results.finished()
     if name == "factor":
-        before = load_file(runs.directory(first.id) / records.ADAPTER)
-        after = load_file(runs.directory(run) / records.ADAPTER)
+        before = load_file(store.directory(first.id) / records.ADAPTER)
+        after = load_file(store.directory(run) / records.ADAPTER)
         assert all(torch.equal(after[key], before[key]) for key in before)  # the paraphraser stays as it was trained
         assert any(key.startswith("translator") for key in after)
 
 
 def test_the_second_stage_starts_from_the_student_that_the_first_left(waiting, monkeypatch):
-    run, = runs.submit([configuration("fsp", epochs=1)])
-    first = runs.read(run).configuration.initial
+    run, = control.submit([configuration("fsp", epochs=1)])
+    first = store.read(run).configuration.initial
     worker.work([first])
     seen = []
     monkeypatch.setattr(
@@ -935,13 +925,13 @@ def test_the_second_stage_starts_from_the_student_that_the_first_left(waiting, m
 
 
 def test_a_second_stage_whose_first_failed_fails_with_its_name(waiting):
-    run, = runs.submit([configuration("fsp", learning_rate=1e30)])
-    first = runs.read(run).configuration.initial
+    run, = control.submit([configuration("fsp", learning_rate=1e30)])
+    first = store.read(run).configuration.initial
     worker.work([first])
-    assert runs.state(first) == "failed"
+    assert store.state(first) == "failed"
     worker.work([run])
-    assert runs.state(run) == "failed"
-    assert first in runs.read(run).status["reason"]
+    assert store.state(run) == "failed"
+    assert first in store.read(run).status["reason"]
 
 
 def test_kept_results_become_checkpoints_with_their_record(waiting, tmp_path, monkeypatch):
@@ -950,7 +940,7 @@ def test_kept_results_become_checkpoints_with_their_record(waiting, tmp_path, mo
     results.keep(run, "mine")
     assert list(checkpoints.shipped()) == ["mine"]
     assert [row["name"] for row in results.rows()] == ["mine", run]
-    assert results.history("mine") == runs.history(run)
+    assert results.history("mine") == store.history(run)
 
 
 @pytest.mark.parametrize(("loss", "state"), [(99 * math.log(10), "finished"), (101 * math.log(10), "failed"),
@@ -960,23 +950,23 @@ def test_a_test_loss_that_no_training_means_to_leave_fails_the_run_with_a_reason
     scores = evaluation.scores
     monkeypatch.setattr(evaluation, "scores", lambda *given: scores(*given) | {"loss": loss})
     run, = finish(configuration(epochs=1, teacher=None, learning_rate=0.03))
-    record = runs.read(run)
+    record = store.read(run)
     assert record.state == state
     if state == "failed":
         assert record.status["reason"] == (f"Its test loss is {loss:.3g}, where guessing has 2.3: training diverged. "
                                            "The last epoch is kept; try a learning rate below 0.03.")
         assert record.result == {}
-        assert (runs.directory(run) / records.STUDENT).is_file()
+        assert (store.directory(run) / records.STUDENT).is_file()
 
 
 def test_of_a_first_stage_no_answer_is_asked_for(waiting, monkeypatch):
     scores = evaluation.scores
     monkeypatch.setattr(evaluation, "scores", lambda logits, target, *more: scores(logits, target, *more) | (
         {"loss": 1e27} if more else {}))
-    run, = runs.submit([configuration("fitnet_original", epochs=1)])
-    first = runs.read(run).configuration.initial
+    run, = control.submit([configuration("fitnet_original", epochs=1)])
+    first = store.read(run).configuration.initial
     worker.work([first])
-    assert runs.state(first) == "finished"
+    assert store.state(first) == "finished"
 
 
 @pytest.mark.parametrize("value", [1e38, -1e38])
@@ -987,7 +977,7 @@ def test_a_teacher_whose_answers_are_not_finite_is_named(waiting, monkeypatch, t
         broken.net.fc.weight.fill_(value)  # each weight is finite, as a checkpoint's must be
     checkpoints.save(broken, tmp_path / "broken.safetensors")
     run, = finish(configuration("kd", teacher="broken"))
-    assert runs.state(run) == "failed"
-    assert runs.read(run).status["reason"] == (
+    assert store.state(run) == "failed"
+    assert store.read(run).status["reason"] == (
         "The teacher broken answers validation images with numbers that are not finite, so nothing can be learned from "
         "it. Take another teacher.")

@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 import kdengine
-from kdengine import checkpoints, data, evaluation, metrics, models, records, results, runs, worker
+from kdengine import data, models, paths
 from kdengine.__main__ import main
+from kdengine.configuration import CLASS_WEIGHTS, Configuration
 from kdengine.errors import KDError
-from kdengine.records import Configuration
+from kdengine.measures import evaluation, metrics
+from kdengine.runs import checkpoints, control, records, results, store, worker
 from tests.kdengine import tiny
 
 CLASSES, SIZE = tiny.TILES, tiny.TILED_SIZE
@@ -23,7 +25,7 @@ SMALL = {"data": "folder:tiles", "student": "fpn_tiny", "image_size": SIZE, "epo
 @pytest.fixture(autouse=True)
 def tiles(tmp_path, monkeypatch):
     """The folder in the data root; submitted runs wait, the test is their worker."""
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     tiny.write_tiles(tmp_path / "data" / "tiles", train=20, val=4, test=6)
 
 
@@ -33,13 +35,13 @@ def configuration(method="none", **given):
 
 def finish(*configurations):
     """Submit a group and train it in this process."""
-    ids = runs.submit(configurations)
+    ids = control.submit(configurations)
     worker.work(ids)
     return ids
 
 
 def student(run):
-    return load_file(runs.directory(run) / records.STUDENT)
+    return load_file(store.directory(run) / records.STUDENT)
 
 
 def same(first, second):
@@ -50,12 +52,12 @@ def test_a_teacher_and_its_students_leave_what_they_are_measured_to_be():
     teacher, = finish(configuration(student="fpn_compact", epochs=3))
     ids = finish(*(configuration(method, teacher=teacher) for method in ("kd", "cwd", "none")))
     test = data.load("folder:tiles", image_size=SIZE).test
-    taught = runs.read(teacher)
+    taught = store.read(teacher)
     for run in ids:
-        record, folder = runs.read(run), runs.directory(run)
+        record, folder = store.read(run), store.directory(run)
         assert record.ignored == []  # else a field it writes is missing in `schema`
         assert record.state == records.FINISHED, record.status
-        assert [row["epoch"] for row in runs.history(run)] == [1, 2]
+        assert [row["epoch"] for row in store.history(run)] == [1, 2]
         assert record.data["task"] == "segmentation"
         assert record.data["classes"] == list(CLASSES)
         assert (record.data["train"], record.data["labelled"], record.data["views"]) == (20, 20, "zoom+flip")
@@ -78,11 +80,11 @@ def test_a_teacher_and_its_students_leave_what_they_are_measured_to_be():
 
         about = checkpoints.describe(folder / records.STUDENT)
         assert (about["task"], about["scores"]["test"]) == ("segmentation", told)
-        assert record.result["own_seconds"] == sum(row["own_seconds"] for row in runs.history(run))
+        assert record.result["own_seconds"] == sum(row["own_seconds"] for row in store.history(run))
         assert 0 < record.result["own_seconds"] < record.result["training_seconds"]
         assert set(record.result["validation"]) == {"n", "loss", "miou", "iou", "pixel_accuracy"}
-        assert record.result["validation"] == runs.history(run)[-1]["validation"]
-    assert set(runs.history(ids[1])[0]["terms"]) == {"cross_entropy", "channels"}
+        assert record.result["validation"] == store.history(run)[-1]["validation"]
+    assert set(store.history(ids[1])[0]["terms"]) == {"cross_entropy", "channels"}
     rows = {row["name"]: row for row in results.rows()}
     assert {teacher, *ids} <= set(rows)
     assert rows[ids[0]]["change"] == pytest.approx(rows[ids[0]]["miou"] - rows[ids[2]]["miou"])
@@ -100,10 +102,10 @@ def test_the_best_student_is_the_one_of_the_highest_validation_miou(monkeypatch)
 
     monkeypatch.setattr(evaluation, "segment", scored)
     run, = finish(configuration(epochs=3))
-    assert [row["validation"]["miou"] for row in runs.history(run)] == [0.3, 0.6, 0.2]
-    about = checkpoints.describe(runs.directory(run) / records.BEST_STUDENT)
+    assert [row["validation"]["miou"] for row in store.history(run)] == [0.3, 0.6, 0.2]
+    about = checkpoints.describe(store.directory(run) / records.BEST_STUDENT)
     assert (about["epoch"], about["scores"]["validation"]["miou"]) == (2, 0.6)
-    assert checkpoints.describe(runs.directory(run) / records.STUDENT)["epoch"] == 3
+    assert checkpoints.describe(store.directory(run) / records.STUDENT)["epoch"] == 3
 
 
 def test_a_stopped_and_resumed_run_equals_an_undisturbed_one_to_the_bit(monkeypatch):
@@ -111,29 +113,29 @@ def test_a_stopped_and_resumed_run_equals_an_undisturbed_one_to_the_bit(monkeypa
     asked = configuration("cwd", epochs=3, teacher=teacher, class_weights="balanced",
                           hyperparameters={"feature_weight": 50.0})
     whole, = finish(asked)
-    run, = runs.submit([asked])
+    run, = control.submit([asked])
     append, stopped = records.append_row, threading.Event()
 
     def stop_in_second_epoch(path, row):
         append(path, row)
         if not stopped.is_set():
             stopped.set()
-            (runs.directory(run) / runs.STOP).touch()
+            (store.directory(run) / store.STOP).touch()
 
     monkeypatch.setattr(records, "append_row", stop_in_second_epoch)
-    monkeypatch.setattr("kdengine.session._STOP_LOOK_S", 0)
+    monkeypatch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
     worker.work([run])
-    assert (runs.state(run), runs.read(run).status["epoch"]) == ("stopped", 1)
-    runs.resume([run])
+    assert (store.state(run), store.read(run).status["epoch"]) == ("stopped", 1)
+    control.resume([run])
     worker.work([run])
-    assert runs.state(run) == "finished"
+    assert store.state(run) == "finished"
     assert same(student(run), student(whole))
-    assert same(*(load_file(runs.directory(each) / records.ADAPTER) for each in (run, whole)))
-    assert runs.read(run).result["test"] == runs.read(whole).result["test"]
+    assert same(*(load_file(store.directory(each) / records.ADAPTER) for each in (run, whole)))
+    assert store.read(run).result["test"] == store.read(whole).result["test"]
 
 
 def test_class_weights_change_what_is_learnt():
-    equal, balanced = (finish(configuration(epochs=1, class_weights=each))[0] for each in records.CLASS_WEIGHTS)
+    equal, balanced = (finish(configuration(epochs=1, class_weights=each))[0] for each in CLASS_WEIGHTS)
     assert not same(student(equal), student(balanced))
 
 
@@ -149,7 +151,7 @@ def test_a_student_starts_from_published_weights_where_it_is_told_to(monkeypatch
     # Published weights expect their own normalisation.
     own = ((0.498,) * 3, (0.502,) * 3)
     assert (network.mean, network.std) == (own if pretrained else (held.mean, held.std))
-    assert runs.read(run).configuration.pretrained == pretrained
+    assert store.read(run).configuration.pretrained == pretrained
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
@@ -163,11 +165,11 @@ def test_a_network_for_the_other_task_is_refused_with_what_is_needed(given, sent
 
 def refused(sentence, *configurations):
     """Before a run is created: nothing is left of it."""
-    before = runs.all_runs()
+    before = store.all_runs()
     with pytest.raises(KDError) as caught:
-        runs.submit(configurations)
+        control.submit(configurations)
     assert sentence in str(caught.value)
-    assert runs.all_runs() == before
+    assert store.all_runs() == before
 
 
 def test_a_method_for_the_other_task_is_refused_with_what_it_is_for():
@@ -196,17 +198,17 @@ def test_few_masks_stand_in_record_and_checkpoint_and_make_a_family_of_their_own
                                    for method in ("kd", "none"))) for few in (None, 4, 5)}
     for few, ids in runs_by_masks.items():
         for run in ids:
-            record = runs.read(run)
+            record = store.read(run)
             assert record.state == records.FINISHED, record.status
             told = record.data
             assert (told["labelled_images"], told["labelled"], told["train"]) == (few, few or 20, 20)
-            about = checkpoints.describe(runs.directory(run) / records.STUDENT)
+            about = checkpoints.describe(store.directory(run) / records.STUDENT)
             assert about["data"]["labelled_images"] == few
     rows = {row["name"]: row for row in results.rows()}
     for few, (distilled, alone) in runs_by_masks.items():
         assert rows[distilled]["change"] == pytest.approx(rows[distilled]["miou"] - rows[alone]["miou"])
         assert rows[distilled]["labels"] == (few or 20)
-    kept = runs.runs_root() / ".teacher-cache"
+    kept = paths.runs_root() / ".teacher-cache"
     assert len(list(kept.iterdir())) == 3  # each number of masks shows other images
 
 
@@ -234,11 +236,11 @@ def test_what_is_typed_reaches_the_configuration(capsys):
              "--views", "zoom+flip+jitter", "--class-weights", "balanced", "--pretrained", "--labelled-images", "7",
              "--detach"]
     assert main(words) == 0
-    asked = runs.read(capsys.readouterr().out.strip()).configuration
+    asked = store.read(capsys.readouterr().out.strip()).configuration
     assert (asked.pretrained, asked.class_weights, asked.views) == (True, "balanced", "zoom+flip+jitter")
     assert asked.labelled_images == 7
     assert main([*words[:7], "--detach"]) == 0
-    asked = runs.read(capsys.readouterr().out.strip()).configuration
+    asked = store.read(capsys.readouterr().out.strip()).configuration
     assert (asked.pretrained, asked.class_weights, asked.views) == (False, "equal", None)
 
 
@@ -249,13 +251,13 @@ def test_what_is_typed_reaches_the_configuration(capsys):
 def test_a_slip_is_told_before_anything_is_written(capsys, words, sentence):
     assert main(["train", "--data", "folder:tiles", *words, "--detach"]) == 1
     assert sentence in capsys.readouterr().err
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
 
 
 def test_the_command_line_tells_of_miou(capsys):
     teacher, = finish(configuration(epochs=1))
     run, = finish(configuration("kd", teacher=teacher, epochs=1))
-    record = runs.read(run)
+    record = store.read(run)
     miou = record.result["test"]["miou"]
     assert main(["runs"]) == 0
     told = capsys.readouterr().out
@@ -283,7 +285,7 @@ def test_scenes_of_shapes_are_learnt_like_any_masks(monkeypatch):
 
     monkeypatch.setattr(shapes, "COUNTS", {"train": 60, "validation": 20, "test": 20})
     run, = finish(configuration(data="shapes_segmentation", image_size=48, share=0.5, epochs=1))
-    record = runs.read(run)
+    record = store.read(run)
     assert record.state == records.FINISHED, record.status
     assert (record.data["train"], record.data["test"], record.data["views"]) == (30, 20, "flip")
     assert len(record.result["test"]["iou"]) == 11

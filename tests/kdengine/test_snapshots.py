@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kdengine
-from kdengine import records, runs, watched, worker
-from kdengine.records import Configuration
+from kdengine.configuration import Configuration
+from kdengine.runs import records, store, watched, worker
 from tests.kdengine.tiny import write_tiles
 
 SMALL = {"share": 0.1, "batch_size": 32, "precision": "float32", "threads": 1}
@@ -47,11 +47,11 @@ def test_a_resumed_run_leaves_the_snapshots_of_an_undisturbed_one(waiting, monke
     def stop_after(path, row):
         append(path, row)
         if row["epoch"] == 2:
-            (runs.directory(run) / runs.STOP).touch()
+            (store.directory(run) / store.STOP).touch()
 
     with monkeypatch.context() as patch:
         patch.setattr(records, "append_row", stop_after)
-        patch.setattr("kdengine.session._STOP_LOOK_S", 0)
+        patch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
         worker.work([run])
     assert list(kdengine.snapshots(run)) == [1, 2]
     kdengine.resume([run])
@@ -68,9 +68,9 @@ def test_masks_and_short_runs_leave_none_and_foreign_names_are_passed_over(waiti
     masks, = kdengine.start([Configuration(data=f"folder:{tmp_path / 'tiles'}", student="fpn_tiny", image_size=32,
                                            epochs=4, batch_size=4, precision="float32", threads=1)])
     worker.work([masks])
-    assert runs.state(masks) == "finished", runs.log(masks)
+    assert store.state(masks) == "finished", store.log(masks)
     assert kdengine.snapshots(short) == kdengine.snapshots(masks) == kdengine.snapshots("nothing") == {}
-    place = runs.directory(short) / watched.SNAPSHOTS
+    place = store.directory(short) / watched.SNAPSHOTS
     place.mkdir()
     for name in ("x.safetensors", "².safetensors", "3.txt", "10.safetensors", "9.safetensors"):
         (place / name).touch()

@@ -5,9 +5,10 @@ import time
 import pytest
 import torch
 
-from kdengine import models, places, records, speeds
+from kdengine import files, models, paths
 from kdengine.errors import KDError
-from kdengine.speeds import Way
+from kdengine.training import speeds
+from kdengine.training.speeds import Way
 from tests.kdengine import tiny
 
 FLOAT, HALF = "float32", "bfloat16"
@@ -112,13 +113,13 @@ def test_the_file_holds_it_for_this_machine_and_version(machine):
                                      '{"version": 1, "settled": {}}', '{"version": 2}', '{"version": 2, "settled": 3}',
                                      '{"version": 2, "settled": {"x": {"way": ["float16", "bogus"]}}}'])
 def test_a_file_of_another_kind_settles_nothing_and_breaks_nothing(machine, content):
-    path = places.runs_root() / speeds.FILE
+    path = paths.runs_root() / speeds.FILE
     path.parent.mkdir(parents=True)
     path.write_text(content)
     assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(tiny.network())
     machine(table(1.0, 2.0, 0.5, 2.0))
     assert speeds.settle(tiny.network(), 8, training=True) == (HALF, LAST)
-    assert records.read_json(path)["version"] == 2
+    assert files.read_json(path)["version"] == 2
 
 
 def test_a_file_that_cannot_be_written_is_said(machine, monkeypatch):

@@ -14,12 +14,13 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from kdengine import checkpoints, models, processes, recipes, records, runs, sweeps, worker
+from kdengine import files, models, paths, recipes
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Plan, Recipe, students, teacher
-from kdengine.records import Configuration
-from kdengine.sweeps import Part
+from kdengine.runs import checkpoints, control, processes, records, store, sweeps, worker
+from kdengine.runs.sweeps import Part
 from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,7 +65,7 @@ class Workers:
         ids = self.waiting.pop(0)
         self.work(ids)
         for run in ids:
-            processes.take(runs.directory(run) / runs.LOCK, 0).release()  # what only pretends has not taken it up
+            processes.take(store.directory(run) / store.LOCK, 0).release()  # what only pretends has not taken it up
 
     def die(self):
         """As if every worker had been killed."""
@@ -75,25 +76,25 @@ class Workers:
     @property
     def methods(self):
         """Of each group that was started, its methods."""
-        return [[runs.read(run).configuration.method for run in ids] for ids in self.launched]
+        return [[store.read(run).configuration.method for run in ids] for ids in self.launched]
 
 
 def pretend(ids):
     """End a group at once, as a worker would, without training it."""
     for run in ids:
-        record, initial = runs.read(run), runs.read(run).configuration.initial
-        if runs.stop_requested(run):
-            runs.set_state(record, records.STOPPED, reason="Stopped before it began.")
-        elif initial is not None and runs.state(initial) != records.FINISHED:
-            runs.set_state(record, records.FAILED, reason=f"Its first stage, {initial}, was {runs.state(initial)}.")
+        record, initial = store.read(run), store.read(run).configuration.initial
+        if store.stop_requested(run):
+            store.set_state(record, records.STOPPED, reason="Stopped before it began.")
+        elif initial is not None and store.state(initial) != records.FINISHED:
+            store.set_state(record, records.FAILED, reason=f"Its first stage, {initial}, was {store.state(initial)}.")
         elif record.configuration.learning_rate == DIVERGES:
-            runs.set_state(record, records.FAILED, reason="Epoch 1, step 2 of 3: the loss is nan.")
+            store.set_state(record, records.FAILED, reason="Epoch 1, step 2 of 3: the loss is nan.")
         else:
             left = models.build(record.configuration.student, [str(each) for each in range(10)])
-            checkpoints.save(left, runs.directory(run) / records.STUDENT)
+            checkpoints.save(left, store.directory(run) / records.STUDENT)
             done = made.finished(run, record.configuration)
             record.data, record.environment, record.result = done.data, done.environment, done.result
-            runs.set_state(record, records.FINISHED, epoch=record.configuration.epochs)
+            store.set_state(record, records.FINISHED, epoch=record.configuration.epochs)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def failures(parts, seeds=1):
 
 
 def configuration_of(run):
-    return runs.read(run).configuration
+    return store.read(run).configuration
 
 
 def test_teachers_come_before_students_and_nothing_is_trained_twice(workers):
@@ -144,14 +145,14 @@ def test_teachers_come_before_students_and_nothing_is_trained_twice(workers):
     assert configuration_of(ids["Teacher", 0]).teacher is None
     assert told == [(0, 4), (1, 4), (4, 4)]
     assert sweeps.run(parts) == finished(parts) == ids
-    assert len(runs.all_runs()) == 4
+    assert len(store.all_runs()) == 4
 
 
 def test_a_worker_that_always_dies_is_given_up_and_told(here):
     def dies(ids):
         for run in ids:
             if configuration_of(run).method == "crd":
-                runs.set_state(runs.read(run), records.INTERRUPTED, epoch=1)
+                store.set_state(store.read(run), records.INTERRUPTED, epoch=1)
             else:
                 pretend([run])
 
@@ -173,7 +174,7 @@ def test_several_seeds_share_one_teacher(workers):
         asked = configuration_of(ids["KD", seed])
         assert (asked.seed, asked.teacher, asked.method) == (seed, ids["Teacher", 0], "kd")
     assert set(sweeps.run(family(KD=("kd", {})), seeds=4).values()) > set(ids.values())
-    assert len(runs.all_runs()) == 9  # the fourth seed alone is new
+    assert len(store.all_runs()) == 9  # the fourth seed alone is new
 
 
 def test_a_seeded_teacher_teaches_the_student_of_its_seed(workers):
@@ -189,7 +190,7 @@ def test_a_part_starts_from_another(workers):
     assert configuration_of(ids["Tuned", 0]).initial == ids["Plain", 0]
     assert configuration_of(ids["Jittered", 0]).initial is None
     assert sweeps.run(parts) == ids
-    assert len(runs.all_runs()) == 3
+    assert len(store.all_runs()) == 3
 
 
 def test_two_sweeps_share_the_runs_they_have_in_common(workers):
@@ -221,7 +222,7 @@ def test_equal_numbers_are_one_configuration_however_they_are_written(workers, o
     first, second = (sweeps.run([Part("Student", Configuration(**{**SMALL, **taught, **given}))])
                      for given in (one, other))
     assert first == second
-    assert len(runs.all_runs()) == 1
+    assert len(store.all_runs()) == 1
 
 
 @pytest.mark.parametrize("changed", [
@@ -235,25 +236,25 @@ def test_another_configuration_is_another_run(workers, monkeypatch, changed):
     asked = Configuration(method="kd", teacher="digits-teacher", **SMALL)
     first = sweeps.run([Part("Student", asked)])
     assert sweeps.run([Part("Student", dataclasses.replace(asked, **changed))]) != first
-    assert len(runs.all_runs()) == 2
+    assert len(store.all_runs()) == 2
 
 
 def test_only_a_finished_run_counts_and_the_first_that_finished(workers):
     parts = family(KD=("kd", {}))
     ids = sweeps.run(parts)
-    again, unfinished = (runs.submit([configuration_of(ids["Teacher", 0])])[0] for _ in range(2))
+    again, unfinished = (control.submit([configuration_of(ids["Teacher", 0])])[0] for _ in range(2))
     pretend([again])
-    runs.set_state(runs.read(unfinished), records.FAILED, reason="a later attempt")
+    store.set_state(store.read(unfinished), records.FAILED, reason="a later attempt")
     assert sweeps.run(parts) == ids  # a second teacher, though equal, would have students of its own
-    runs.set_state(runs.read(ids["KD", 0]), records.FAILED, reason="no")
+    store.set_state(store.read(ids["KD", 0]), records.FAILED, reason="no")
     assert list(finished(parts)) == [("Teacher", 0), ("Independent", 0)]
 
 
 def test_runs_of_methods_and_fields_that_are_no_more_are_passed_over(workers):
     for place, asked in enumerate((Configuration(method="forgotten", hyperparameters={"lost": [1]}, **SMALL),
                                    Configuration(method="kd", hyperparameters={"lost": 1}, **SMALL))):
-        (runs.runs_root() / f"old-{place}").mkdir(parents=True)
-        made.finished(f"old-{place}", asked).save(runs.runs_root() / f"old-{place}")
+        (paths.runs_root() / f"old-{place}").mkdir(parents=True)
+        made.finished(f"old-{place}", asked).save(paths.runs_root() / f"old-{place}")
     assert len(sweeps.run(family())) == 2
 
 
@@ -287,7 +288,7 @@ def test_what_fails_is_left_out_and_told_and_so_are_its_students(workers):
     assert workers.methods == [["none"], ["none", "kd"]]
     assert sweeps.run(parts) == ids
     assert workers.methods == [["none"], ["none", "kd"], ["kd"]]  # begun again, it is tried once more
-    assert len(runs.all_runs()) == 3
+    assert len(store.all_runs()) == 3
 
     parts = [*family(learning_rate=DIVERGES, KD=("kd", {})), Part("Alone", Configuration(**SMALL, seed=0))]
     assert list(sweeps.run(parts, seeds=2)) == [("Alone", 0), ("Alone", 1)]
@@ -303,7 +304,7 @@ def test_a_training_that_diverges_leaves_the_others(trainers):
     (key, reason), = failures(parts).items()
     assert key == ("Bad", 0)
     assert "Epoch 1, step " in reason
-    assert len(runs.all_runs()) == 2
+    assert len(store.all_runs()) == 2
 
 
 @pytest.mark.parametrize("told", ["Ctrl-C", "keep_going"])
@@ -324,22 +325,22 @@ def test_a_sweep_that_is_told_to_stop_stops_what_it_trains_and_a_first_stage_too
     assert len(workers.waiting) == 2
     while workers.waiting:
         workers.turn()
-    states = {record.configuration.method: record.state for record in runs.all_runs() if record.configuration.teacher}
+    states = {record.configuration.method: record.state for record in store.all_runs() if record.configuration.teacher}
     assert states == dict.fromkeys(("none", "activation_boundary", "activation_boundary_first"), "stopped")
-    assert runs.state(finished(parts)["Teacher", 0]) == "finished"
+    assert store.state(finished(parts)["Teacher", 0]) == "finished"
     assert len(sweeps.run(parts)) == 3
-    assert len(runs.all_runs()) == 4  # each of them went on: none was begun anew
+    assert len(store.all_runs()) == 4  # each of them went on: none was begun anew
 
 
 def test_a_second_stage_that_failed_because_its_first_was_cut_off_goes_on(workers):
     parts = family(Boundaries=TWO_STAGES)
     ids = sweeps.run(parts)
-    second = runs.read(ids["Boundaries", 0])
+    second = store.read(ids["Boundaries", 0])
     first = second.configuration.initial
-    runs.set_state(runs.read(first), records.INTERRUPTED)
-    runs.set_state(second, records.FAILED, reason=f"Its first stage, {first}, was interrupted.")
+    store.set_state(store.read(first), records.INTERRUPTED)
+    store.set_state(second, records.FAILED, reason=f"Its first stage, {first}, was interrupted.")
     assert sweeps.run(parts) == ids
-    assert runs.state(first) == runs.state(second.id) == "finished"
+    assert store.state(first) == store.state(second.id) == "finished"
 
 
 def test_a_look_tells_of_parts_that_have_no_run_yet(workers):
@@ -353,10 +354,10 @@ def test_a_look_tells_of_parts_that_have_no_run_yet(workers):
 def test_what_finishes_between_two_looks_counts_as_finished(workers, monkeypatch):
     parts = family(KD=("kd", {}))
     sweeps.run(parts[:1])
-    teacher_run, = runs.all_runs()
+    teacher_run, = store.all_runs()
     stale = dataclasses.replace(teacher_run, status=teacher_run.status | {"state": records.RUNNING})
-    whole = runs.all_runs
-    monkeypatch.setattr(runs, "all_runs", lambda: [stale if each.id == stale.id else each for each in whole()])
+    whole = store.all_runs
+    monkeypatch.setattr(store, "all_runs", lambda: [stale if each.id == stale.id else each for each in whole()])
     assert list(sweeps.run(parts)) == [("Teacher", 0), ("Independent", 0), ("KD", 0)]
     assert len(whole()) == 3
 
@@ -366,9 +367,9 @@ def test_what_somebody_else_resumes_at_the_same_moment_is_not_resumed_twice(work
     sweeps.run(parts[:1])
     sweeps.run(parts, keep_going=lambda: not workers.waiting)
     workers.die()
-    resume = runs.resume
+    resume = control.resume
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "resume", lambda ids: resume(ids) or resume(ids))  # the first is somebody else's
+        patch.setattr(control, "resume", lambda ids: resume(ids) or resume(ids))  # the first is somebody else's
         assert len(sweeps.run(parts)) == 3
     assert workers.methods == [["none"], ["none", "kd"], ["none", "kd"]]
 
@@ -380,7 +381,7 @@ def test_what_somebody_stops_meanwhile_stays_stopped_until_the_sweep_is_begun_ag
         for run in ids:
             if configuration_of(run).method == "crd" and not stopped:
                 stopped.append(run)
-                runs.set_state(runs.read(run), records.STOPPED, reason="Stopped on request.")
+                store.set_state(store.read(run), records.STOPPED, reason="Stopped on request.")
             else:
                 pretend([run])
 
@@ -429,10 +430,10 @@ class Killed(BaseException):
 def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkeypatch, tmp_path):
     plan = Plan(TINY)
     undisturbed = told(recipes.run(plan))
-    count = len(runs.all_runs())
+    count = len(store.all_runs())
     monkeypatch.setenv("KDENGINE_RUNS", str(tmp_path / "killed"))
     left, before = 0, False
-    write = records.write_json
+    write = files.write_json
 
     def dies(path, value):
         nonlocal left
@@ -461,7 +462,7 @@ def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkey
         assert before_it.items() <= now.items()  # a finished run stays the one that counts
     assert kills > 5
     assert told(outcome) == undisturbed
-    assert len([each for each in runs.all_runs() if not each.configuration.method.endswith("_first")]) == count - 1
+    assert len([each for each in store.all_runs() if not each.configuration.method.endswith("_first")]) == count - 1
 
 
 SWEEP = """
@@ -482,7 +483,7 @@ def until(condition):
 
 def ended(run):
     """Wait until the run's worker is gone."""
-    FileLock(runs.directory(run) / runs.LOCK).acquire(timeout=PATIENCE_S).lock.release()
+    FileLock(store.directory(run) / store.LOCK).acquire(timeout=PATIENCE_S).lock.release()
 
 
 def worker_of(run):
@@ -493,7 +494,7 @@ def worker_of(run):
 @pytest.fixture
 def start():
     """Start the sweep in a process; whatever is left of it and its workers ends with the test."""
-    begun, place = [], runs.runs_root()
+    begun, place = [], paths.runs_root()
 
     def sweep():
         begun.append(subprocess.Popen([sys.executable, "-c", SWEEP], cwd=ROOT))
@@ -504,7 +505,7 @@ def start():
         process.kill()
         process.wait()
     for path in place.glob(f"*/{records.RECORD}"):
-        if processes.held(path.parent / runs.LOCK):
+        if processes.held(path.parent / store.LOCK):
             os.kill(worker_of(path.parent.name), signal.SIGKILL)
 
 
@@ -529,10 +530,10 @@ def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_
         sweeps.run(plan.parts, keep_going=interrupted)
     stopped = under_way("Teacher")
     ended(stopped)
-    assert runs.state(stopped) == "stopped"
-    reached = runs.read(stopped).status["epoch"]
+    assert store.state(stopped) == "stopped"
+    reached = store.read(stopped).status["epoch"]
     assert 1 <= reached < 16
-    assert [row["epoch"] for row in runs.history(stopped)] == list(range(1, reached + 1))
+    assert [row["epoch"] for row in store.history(stopped)] == list(range(1, reached + 1))
 
     sweep = start()
     until(lambda: under_way("KD") or sweep.poll() is not None)
@@ -541,14 +542,14 @@ def test_a_sweep_cut_off_again_and_again_repeats_nothing_and_ends_with_the_same_
     sweep.wait()
     os.kill(worker_of(killed), signal.SIGKILL)
     ended(killed)
-    assert runs.state(killed) == "interrupted"
-    assert runs.read(killed).status["epoch"] < 16
+    assert store.state(killed) == "interrupted"
+    assert store.read(killed).status["epoch"] < 16
     assert finished(plan.parts) == {("Teacher", 0): stopped}
 
     here(worker.work)
     outcome = recipes.run(plan)
     assert (outcome.records["Teacher", 0].id, outcome.records["KD", 0].id) == (stopped, killed)
-    assert len(runs.all_runs()) == len(outcome.records) == 3
+    assert len(store.all_runs()) == len(outcome.records) == 3
     disturbed = told(outcome)
     monkeypatch.setenv("KDENGINE_RUNS", str(tmp_path / "undisturbed"))
     assert disturbed == told(recipes.run(plan))

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from kdengine import methods, places, records, runs, teacher_cache, worker
+from kdengine import methods, paths
+from kdengine.configuration import Configuration
 from kdengine.methods import method
-from kdengine.records import Configuration
+from kdengine.runs import control, records, store, worker
 from kdengine.signals import Wanted, observing
-from kdengine.teacher_cache import CHUNK, LARGEST, LEAVES_BYTES, TeacherCache, key
-from kdengine.training import Learner, train
+from kdengine.training import Learner, teacher_cache, train
+from kdengine.training.teacher_cache import CHUNK, LARGEST, LEAVES_BYTES, TeacherCache, key
 from kdengine.views import POLICIES, views
 from tests.kdengine import tiny
 
@@ -303,17 +304,17 @@ def test_a_run_that_is_stopped_meanwhile_ends_without_an_epoch(tmp_path):
 
 
 def test_a_second_run_of_the_same_views_is_the_first_one_again(monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     configuration = Configuration(method="attention", teacher="digits-teacher", share=0.1, epochs=2, batch_size=32,
                                   threads=1, precision="float32")
     left = []
     for _ in range(2):
-        run, = runs.submit([configuration])
+        run, = control.submit([configuration])
         worker.work([run])
-        assert runs.read(run).environment["teacher_cache"]
-        left.append(load_file(runs.directory(run) / records.STUDENT))
+        assert store.read(run).environment["teacher_cache"]
+        left.append(load_file(store.directory(run) / records.STUDENT))
     assert same(*left)
-    kept_names = {path.name.split(".")[0] for path in places.runs_root().glob(".teacher-cache/*/*.npy")}
+    kept_names = {path.name.split(".")[0] for path in paths.runs_root().glob(".teacher-cache/*/*.npy")}
     assert kept_names == {"0-0", "0-1"}
 
 

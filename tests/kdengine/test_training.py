@@ -12,17 +12,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import methods, records
+from kdengine import methods
+from kdengine.configuration import CLASS_WEIGHTS, Configuration
 from kdengine.devices import compiled
 from kdengine.errors import KDError, OutOfMemory
 from kdengine.methods import method
 from kdengine.methods.weights import Weights
-from kdengine.records import Configuration
 from kdengine.signals import IGNORE, Wanted, observing
-from kdengine.teacher_cache import TeacherCache
 from kdengine.training import Learner, train
 from kdengine.training.schedule import balanced_weights, learning_rate_at
 from kdengine.training.steps import AtOnce
+from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import POLICIES, Split, steps_per_epoch, views
 from tests.kdengine import tiny
 
@@ -374,7 +374,7 @@ def masked_rows(logits, labels):
     return logits.movedim(1, -1)[there], labels[there]
 
 
-@pytest.mark.parametrize("class_weights", records.CLASS_WEIGHTS)
+@pytest.mark.parametrize("class_weights", CLASS_WEIGHTS)
 def test_on_masks_it_equals_a_plain_loop_over_the_pixels_that_have_a_class(class_weights):
     each = learner("kd", settings(epochs=2, schedule="constant", class_weights=class_weights), split=MASKS,
                    temperature=3, alpha=0.6)

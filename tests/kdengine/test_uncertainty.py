@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest, ttest_rel
 
-from kdengine import metrics, uncertainty
+from kdengine.measures import metrics, uncertainty
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (303, 360), (360, 360)])

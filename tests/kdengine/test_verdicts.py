@@ -7,9 +7,11 @@ import random
 import pytest
 from scipy import stats
 
-from kdengine import results, runs, uncertainty, verdicts
+from kdengine import paths
+from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
-from kdengine.records import PREDICTIONS, STUDENT
+from kdengine.runs import results, verdicts
+from kdengine.runs.records import PREDICTIONS, STUDENT
 from tests.kdengine.recipes.scene import answers, finished, made, recipe
 
 METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
@@ -72,7 +74,7 @@ def test_an_interval_agrees_with_its_verdict():
         right = {"Teacher": [90], "Independent": [60],
                  **{label: [range(start := draw.randint(0, 20), start + draw.randint(50, 79))]
                     for label in ("KD", "DKD", "CRD")}}
-        for path in runs.runs_root().glob("*"):
+        for path in paths.runs_root().glob("*"):
             path.rename(path.with_name(f".{path.name}-{draw.random()}"))
         outcome = made(right, METHODS)
         for row in comparison.rows(outcome)[2:]:
@@ -145,7 +147,7 @@ def test_answers_to_other_images_are_not_compared():
                                     lambda each: shown.get(each) or results.predictions(each)).values()
     assert verdict.text is verdict.interval is None
     assert verdict.change == pytest.approx(0.12)
-    (runs.runs_root() / name / PREDICTIONS).unlink()
+    (paths.runs_root() / name / PREDICTIONS).unlink()
     assert on_the_results_page()[name][1:] == ((None, None), None)
 
 

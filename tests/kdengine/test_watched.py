@@ -5,8 +5,10 @@ import pytest
 import torch
 
 import kdengine
-from kdengine import data, evaluation, results, runs, watched, worker
-from kdengine.records import Configuration
+from kdengine import data
+from kdengine.configuration import Configuration
+from kdengine.measures import evaluation
+from kdengine.runs import control, results, store, watched, worker
 from kdengine.views import Split
 
 ASKED = Configuration(method="kd", teacher="digits-teacher", epochs=3, share=0.1, threads=1, precision="float32")
@@ -47,7 +49,7 @@ def test_epochs_that_nobody_watched_are_no_numbers(tmp_path):
 
 
 def test_a_run_keeps_what_its_student_answers_and_ends_with_what_it_predicts(waiting):
-    run, = runs.submit([ASKED])
+    run, = control.submit([ASKED])
     assert kdengine.answers_over_epochs(run).shape == (0, 0, 0)
     worker.work([run])
     answers = kdengine.answers_over_epochs(run)
@@ -61,11 +63,12 @@ def test_a_run_keeps_what_its_student_answers_and_ends_with_what_it_predicts(wai
 
 
 def test_segmentation_is_not_watched(waiting):
-    run, = runs.submit([Configuration(data="shapes_segmentation", student="fpn_tiny", epochs=1, share=0.02, threads=1,
-                                      precision="float32")])
+    run, = control.submit([Configuration(
+        data="shapes_segmentation", student="fpn_tiny", epochs=1, share=0.02, threads=1,
+        precision="float32")])
     worker.work([run])
     assert kdengine.answers_over_epochs(run).shape == (0, 0, 0)
-    assert not (runs.directory(run) / watched.FILE).exists()
+    assert not (store.directory(run) / watched.FILE).exists()
 
 
 def test_hard_examples_are_right_ones_the_least_certain_first():

@@ -15,11 +15,12 @@ from streamlit.testing.v1 import AppTest
 import kdengine
 from explorer import comparison, objects
 from explorer.comparison import NEUTRAL, column_at
-from kdengine import checkpoints, models, worker
-from kdengine.colours import RIGHT, WRONG
+from kdengine import models
+from kdengine.colors import RIGHT, WRONG
+from kdengine.configuration import Configuration
 from kdengine.data.dataset import DataSet
 from kdengine.data.shapes import KINDS, scenes
-from kdengine.records import Configuration
+from kdengine.runs import checkpoints, worker
 from kdengine.views import Split
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "compare.py"

@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 import kdengine
 from explorer import demonstration
-from kdengine import results, runs
-from kdengine.records import Configuration
+from kdengine.configuration import Configuration
+from kdengine.runs import estimates, results, store
 from tests.kdengine.test_few_labels import plain_loop
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
@@ -23,7 +23,7 @@ APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 def quick(monkeypatch):
     """One epoch, nothing measured, nothing kept of other tests' teachers."""
     monkeypatch.setattr(demonstration, "EPOCHS", 1)
-    monkeypatch.setattr("kdengine.pace", lambda asked: runs.Pace(0.5, (0.5,) * len(asked)))
+    monkeypatch.setattr("kdengine.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -54,7 +54,7 @@ def configuration(method, **fields):
 
 
 def made():
-    return [each.configuration for each in sorted(runs.all_runs(), key=lambda record: record.id)]
+    return [each.configuration for each in sorted(store.all_runs(), key=lambda record: record.id)]
 
 
 def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_guess():
@@ -63,7 +63,7 @@ def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_gues
     assert "**Student + teacher** reads no label" in words(at)
     assert [each.label for each in at.slider if each.max == 100] == ["Student + teacher", "Student alone"]
     assert len([each for each in at.get("html") if "Label" in each.proto.body]) == 3
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
 
 
 @pytest.mark.parametrize(("alpha", "sentence"), [
@@ -114,7 +114,7 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     ids = sorted(run["id"] for run in kdengine.list_runs())
     drawn = [each.proto.body for each in at.get("html")]
     for run, guess in zip(ids, (90, 70), strict=True):
-        right = runs.read(run).result["test"]["top1"]
+        right = store.read(run).result["test"]["top1"]
         (card,) = [each for each in drawn if f"you guessed {guess}" in each]
         assert f"{100 * right:.0f} of 100" in card
     row = next(each for each in results.rows() if each["name"] == ids[0])
@@ -138,6 +138,20 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     press(again, "Again")
     assert [each.label for each in again.slider if each.max == 100] == ["Student + teacher", "Student alone"]
     assert "demo" not in again.query_params
+
+
+@pytest.mark.parametrize(("question", "names"), [
+    ("Which temperature?", ("T 1", "T 4", "T 20")), ("How much of the teacher?", ("alpha 0", "alpha 0.5", "alpha 1"))])
+def test_students_of_one_method_are_judged_against_the_first(train_here, question, names):
+    at = opened(question=question)
+    press(at, "Start")
+    ids = sorted(run["id"] for run in kdengine.list_runs())
+    first, *others = [store.read(run).result["test"]["top1"] for run in ids]
+    judged = kdengine.judge([(run, ids[0]) for run in ids[1:]])
+    expected = "; ".join(f"{name} {100 * (score - first):+.1f} points, {each['text']}"
+                         for name, score, each in zip(names[1:], others, judged, strict=True))
+    assert f"Against {names[0]}, on these images: {expected}." in words(at).replace("\\", "")
+    assert {each["compared"] for each in judged} == {2}
 
 
 def test_what_nobody_guessed_is_not_called_a_guess(waiting):
@@ -167,26 +181,26 @@ def test_the_links_name_the_images_that_are_shown(train_here):
 def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
     ids = kdengine.start([dataclasses.replace(each, epochs=2) for each in (
         configuration("none"), configuration("kd", temperature=4.0, alpha=1.0))])
-    query = {"demo": runs.read(ids[0]).group}
+    query = {"demo": store.read(ids[0]).group}
     at = opened(**query)
     press(at, "Pause")
     assert all(kdengine.watch(run)["pausing"] and not kdengine.watch(run)["paused"] for run in ids)
-    assert all(runs.pauses(run, 1) and not runs.pauses(run, 0) for run in ids)
+    assert all(store.pauses(run, 1) and not store.pauses(run, 0) for run in ids)
     kdengine.pause(ids, 0)  # as if one epoch were complete already
     for run in ids:
-        runs.set_state(runs.read(run), "running")
+        store.set_state(store.read(run), "running")
     at = opened(**query)
     assert "Paused after epoch 0 of 2" in "".join(each.proto.text for each in at.get("progress"))
     press(at, "One epoch")
-    assert all(runs.pauses(run, 1) and not runs.pauses(run, 0) for run in ids)
+    assert all(store.pauses(run, 1) and not store.pauses(run, 0) for run in ids)
     kdengine.pause(ids, 0)
     at = opened(**query)
     press(at, "Go on")
-    assert not any(runs.pauses(run, 99) for run in ids)
+    assert not any(store.pauses(run, 99) for run in ids)
     press(at, "Stop now")
-    assert all(runs.stop_requested(run) for run in ids)
+    assert all(store.stop_requested(run) for run in ids)
     for run in ids:
-        runs.set_state(runs.read(run), "stopped", reason="Stopped on request.", epoch=0)
+        store.set_state(store.read(run), "stopped", reason="Stopped on request.", epoch=0)
     at = opened(**query)
     assert "Stopped on request." in words(at)
     resumed, paused = [], []
@@ -199,7 +213,7 @@ def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
 @pytest.mark.parametrize("guess", ["", ",", "70", "70,90,1", "x,y", "101,0", "-1,5", "7²,1"])
 def test_a_strange_guess_in_the_link_is_none(train_here, guess):
     ids = kdengine.start([configuration("none"), configuration("kd", temperature=4.0, alpha=1.0)])
-    at = opened(demo=runs.read(ids[0]).group, guess=guess)
+    at = opened(demo=store.read(ids[0]).group, guess=guess)
     drawn = "".join(each.proto.body for each in at.get("html"))
     assert len(re.findall(r"\d+ of 100", drawn)) == 2 and "you guessed" not in drawn
 
@@ -211,7 +225,7 @@ def test_a_strange_guess_in_the_link_is_none(train_here, guess):
 ], ids=["nobody taught", "another method", "other data"])
 def test_a_group_that_is_no_demonstration_s_is_as_none(waiting, other):
     ids = kdengine.start(other)
-    assert [each.label for each in opened(demo=runs.read(ids[0]).group).button if each.label == "Start"]
+    assert [each.label for each in opened(demo=store.read(ids[0]).group).button if each.label == "Start"]
 
 
 def test_a_group_that_is_gone_is_as_none():
@@ -231,7 +245,7 @@ def test_the_student_alone_of_the_page_is_within_noise_of_a_plain_loop(monkeypat
     for seed in range(3):
         _, alone = demonstration._configurations(question, demonstration.Settings(4, 1.0, 5, seed))
         run, = kdengine.start([alone])
-        shown.append(runs.read(run).result["test"]["top1"])
+        shown.append(store.read(run).result["test"]["top1"])
     monkeypatch.setattr("tests.kdengine.test_few_labels.EPOCHS", 15)
     from kdengine import data
 

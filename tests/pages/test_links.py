@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from kdengine import runs
+from kdengine.runs import estimates, store
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 STATES = {
@@ -33,7 +33,7 @@ KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("kdengine.pace", lambda asked: runs.Pace(0.5, (0.5,) * len(asked)))
+    monkeypatch.setattr("kdengine.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -96,7 +96,7 @@ def test_a_method_is_chosen_twice_and_set_in_two_ways(waiting):
     assert [each for each in at.button if each.label == "Start"] == []
     at.slider(key="kd 2.alpha").set_value(0.5).run()
     next(each for each in at.button if each.label == "Start").click().run()
-    made = sorted((run.id, run.configuration.hyperparameters["alpha"]) for run in runs.all_runs())
+    made = sorted((run.id, run.configuration.hyperparameters["alpha"]) for run in store.all_runs())
     assert [alpha for _, alpha in made] == [0.9, 0.5]
     # The browser puts the titles into the link.
     titles = at.multiselect(key="methods").options[2:4]

@@ -9,12 +9,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from explorer.wording import as_text
-from kdengine import recipes, runs
+from kdengine import paths, recipes
 from kdengine.data import fashion_mnist
-from kdengine.places import data_root, runs_root
+from kdengine.paths import data_root, runs_root
 from kdengine.recipes import archive, report
 from kdengine.recipes.recipe import Printed
-from kdengine.records import FAILED
+from kdengine.runs import store
+from kdengine.runs.records import FAILED
 from tests.kdengine.recipes import scene
 from tests.kdengine.tiny import write_tiles
 
@@ -61,7 +62,7 @@ def train(name, count=None):
                       "test": {"top1": 0.9, "n": scene.COUNT}}
             asked = dataclasses.replace(asked, teacher=ids[part.teacher])
             measured = {"kl_to_teacher": 0.25, "agreement": 0.75}
-        scene.finished(asked, ids[part.label], scene.answers(60 + len(runs.all_runs())), taught=taught,
+        scene.finished(asked, ids[part.label], scene.answers(60 + len(store.all_runs())), taught=taught,
                        measured=measured)
     return plan
 
@@ -84,7 +85,7 @@ def test_stop_reaches_the_process(launched):
     at = opened()
     button(at, "Run").click().run()
     button(at, "Stop").click().run()
-    assert list(runs.runs_root().glob(".recipes/response_vs_feature-*/stop"))
+    assert list(paths.runs_root().glob(".recipes/response_vs_feature-*/stop"))
 
 
 @pytest.mark.parametrize("scale", recipes.SCALES)
@@ -176,8 +177,8 @@ def test_what_lab_sheets_print_stands_beside_what_was_measured(launched, nothing
 
 def test_a_failed_network_and_its_reason_are_told(launched):
     plan = train("response_vs_feature", 1)
-    record, = runs.all_runs()
-    runs.set_state(record, FAILED, reason="Epoch 1, step 2: the term 'cross_entropy' became nan.")
+    record, = store.all_runs()
+    store.set_state(record, FAILED, reason="Epoch 1, step 2: the term 'cross_entropy' became nan.")
     at = opened()
     assert f"{plan.parts[0].label}, seed 0, failed: Epoch 1, step 2" in words(at)
     assert at.dataframe and len(at.dataframe) == 1  # no result, no table

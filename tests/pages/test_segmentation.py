@@ -19,10 +19,13 @@ from torch import nn
 
 import kdengine
 from explorer.wording import as_text
-from kdengine import checkpoints, evaluation, models, results
-from kdengine.colours import BACKGROUND, CLASSES, RIGHT, STUDENTS, TEACHER, WRONG
+from kdengine import models
+from kdengine.colors import BACKGROUND, CLASSES, RIGHT, STUDENTS, TEACHER, WRONG
+from kdengine.configuration import Configuration
 from kdengine.data.dataset import DataSet
-from kdengine.records import PREDICTIONS, Configuration
+from kdengine.measures import evaluation
+from kdengine.runs import checkpoints, results
+from kdengine.runs.records import PREDICTIONS
 from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import made

@@ -17,9 +17,11 @@ import kdengine
 from explorer.comparison import percent
 from explorer.pinned import softmax
 from explorer.wording import as_text
-from kdengine import checkpoints, places, results, runs, worker
-from kdengine.records import RECORD, Configuration
-from kdengine.uncertainty import share_interval
+from kdengine import paths
+from kdengine.configuration import Configuration
+from kdengine.measures.uncertainty import share_interval
+from kdengine.runs import checkpoints, control, estimates, results, store, worker
+from kdengine.runs.records import RECORD
 from tests.faults import hostile
 from tests.kdengine import made
 
@@ -87,7 +89,7 @@ def measured(monkeypatch):
 
     def pace(configurations):
         asked.append([each.student for each in configurations])
-        return runs.Pace(0.5, (0.5,) * len(configurations))
+        return estimates.Pace(0.5, (0.5,) * len(configurations))
 
     monkeypatch.setattr("kdengine.pace", pace)
     st.cache_resource.clear()
@@ -122,7 +124,7 @@ def test_distill_asks_the_engine_for_what_the_form_says(measured, waiting):
     at.number_input(key="seed").set_value(3).run()
     next(each for each in at.button if each.label == "Start").click().run()
     assert not at.exception, at.exception
-    made = {each.configuration.method: each.configuration for each in runs.all_runs()}
+    made = {each.configuration.method: each.configuration for each in store.all_runs()}
     assert made["kd"] == Configuration(
         method="kd", hyperparameters={"temperature": 4.0, "alpha": 0.5}, teacher="digits-teacher", epochs=7, seed=3)
     assert made["features_mse"] == dataclasses.replace(
@@ -160,10 +162,10 @@ def test_distill_withholds_labels_or_masks_and_keeps_their_number_in_the_link(wa
     assert at.query_params[key] == "6"
     next(each for each in at.button if each.label == "Start").click().run()
     assert not at.exception, at.exception
-    for asked in (each.configuration for each in runs.all_runs()):
+    for asked in (each.configuration for each in store.all_runs()):
         few = {"labels_per_class": asked.labels_per_class, "labelled_images": asked.labelled_images}
         assert few == {"labels_per_class": None, "labelled_images": None} | {name: 6}
-    assert len(runs.all_runs()) == 2
+    assert len(store.all_runs()) == 2
 
 
 def test_distill_reads_all_labels_where_their_number_is_left_empty():
@@ -223,7 +225,7 @@ def test_distill_says_how_a_folder_was_read(tmp_path):
 
 def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypatch):
     settings = {"share": 0.1, "batch_size": 32, "epochs": 1, "precision": "float32", "teacher": "digits-teacher"}
-    ids = runs.submit([Configuration(learning_rate=1e30, **settings),
+    ids = control.submit([Configuration(learning_rate=1e30, **settings),
                        Configuration(method="label_smoothing", **settings)])
     worker.work(ids)
     at = open_page("distill", view="Your own runs")
@@ -231,21 +233,21 @@ def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypat
     assert "Epoch 1, step" in words(at)
     assert len(at.get("vega_lite_chart")) == 2
     next(each for each in at.button if each.label == "Resume").click().run()
-    assert runs.read(ids[0]).state == "queued"
+    assert store.read(ids[0]).state == "queued"
 
 
 def test_distill_keeps_apart_the_groups_that_one_minute_brought(waiting):
-    both = [runs.submit([Configuration(teacher="digits-teacher", seed=seed)])[0] for seed in (0, 1)]
-    records = [runs.read(run) for run in both]
+    both = [control.submit([Configuration(teacher="digits-teacher", seed=seed)])[0] for seed in (0, 1)]
+    records = [store.read(run) for run in both]
     for place, record in enumerate(records):
         record.created = records[0].created + place / 1000
-        record.save(runs.directory(record.id))
+        record.save(store.directory(record.id))
     older, newer = both
     at = open_page("distill", view="Your own runs")
     group = at.selectbox(key="group")
     assert len(set(group.options)) == 2
     for run, other in ((newer, older), (older, newer)):
-        at.selectbox(key="group").set_value(runs.read(run).group).run()
+        at.selectbox(key="group").set_value(store.read(run).group).run()
         shown = [each.key for each in at.button]
         assert f"stop {run}" in shown and f"stop {other}" not in shown
 
@@ -267,10 +269,29 @@ def test_distill_starts_one_group_after_another_and_shows_the_last(waiting):
     assert [each.label for each in again.selectbox].index("Group of runs") == 0
 
 
-def test_distill_tells_who_clicks_too_late(waiting):
-    run, = runs.submit([Configuration(teacher="digits-teacher")])
+def test_distill_says_that_the_runs_of_a_link_are_gone(waiting):
+    run, = control.submit([Configuration(teacher="digits-teacher")])
+    at = open_page("distill", view="Your own runs", group="20200101-000000-abcd")
+    assert "The runs of the link, 20200101-000000-abcd, are not here. The newest ones are shown." in words(at)
+    assert at.selectbox(key="group").value == store.read(run).group and "group" not in at.query_params
+
+
+def test_distill_shows_a_pause_and_ends_it(waiting):
+    run, = control.submit([Configuration(teacher="digits-teacher")])
     at = open_page("distill", view="Your own runs")
-    runs.stop(run)
+    assert "Paused" not in words(at) and "Go on" not in [each.label for each in at.button]
+    kdengine.pause([run], 0)
+    at = open_page("distill", view="Your own runs")
+    assert ":orange-badge[Paused]" in words(at)
+    next(each for each in at.button if each.label == "Go on").click().run()
+    assert not at.exception, at.exception
+    assert not store.pauses(run, 10**6) and "Paused" not in words(at)
+
+
+def test_distill_tells_who_clicks_too_late(waiting):
+    run, = control.submit([Configuration(teacher="digits-teacher")])
+    at = open_page("distill", view="Your own runs")
+    control.stop(run)
     worker.work([run])
     next(each for each in at.button if each.label == "Stop now").click().run()
     assert not at.exception, at.exception
@@ -278,23 +299,23 @@ def test_distill_tells_who_clicks_too_late(waiting):
 
 
 def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
-    kd, alone = runs.submit([Configuration(method=each, teacher="digits-teacher") for each in ("kd", "none")])
+    kd, alone = control.submit([Configuration(method=each, teacher="digits-teacher") for each in ("kd", "none")])
     at = open_page("distill", view="Your own runs")
     assert "Delete" not in " ".join(each.label for each in at.button)  # both wait to be trained
     at.text_input(key=f"name {kd}").set_value("the *one* I like").run()
     assert not at.exception, at.exception
-    assert runs.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
+    assert store.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
     assert "the *one* I like | labels alone" in at.selectbox(key="group").options[0]
     for each in (kd, alone):
-        runs.stop(each)
+        control.stop(each)
     worker.work([kd, alone])
     at = open_page("distill", view="Your own runs")
     next(each for each in at.button if each.label == "Delete these 2 runs").click().run()
     assert not at.exception, at.exception
-    assert runs.all_runs() == [] and "Deleted: " in words(at) and "No runs yet" in words(at)
+    assert store.all_runs() == [] and "Deleted: " in words(at) and "No runs yet" in words(at)
     next(each for each in at.button if each.label == "Undo").click().run()
     assert not at.exception, at.exception
-    assert {record.id for record in runs.all_runs()} == {kd, alone} and runs.name(kd) == "the *one* I like"
+    assert {record.id for record in store.all_runs()} == {kd, alone} and store.name(kd) == "the *one* I like"
     assert "Deleted: " not in words(at) and at.text_input(key=f"name {kd}").value == "the *one* I like"
 
 
@@ -312,12 +333,12 @@ def test_results_hold_every_shipped_checkpoint_and_its_change():
 
 
 def test_results_of_no_data_set_say_what_to_do(waiting):
-    run, = runs.submit([Configuration()])
-    record = runs.read(run)
+    run, = control.submit([Configuration()])
+    record = store.read(run)
     record.configuration = dataclasses.replace(record.configuration, data="folder:flowers")  # gone since
     shipped = results.finished()["digits-resnet8-none"]
     record.data, record.environment, record.result = shipped.data, shipped.environment, shipped.result
-    runs.set_state(record, "finished")
+    store.set_state(record, "finished")
     at = open_page("results")
     shipped_sets = {about["data"]["name"] for about in checkpoints.shipped().values()}
     assert set(at.dataframe[0].value["data"]) == {*shipped_sets, "folder:flowers"}
@@ -328,10 +349,10 @@ def test_results_of_no_data_set_say_what_to_do(waiting):
 
 def test_results_say_who_has_no_independent_student_and_how_to_get_one(waiting):
     assert "No baseline yet" not in words(open_page("results"))
-    run, = runs.submit([Configuration(method="kd", teacher="digits-teacher", seed=7)])
-    record, shipped = runs.read(run), results.finished()["digits-resnet8-kd"]
+    run, = control.submit([Configuration(method="kd", teacher="digits-teacher", seed=7)])
+    record, shipped = store.read(run), results.finished()["digits-resnet8-kd"]
     record.data, record.environment, record.result = shipped.data, shipped.environment, shipped.result
-    runs.set_state(record, "finished")
+    store.set_state(record, "finished")
     assert f"No baseline yet for {run}: " in words(open_page("results")).replace("\\", "")
 
 
@@ -342,7 +363,7 @@ def test_results_without_any_say_where_they_come_from(no_checkpoints):
 def laid_odd(*names):
     """Runs whose records cannot be read, by folder; what they say would be an image, were it Markdown."""
     for name in names:
-        folder = runs.runs_root() / name
+        folder = paths.runs_root() / name
         folder.mkdir(parents=True)
         asked = '{"optimizer": "![](http://stranger.example/x.png)"}'
         (folder / RECORD).write_text(f'{{"configuration": {asked}, "status": {{"state": "failed"}}}}')
@@ -355,13 +376,13 @@ def test_what_cannot_be_read_is_listed_and_moved_aside(page, alone, no_checkpoin
     if not alone:
         record = made.finished("sound", Configuration(teacher="t"))
         record.status["color"] = "red"
-        (runs.runs_root() / "sound").mkdir()
-        record.save(runs.runs_root() / "sound")
+        (paths.runs_root() / "sound").mkdir()
+        record.save(paths.runs_root() / "sound")
     at = open_page(page)
     said = [each.value for each in at.markdown if "cannot be read" in each.value]
     assert said[0].startswith("The run one cannot be read: ")
     assert "` '![](http://stranger.example/x.png)'. `" in said[0]  # as code, which draws no picture
-    assert said[1:] == [as_text(f"The run two\udcff cannot be read: {places.BAD_NAME}")]
+    assert said[1:] == [as_text(f"The run two\udcff cannot be read: {paths.BAD_NAME}")]
     ignored = [each.value for each in at.caption if "ignores" in each.value]
     assert ignored == ([] if alone else [
         "The run sound has fields that this version does not know and ignores: status.color"])
@@ -369,16 +390,16 @@ def test_what_cannot_be_read_is_listed_and_moved_aside(page, alone, no_checkpoin
         next(each for each in at.button if each.label == "Move aside").click().run()
         assert not at.exception, at.exception
     assert [each for each in at.markdown if "cannot be read" in each.value] == []
-    assert len(list((runs.runs_root() / ".aside").iterdir())) == 2
+    assert len(list((paths.runs_root() / ".aside").iterdir())) == 2
     assert not at.exception, at.exception
 
 
 def test_pages_live_in_a_folder_of_mutated_records():
     """Whatever stands in them: what is read is shown, and the rest is listed."""
-    record = json.loads((places.PROJECT / "checkpoints" / "records" / "digits-resnet8-kd" / RECORD).read_text())
+    record = json.loads((paths.PROJECT / "checkpoints" / "records" / "digits-resnet8-kd" / RECORD).read_text())
     texts = hostile.some(hostile.swapped(record), random.Random(0), 60)
     for number, text in enumerate(texts):
-        folder = runs.runs_root() / f"run-{number}"
+        folder = paths.runs_root() / f"run-{number}"
         folder.mkdir(parents=True)
         (folder / RECORD).write_bytes(text)
     at = open_page("results")
@@ -386,13 +407,13 @@ def test_pages_live_in_a_folder_of_mutated_records():
     told = {each.value.split()[2].replace("\\", "") for each in at.markdown if "cannot be read" in each.value}
     assert shown and told and not shown & told
     at = open_page("distill", view="Your own runs")
-    for group in sorted({each.group for each in runs.all_runs()}):
+    for group in sorted({each.group for each in store.all_runs()}):
         assert not at.selectbox(key="group").set_value(group).run().exception
 
 
 def test_three_images_show_what_was_answered_after_each_epoch(measured, train_here):
     st.cache_data.clear()  # other tests have other teachers of this name
-    ids = runs.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
+    ids = control.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
                                      precision="float32") for method in ("kd", "none")])
     at = open_page("distill", view="Your own runs")
     assert "Three hard test images, epoch by epoch" in [each.value for each in at.subheader]
@@ -415,7 +436,7 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
         shares = softmax(logits / 4)
         assert f'title="7: {percent(float(shares[7]))}"' in shown(last[0], row)
         assert percent(float(shares[7])) != percent(float(softmax(logits)[7]))  # else nobody saw that it is softened
-    at.slider(key=f"epoch {runs.read(ids[0]).group} 2").set_value(1).run()
+    at.slider(key=f"epoch {store.read(ids[0]).group} 2").set_value(1).run()
     shares = softmax(answers[0, hard[0]] / 4)
     assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
     next(each for each in at.button if each.label == "Others").click().run()
@@ -426,6 +447,6 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
 def test_a_queued_group_says_how_many_have_their_turn_before(measured, waiting):
     for expected in ("a training slot …", "a training slot, after 1 other group …",
                      "a training slot, after 2 other groups …"):
-        runs.submit([Configuration(epochs=1)])
+        control.submit([Configuration(epochs=1)])
         at = open_page("distill", view="Your own runs")
         assert f"Waiting for {expected}" == at.get("progress")[0].proto.text

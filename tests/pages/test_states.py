@@ -10,9 +10,11 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 import kdengine
-from kdengine import checkpoints, models, results, runs
+from kdengine import models
 from kdengine.__main__ import main
-from kdengine.records import STUDENT, Configuration
+from kdengine.configuration import Configuration
+from kdengine.runs import checkpoints, control, results, store
+from kdengine.runs.records import STUDENT
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 DIGITS = tuple("0123456789")
@@ -79,9 +81,9 @@ def words(at):
 
 
 def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, folder):
-    ids = runs.submit([Configuration(method=method, **SHORT) for method in TWO_STAGES])
-    firsts = [runs.read(run).configuration.initial for run in ids]
-    assert {runs.read(run).state for run in (*ids, *firsts)} == {"finished"}
+    ids = control.submit([Configuration(method=method, **SHORT) for method in TWO_STAGES])
+    firsts = [store.read(run).configuration.initial for run in ids]
+    assert {store.read(run).state for run in (*ids, *firsts)} == {"finished"}
     pages = every_page()
     at = pages["Compare"]
     titles = [kdengine.method_title(method) for method in TWO_STAGES]
@@ -93,8 +95,8 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, fol
 
 
 def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder):
-    run, = runs.submit([Configuration(method="factor", **SHORT)])
-    first = runs.read(run).configuration.initial
+    run, = control.submit([Configuration(method="factor", **SHORT)])
+    first = store.read(run).configuration.initial
     results.keep(first, "digits-untrained")
     (folder / "digits-teacher.safetensors").unlink()
     assert kdengine.default_teacher("digits") is None  # though it is the only one, and was trained on every label
@@ -111,13 +113,13 @@ def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder)
 def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
     shared = {"data": "shapes_segmentation", "student": "fpn_tiny", "epochs": 1, "batch_size": 16, "share": 0.05,
               "precision": "float32", "image_size": 48}
-    teacher, = runs.submit([Configuration(method="none", **shared)])
-    run, = runs.submit([Configuration(method="activation_boundary", teacher=teacher, **shared)])
+    teacher, = control.submit([Configuration(method="none", **shared)])
+    run, = control.submit([Configuration(method="activation_boundary", teacher=teacher, **shared)])
     at = opened("segmentation")
     at.selectbox(key="mask family").set_value("shapes_segmentation 48").run()
     assert not at.exception, at.exception
     assert [name.rpartition(" · ")[0] for name in labelled(at.selectbox, "Teacher").options] == [
-        f"{kdengine.method_title(runs.read(each).configuration.method)} · fpn_tiny" for each in (run, teacher)]
+        f"{kdengine.method_title(store.read(each).configuration.method)} · fpn_tiny" for each in (run, teacher)]
 
 
 def test_a_method_that_is_no_more_is_called_by_its_name(folder):
@@ -128,7 +130,7 @@ def test_a_method_that_is_no_more_is_called_by_its_name(folder):
 
 
 def test_a_teacher_that_is_gone_is_not_offered(train_here, folder):
-    run, = runs.submit([Configuration(method="kd", **SHORT)])
+    run, = control.submit([Configuration(method="kd", **SHORT)])
     (folder / "digits-teacher.safetensors").unlink()
     at = every_page()["Compare"]
     at.selectbox(key="family").set_value("digits").run()
@@ -222,7 +224,7 @@ def test_a_network_without_feature_maps_answers_and_a_sentence_stands_for_its_ma
 
 
 def test_a_teacher_of_another_size_sets_the_size_of_the_images(folder, monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
     (folder / "digits-teacher.safetensors").unlink()
     save(folder, "digits-large", "none", size=48)
     at = opened("distill")
@@ -232,7 +234,7 @@ def test_a_teacher_of_another_size_sets_the_size_of_the_images(folder, monkeypat
     labelled(at.multiselect, "Methods, trained side by side").set_value(["kd"]).run()
     labelled(at.button, "Start").click().run()
     assert not at.exception and not at.error
-    record, = runs.all_runs()
+    record, = store.all_runs()
     assert (record.configuration.teacher, record.configuration.image_size) == ("digits-large", 48)
 
 
@@ -264,9 +266,9 @@ def test_a_teacher_that_cannot_teach_this_is_offered_and_not_preselected(folder,
 
 
 def test_the_weights_of_a_first_stage_cannot_teach(train_here):
-    run, = runs.submit([Configuration(method="factor", **SHORT)])
-    first = runs.read(run).configuration.initial
-    assert (runs.directory(first) / STUDENT).is_file()
+    run, = control.submit([Configuration(method="factor", **SHORT)])
+    first = store.read(run).configuration.initial
+    assert (store.directory(first) / STUDENT).is_file()
     with pytest.raises(kdengine.KDError, match="is the first stage of a method"):
         kdengine.teaching_size(first, "digits")
     assert kdengine.teaching_size(run, "digits") is None

@@ -11,7 +11,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import kdengine
-from kdengine import checkpoints, models
+from kdengine import models
+from kdengine.runs import checkpoints
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "temperature.py"
 

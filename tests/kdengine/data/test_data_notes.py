@@ -7,10 +7,10 @@ import json
 import pytest
 
 import kdengine
-from kdengine import runs, worker
 from kdengine.__main__ import main
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.records import Configuration
+from kdengine.runs import control, store, worker
 
 TAKEN = "The masks hold 0 and 255 alone: 0 was taken as background, 255 as foreground."
 
@@ -40,11 +40,12 @@ def test_the_public_face_says_it(discs, make_mask_folder):
 
 
 def test_a_run_s_log_and_record_say_it(discs, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
-    ids = runs.submit([Configuration(data=discs, student="fpn_tiny", method="none", epochs=1, image_size=16, threads=1,
-                                     precision="float32", device="cpu")])
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
+    ids = control.submit([Configuration(
+        data=discs, student="fpn_tiny", method="none", epochs=1, image_size=16, threads=1, precision="float32",
+        device="cpu")])
     worker.work(ids)
     assert TAKEN in capsys.readouterr().err.splitlines()  # the worker's output is the log
-    record = runs.read(ids[0])
+    record = store.read(ids[0])
     assert record.status["state"] == "finished"
     assert record.data["notes"] == [TAKEN]

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.methods import FIRST_STAGES, METHODS, describe, method
-from kdengine.records import FIRST_STAGE, Configuration
+from kdengine.runs.records import FIRST_STAGE
 from kdengine.signals import IGNORE, Signals, Wanted
 from kdengine.training import Learner
 from tests.kdengine import tiny

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from kdengine import records, runs, worker
+from kdengine.configuration import Configuration
 from kdengine.methods import METHODS
-from kdengine.records import Configuration
+from kdengine.runs import control, records, store, worker
 from tests.kdengine import tiny
 
 pytestmark = pytest.mark.slow
@@ -32,23 +32,23 @@ def pictures(shared_data, tmp_path):
 
 @pytest.fixture(autouse=True)
 def this_process_is_the_worker(monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: None)
+    monkeypatch.setattr(control, "_launch", lambda ids: None)
 
 
 def scores_and_falls(settings, task, teacher):
     """Trains every method of a task side by side: for each its name, headline, and by how much its loss fell."""
     names = [name for name, each in METHODS.items() if task in each.tasks]
-    ids = runs.submit([dataclasses.replace(settings, method=name, teacher=teacher) for name in names])
+    ids = control.submit([dataclasses.replace(settings, method=name, teacher=teacher) for name in names])
     for run in ids:
-        if first := runs.read(run).configuration.initial:
+        if first := store.read(run).configuration.initial:
             worker.work([first])
-            rows = runs.history(first)
-            assert runs.state(first) == records.FINISHED, runs.read(first).status
+            rows = store.history(first)
+            assert store.state(first) == records.FINISHED, store.read(first).status
             assert len(rows) == 1
     worker.work(ids)
     told = []
     for run in ids:
-        record, rows = runs.read(run), runs.history(run)
+        record, rows = store.read(run), store.history(run)
         assert record.state == records.FINISHED, (run, record.status)
         # From the second epoch: a warm-up of a twelfth of eight epochs is over by then.
         fell = rows[1]["loss"] - rows[-1]["loss"]
@@ -59,9 +59,9 @@ def scores_and_falls(settings, task, teacher):
 def test_every_method_lowers_its_loss_and_beats_chance_by_far(pictures):
     settings = Configuration(data=f"folder:{pictures}", batch_size=32, learning_rate=0.03, threads=1,
                              precision="float32", epochs=5)
-    teacher, = runs.submit([dataclasses.replace(settings, student="resnet20", epochs=6)])
+    teacher, = control.submit([dataclasses.replace(settings, student="resnet20", epochs=6)])
     worker.work([teacher])
-    taught = runs.read(teacher).result["test"]["top1"]
+    taught = store.read(teacher).result["test"]["top1"]
     assert taught > 2.5 * CHANCE
     told = scores_and_falls(settings, "classification", teacher)
     # Chance is 20% of 500 test pictures, standard deviation 1.8 points: 40% is eleven of those away.
@@ -72,10 +72,10 @@ def test_every_method_for_masks_lowers_its_loss_and_beats_chance_by_far(tmp_path
     tiny.write_tiles(tmp_path / "tiles", train=120, val=8, test=40)
     settings = Configuration(data=f"folder:{tmp_path / 'tiles'}", image_size=tiny.TILED_SIZE, student="fpn_tiny",
                              batch_size=16, learning_rate=0.03, threads=1, precision="float32", epochs=8)
-    teacher, = runs.submit([dataclasses.replace(settings, student="fpn_compact")])
+    teacher, = control.submit([dataclasses.replace(settings, student="fpn_compact")])
     worker.work([teacher])
     # Who guesses each pixel's class among three has a mIoU of 1/5: a ninth in common, five ninths in either.
-    assert records.headline(runs.read(teacher).result["test"]) > 2 / 5
+    assert records.headline(store.read(teacher).result["test"]) > 2 / 5
     told = scores_and_falls(settings, "segmentation", teacher)
     assert len(told) >= 20
     assert not [each for each in told if each[1] <= 2 / 5 or each[2] <= 0]

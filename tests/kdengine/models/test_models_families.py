@@ -13,7 +13,7 @@ from torchvision.models import get_model, get_model_weights
 from kdengine import models
 from kdengine.models import MODELS
 from kdengine.models.cifar_resnet import Padding
-from kdengine.places import PROJECT
+from kdengine.paths import PROJECT
 
 SHARED = PROJECT.parent / "shared" / "data"
 WEIGHTS = SHARED / "weights" / "resnet20-12fca82f.th"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kdengine import models
 from kdengine.errors import KDError
-from kdengine.places import PROJECT
+from kdengine.paths import PROJECT
 
 PHOTOS = PROJECT.parent / "shared" / "data" / "imagenette" / "val"
 IMAGENETTE = {

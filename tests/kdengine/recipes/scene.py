@@ -6,9 +6,9 @@ import json
 import numpy as np
 from safetensors.numpy import save_file
 
-from kdengine import runs
+from kdengine import paths
 from kdengine.recipes.recipe import Outcome, Plan, Recipe, students, teacher
-from kdengine.records import HISTORY, PREDICTIONS, Record
+from kdengine.runs.records import HISTORY, PREDICTIONS, Record
 from tests.kdengine.made import row
 from tests.kdengine.made import teacher as taught_by
 
@@ -40,7 +40,7 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
     measured: further values of its test result. taught: what its record says of its teacher.
     """
     target = np.zeros(len(logits), dtype=np.int64) if target is None else target
-    folder = runs.runs_root() / name
+    folder = paths.runs_root() / name
     folder.mkdir(parents=True)
     save_file({"logits": logits, "target": target}, folder / PREDICTIONS)
     test = {"n": len(logits), "loss": 0.5, "top1": float((logits.argmax(1) == target).mean()), "top5": None,

@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from kdengine import evaluation, recipes, results, runs
+from kdengine import paths, recipes
 from kdengine.errors import KDError
-from kdengine.places import reports_root
+from kdengine.measures import evaluation
+from kdengine.paths import reports_root
 from kdengine.recipes import archive, comparison, report
 from kdengine.recipes.recipe import Outcome
-from kdengine.records import PREDICTIONS
+from kdengine.runs import results, store
+from kdengine.runs.records import PREDICTIONS
 from tests.kdengine.recipes.scene import answers, finished, made
 
 RIGHT = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "DKD": [58]}
@@ -28,7 +30,7 @@ def question(outcome):
 def measured(outcome):
     """The same outcome with test scores that are those of the stored answers, in the files too."""
     def logits(record):
-        held = load_file(runs.directory(record.id) / PREDICTIONS)
+        held = load_file(store.directory(record.id) / PREDICTIONS)
         return torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])
 
     records = {}
@@ -36,7 +38,7 @@ def measured(outcome):
         taught = record.configuration.teacher and logits(outcome.records["Teacher", 0])[0]
         test = evaluation.scores(*logits(record), taught)
         records[key] = dataclasses.replace(record, result=record.result | {"test": test})
-        records[key].save(runs.directory(record.id))
+        records[key].save(store.directory(record.id))
     return Outcome(outcome.plan, records)
 
 
@@ -71,7 +73,7 @@ def test_a_report_is_verified_from_its_own_files_when_its_runs_are_gone(outcome,
     table, said = comparison.rows(outcome), comparison.remarks(outcome, comparison.rows(outcome))
     asked = json.loads(json.dumps(comparison.contrasts(outcome)))
     drawn = [chart.to_dict() for chart in report.figures(outcome, table).values()]
-    shutil.rmtree(runs.runs_root())
+    shutil.rmtree(paths.runs_root())
     again, written, contrasts = archive.read(tmp_path / "report")
     assert comparison.rows(again) == table
     assert written == json.loads(json.dumps(table))
@@ -89,7 +91,7 @@ def test_what_else_is_judged_in_its_family_goes_with_it(one_seed, tmp_path):
     table = comparison.rows(one_seed)
     assert table[2]["verdict"] != alone[2]["verdict"]  # Holm over three, no longer two
     report.write(one_seed, tmp_path / "report")
-    shutil.rmtree(runs.runs_root())
+    shutil.rmtree(paths.runs_root())
     assert archive.verify(tmp_path / "report").wrong == []
     assert "elsewhere" in archive.read(tmp_path / "report")[0].everything()
 
@@ -172,12 +174,12 @@ def test_masks_are_verified_from_their_confusion_matrices(tmp_path, registered):
         records[label, seed] = dataclasses.replace(
             record, result=record.result | {"test": test | taught, "validation": {"n": 5, "miou": 0.5}},
             data=record.data | {"classes": ["a", "b", "c"], "test": 20, "task": "segmentation"})
-        records[label, seed].save(runs.directory(record.id))
-        save_file({"confusion": held}, runs.directory(record.id) / PREDICTIONS)
+        records[label, seed].save(store.directory(record.id))
+        save_file({"confusion": held}, store.directory(record.id) / PREDICTIONS)
     outcome = Outcome(outcome.plan, records)
     assert results.predictions("student-2-0")["confusion"].shape == (20, 3, 3)
     archive.write(outcome, comparison.rows(outcome), tmp_path)
-    shutil.rmtree(runs.runs_root())
+    shutil.rmtree(paths.runs_root())
     check = archive.verify(tmp_path)
     assert (check.networks, check.verdicts, check.wrong) == (4, 2, [])
     change(tmp_path, lambda held: held["runs"][2]["record"]["result"]["test"].update(miou=0.99))

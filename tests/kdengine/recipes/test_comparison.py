@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdengine import runs, uncertainty
+from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Column, Recipe
-from kdengine.records import HISTORY, PREDICTIONS
+from kdengine.runs import store
+from kdengine.runs.records import HISTORY, PREDICTIONS
 from tests.kdengine.made import row
 from tests.kdengine.recipes.scene import made
 
@@ -171,7 +172,7 @@ def test_only_what_a_recipe_judges_has_a_verdict_though_all_count_for_it():
 
 def test_without_stored_predictions_there_is_a_change_and_no_verdict():
     outcome = made({"Teacher": [90], "Independent": [60], "KD": [75]})
-    (runs.directory(outcome.records["KD", 0].id) / PREDICTIONS).unlink()
+    (store.directory(outcome.records["KD", 0].id) / PREDICTIONS).unlink()
     told = table(outcome)
     assert told["KD"]["change"] == pytest.approx(0.15)
     assert told["KD"]["change_interval"] is told["KD"]["verdict"] is None
@@ -350,7 +351,7 @@ def test_where_nobody_gains_what_was_measured_and_what_may_be_tried_is_told(labe
     outcome = made({"Teacher": [90], "Independent": [60], "KD": [58], "CRD": [60]})
     for record in outcome.records.values():
         record.data["labelled"] = labelled
-        (runs.directory(record.id) / HISTORY).write_text("".join(
+        (store.directory(record.id) / HISTORY).write_text("".join(
             json.dumps(row(epoch, validation={"n": 50, "top1": top1})) + "\n"
             for epoch, top1 in enumerate(validation, start=1)))
     told = comparison.remarks(outcome, comparison.rows(outcome))

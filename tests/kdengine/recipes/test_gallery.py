@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from kdengine import checkpoints, data, explain, models, runs
-from kdengine.colours import RIGHT, WRONG
+from kdengine import data, explain, models
+from kdengine.colors import RIGHT, WRONG
 from kdengine.data import pictures
 from kdengine.recipes import gallery
 from kdengine.recipes.recipe import Plan
-from kdengine.records import STUDENT
+from kdengine.runs import checkpoints, store
+from kdengine.runs.records import STUDENT
 from tests.kdengine.recipes import scene
 
 DIGITS = tuple("0123456789")
@@ -40,7 +41,7 @@ def outcome(answers):
         name = part.label.lower()
         taught = {"reference": "teacher", "architecture": "resnet20"} if part.teacher else None
         records[part.label, 0] = scene.finished(part.configuration, name, logits, test.target.numpy(), taught)
-        checkpoints.save(always(answer), runs.directory(name) / STUDENT)
+        checkpoints.save(always(answer), store.directory(name) / STUDENT)
     return scene.Outcome(plan, records)
 
 

@@ -5,11 +5,11 @@ import re
 import pytest
 
 import kdengine
-from kdengine import runs, worker
 from kdengine.__main__ import main
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.recipes import group
-from kdengine.records import Configuration
+from kdengine.runs import store, worker
 
 SHARED = {"teacher": "digits-teacher", "share": 0.1, "epochs": 1, "batch_size": 32, "precision": "float32",
           "threads": 1, "seed": 5, "labels_per_class": 5, "learning_rate": 0.025}
@@ -26,7 +26,7 @@ def test_a_group_s_report_names_its_students_and_lacks_nothing(waiting):
         "Independent student", "Logit matching, T 4, alpha 1", "Logit matching, T 8, alpha 0.5"]
     assert outcome.missing == [] and outcome.failures == {}
     report = kdengine.group_report(ids)
-    right = runs.read(ids[2]).result["test"]["top1"]
+    right = store.read(ids[2]).result["test"]["top1"]
     row, *_ = re.findall(r"\| Logit matching, T 8, alpha 0\.5 \|.*", report["markdown"])
     assert f"| {right:.2%} |" in row
     assert "open until all is trained" not in report["markdown"]
@@ -38,13 +38,13 @@ def test_its_command_trains_the_same_group(waiting):
     words = group.outcome(ids).plan.arguments
     assert "--learning-rate" in words and "--momentum" not in words  # what is usual is not said
     assert main([*words, "--detach"]) == 0
-    again = sorted((record for record in runs.all_runs() if record.id not in ids), key=lambda record: record.id)
-    assert [record.configuration for record in again] == [runs.read(run).configuration for run in ids]
+    again = sorted((record for record in store.all_runs() if record.id not in ids), key=lambda record: record.id)
+    assert [record.configuration for record in again] == [store.read(run).configuration for run in ids]
 
 
 def test_what_failed_is_said_and_what_trains_is_missing(waiting):
     ids = kdengine.start(ASKED)
-    runs.set_state(runs.read(ids[1]), "failed", reason="The loss became NaN.")
+    store.set_state(store.read(ids[1]), "failed", reason="The loss became NaN.")
     outcome = group.outcome(ids)
     assert outcome.failures == {("Logit matching, T 4, alpha 1", 5): "The loss became NaN."}
     assert outcome.missing == [("Independent student", 5), ("Logit matching, T 8, alpha 0.5", 5)]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from kdengine import checkpoints, data, metrics, recipes, results, uncertainty
-from kdengine.colours import class_colours
+from kdengine import data, recipes
+from kdengine.colors import class_colours
 from kdengine.data import pictures
+from kdengine.measures import metrics, uncertainty
 from kdengine.recipes import comparison, gallery, report
 from kdengine.recipes.recipe import INDEPENDENT
+from kdengine.runs import checkpoints, results
 from tests.kdengine import tiny
 from tests.kdengine.recipes.scene import drawn_from
 from tests.kdengine.recipes.test_report import Page

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdengine import checkpoints, data, evaluation, methods, models, recipes, runs, sweeps, views
+from kdengine import data, methods, models, recipes, views
 from kdengine.__main__ import main, parser
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
+from kdengine.measures import evaluation
 from kdengine.recipes import RECIPES, SCALES, Outcome, Plan, Recipe, comparison
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
@@ -18,7 +20,8 @@ from kdengine.recipes.recipe import CHANGES, students, teacher
 from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
-from kdengine.records import Configuration, Record
+from kdengine.runs import checkpoints, control, store, sweeps
+from kdengine.runs.records import Record
 from tests.kdengine.recipes import scene
 from tests.kdengine.recipes.scene import drawn_from, finished
 from tests.kdengine.recipes.test_report import Page
@@ -301,7 +304,7 @@ def test_an_outcome_gives_a_part_s_records_by_seed():
 
 
 def test_so_far_reads_what_is_finished_and_trains_nothing(monkeypatch):
-    monkeypatch.setattr(runs, "_launch", lambda ids: pytest.fail("it trains"))
+    monkeypatch.setattr(control, "_launch", lambda ids: pytest.fail("it trains"))
     plan = recipes.plan("response_vs_feature")
     assert recipes.so_far(plan).records == {}
     finished(by_label(plan)["Teacher"], "mine", np.zeros((4, 2), dtype=np.float32))
@@ -316,7 +319,7 @@ def test_so_far_reads_what_is_finished_and_trains_nothing(monkeypatch):
 def test_a_recipe_is_trained_told_and_reported(train_here, capsys, tmp_path, monkeypatch):
     words = ["recipe", "response_vs_feature", "--share", "0.1", "--epochs", "1", "--teacher", "resnet8"]
     assert main([*words, "--so-far", "--json"]) == 0  # nothing yet, and nothing is begun
-    assert json.loads(capsys.readouterr().out) == runs.all_runs() == []
+    assert json.loads(capsys.readouterr().out) == store.all_runs() == []
     assert main([*words, "--report", str(tmp_path / "report")]) == 0
     told = capsys.readouterr()
     plan = recipes.plan("response_vs_feature", share=0.1, epochs=1, teacher="resnet8")
@@ -345,13 +348,13 @@ def test_a_recipe_is_trained_told_and_reported(train_here, capsys, tmp_path, mon
     for more in ([], ["--so-far"]):  # and nothing is trained again
         assert main([*words, "--json", *more]) == 0
         assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(table))
-    assert len(runs.all_runs()) == 4
+    assert len(store.all_runs()) == 4
 
 
 def test_what_could_not_be_trained_is_told_and_nothing_is_reported_of_it(train_here, capsys, tmp_path):
     assert main(["recipe", "colour_invariance", "--data", "cifar10", "--report", str(tmp_path / "report")]) == 1
     told = capsys.readouterr().err
-    assert runs.all_runs() == []
+    assert store.all_runs() == []
     assert "python -m kdengine data cifar10 --download" in told
     assert not (tmp_path / "report").exists()
 

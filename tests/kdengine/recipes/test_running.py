@@ -6,8 +6,9 @@ import time
 import pytest
 from filelock import FileLock
 
-from kdengine import processes, recipes, sweeps
+from kdengine import recipes
 from kdengine.errors import KDError
+from kdengine.runs import processes, sweeps
 
 
 def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launched):

@@ -5,31 +5,11 @@ The shapes are the types below. A field they do not name is left as it is, and n
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
-import msgspec
 from msgspec import Meta
 
-from kdengine.errors import KDError
-
-MOST_BYTES = 16 * 2**20
-"""Of JSON in one file. The longest record of a thousand classes has 0.2 MB."""
-DEEPEST = 24
-"""How deep JSON may be nested; a record is nested five deep."""
-
-Text = Annotated[str, Meta(max_length=4096)]
-Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
-Some = Annotated[int, Meta(ge=1, le=2**53)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Amount = Annotated[float, Meta(ge=0)]
-Time = Annotated[float, Meta(ge=0, lt=253402300800)]
-"""Seconds since 1970, before the year 10000."""
-Scalar = bool | Whole | float | Text | None
-Values = dict[Text, Scalar | list[Scalar]]
+from kdengine.files import Amount, Count, Share, Some, Text, Time, Values
 
 
 class Measures(TypedDict):
@@ -214,59 +194,3 @@ class Identity(TypedDict):
     seed: NotRequired[Count]
     run: NotRequired[Text]
     source: NotRequired[Text]
-
-
-def content(path: Path, most: int = MOST_BYTES) -> bytes | None:
-    """A file's bytes; None where there is no file. Raises KDError where it is none that can be read, or larger."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
-            raise KDError(f"{path.name} is not a file")
-        with path.open("rb") as file:
-            held = file.read(most + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise KDError(f"{path.name} cannot be opened: {error.strerror}") from error
-    if len(held) > most:
-        raise KDError(f"{path.name} holds more than {most:,} bytes")
-    return held
-
-
-def decode(text: bytes | str, shape: Any) -> Any:
-    """The value in JSON text, in that shape and with what else is there. Raises KDError where it is neither."""
-    try:
-        held = msgspec.json.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise KDError(str(error)) from error
-    if _deeper(held, DEEPEST):
-        raise KDError(f"it is nested more than {DEEPEST} deep")
-    return whole(held, convert(held, shape))
-
-
-def convert(value: Any, shape: Any) -> Any:
-    """A plain value in a type: whole numbers pass for floats, nothing else passes for another. Raises KDError."""
-    try:
-        return msgspec.convert(value, shape)
-    except ValueError as error:
-        raise KDError(str(error).replace("`$.", "`")) from error
-
-
-def whole(held: Any, read: Any) -> Any:
-    """What was read of a value, with the fields that no type names as they are."""
-    if not isinstance(held, dict) or not isinstance(read, dict):
-        return read
-    return held | {name: whole(held.get(name), value) for name, value in read.items()}
-
-
-def unnamed(held: dict[str, Any], read: dict[str, Any], place: str = "") -> Iterator[str]:
-    """The fields of a value that are not in what was read of it, as `status.color`."""
-    for name, value in held.items():
-        if name not in read:
-            yield place + name
-        elif isinstance(value, dict) and isinstance(read[name], dict):
-            yield from unnamed(value, read[name], f"{place}{name}.")
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper(each, levels - 1) for each in inside)

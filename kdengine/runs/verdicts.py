@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdengine import uncertainty
-from kdengine.records import STUDENT, Record, headline
-from kdengine.uncertainty import Interval
+from kdengine.measures import uncertainty
+from kdengine.measures.uncertainty import Interval
+from kdengine.runs.records import STUDENT, Record, headline
 
 Predictions = Callable[[str], "dict[str, Any] | None"]
-"""A result's stored predictions by its name, as `kdengine.results.predictions` gives them, or `answer` [N] for logits.
-"""
+"""A result's stored predictions by its name, as `kdengine.runs.results.predictions` gives them; or `answer` [N] for
+logits."""
 Pairs = Sequence[tuple[str, str]]
 """Names of results, the one to judge before the one it is held against."""
 

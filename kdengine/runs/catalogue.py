@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdengine import checkpoints as files
 from kdengine import trust
 from kdengine.errors import KDError
-from kdengine.records import FINISHED, headline, is_first_stage
+from kdengine.runs import checkpoints as files
+from kdengine.runs.records import FINISHED, headline, is_first_stage
 
 CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
 PHOTOGRAPHS = "photograph"

@@ -15,11 +15,13 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from kdengine import files, processes, runs
+from kdengine import files
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.places import runs_root
-from kdengine.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, RESUMABLE, STOPPED, Configuration, Record
-from kdengine.worker import SLOTS
+from kdengine.paths import runs_root
+from kdengine.runs import control, processes, store
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, RESUMABLE, STOPPED, Record
+from kdengine.runs.worker import SLOTS
 
 _LOCK = ".sweeps.lock"
 _POLL_S = 1.0
@@ -127,7 +129,7 @@ def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Seen]:
     what has finished in between counts as finished.
     """
     held: dict[Hashable, Record] = {}
-    for record in runs.all_runs():
+    for record in store.all_runs():
         key = _key(record.configuration)
         if key not in held or record.state == FINISHED:
             held[key] = record
@@ -143,8 +145,8 @@ def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Seen]:
 def _seen(record: Record) -> Seen:
     if record.state not in ACTIVE:
         return Seen(record, record.state)
-    state = runs.state(record.id)
-    return Seen(runs.read(record.id), state)
+    state = store.state(record.id)
+    return Seen(store.read(record.id), state)
 
 
 def _concrete(
@@ -183,7 +185,7 @@ def _stop(found: dict[tuple[str, int], Seen]) -> None:
         for run in (each.record.id, each.record.configuration.initial):  # it may be waiting for its first stage
             if run is not None:
                 with suppress(KDError):  # it is not active, or has ended just now
-                    runs.stop(run)
+                    control.stop(run)
 
 
 def _advance(
@@ -200,7 +202,7 @@ def _advance(
         return True
     if together := _cut_off(found, tries, again):
         before = {record.configuration.initial for record in together} - {None}  # first stages, cut off too
-        _resume([each for each in sorted(before) if runs.state(each) in (STOPPED, INTERRUPTED)])
+        _resume([each for each in sorted(before) if store.state(each) in (STOPPED, INTERRUPTED)])
         _resume([record.id for record in together])
         return True
     groups: dict[str, dict[Hashable, Configuration]] = {}  # two parts of one configuration are one run
@@ -208,16 +210,16 @@ def _advance(
         if key not in found and (configuration := _concrete(part, wanted, found)) is not None:
             groups.setdefault(json.dumps(configuration.shared()), {})[_key(configuration)] = configuration
     if groups:
-        runs.submit(list(next(iter(groups.values())).values()))
+        control.submit(list(next(iter(groups.values())).values()))
         return True
     return bool(active)
 
 
 def _resume(ids: list[str]) -> None:
     try:
-        runs.resume(ids)
+        control.resume(ids)
     except KDError:
-        if all(runs.state(run) in RESUMABLE for run in ids):  # else somebody else has just resumed it
+        if all(store.state(run) in RESUMABLE for run in ids):  # else somebody else has just resumed it
             raise
 
 
@@ -235,7 +237,7 @@ def _cut_off(
         tries[run, epoch] += 1
         if tries[run, epoch] > _TRIES:
             with suppress(KDError):  # somebody has just resumed it
-                runs.give_up(run, f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
+                control.give_up(run, f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
                                   f"`python -m kdengine runs {run} --log` may say why.")
         else:
             together.append(each.record)
@@ -247,7 +249,7 @@ def _first_stage_cut_off(each: Seen) -> bool:
     """Whether a run failed only because its first stage was stopped or interrupted."""
     if each.state == FAILED and each.record.configuration.initial is not None:
         with suppress(KDError):  # the first stage has been removed
-            return runs.state(each.record.configuration.initial) in (STOPPED, INTERRUPTED)
+            return store.state(each.record.configuration.initial) in (STOPPED, INTERRUPTED)
     return False
 
 

@@ -12,11 +12,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdengine import schema, trust
+from kdengine import files, trust
 from kdengine.errors import KDError, unknown_name
-from kdengine.files import replacing, writing
-from kdengine.places import BAD_NAME, checkpoints_root, child, runs_root
-from kdengine.records import RECORD, STUDENT, as_json, has_headline, read_record
+from kdengine.files import as_json, replacing, writing
+from kdengine.paths import BAD_NAME, checkpoints_root, child, runs_root
+from kdengine.runs import schema
+from kdengine.runs.records import RECORD, STUDENT, has_headline, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ def describe(path: Path) -> dict[str, Any]:
     task, method, scores and what labels it read are always there. Raises KDError where there is none.
     """
     try:
-        about = schema.decode(_stated(path), schema.Identity)
+        about = files.decode(_stated(path), schema.Identity)
         if odd := [split for split, scores in about.get("scores", {}).items() if not has_headline(scores)]:
             raise KDError(f"its {odd[0]} scores hold neither top1 nor miou")
     except OSError as error:
@@ -149,7 +150,7 @@ def load(path: Path) -> Network:
 
 def fill(network: Network, state: Mapping[str, Tensor], source: str) -> None:
     """Put weights into a network. Raises KDError that names what is missing, unexpected or of another shape."""
-    from kdengine import foreign
+    from kdengine.runs import foreign
 
     own = {name: tuple(value.shape) for name, value in network.net.state_dict().items()}
     _require_fit(state, own, network.architecture, network.classes, source)
@@ -164,7 +165,7 @@ def _require_fit(
     source: str,
 ) -> None:
     """Raise KDError unless weights have the names and shapes of a network's own."""
-    from kdengine import foreign
+    from kdengine.runs import foreign
 
     if count := foreign.other_classes(state, own, len(classes)):
         raise KDError(f"{source} holds the weights of a {architecture} with {count} classes; here it would "
@@ -368,7 +369,8 @@ def import_foreign(
     architecture's or the data set's, whichever is larger. part: the key or prefix under which the weights lie, where
     several lie in the file. Raises KDError where they do not fit, and says which architecture they would.
     """
-    from kdengine import foreign, models
+    from kdengine import models
+    from kdengine.runs import foreign
 
     _check_normalisation(mean, std)
     held = read_foreign(path)

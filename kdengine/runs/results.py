@@ -12,23 +12,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdengine import files, runs, uncertainty, verdicts
-from kdengine.checkpoints import SHIPPED, describe
+from kdengine import files
+from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.places import checkpoints_root, child, runs_root
-from kdengine.records import (
+from kdengine.measures import uncertainty
+from kdengine.paths import checkpoints_root, child, runs_root
+from kdengine.runs import store, verdicts
+from kdengine.runs.checkpoints import SHIPPED, describe
+from kdengine.runs.records import (
     FINISHED,
     HISTORY,
     PREDICTIONS,
     RECORD,
     STUDENT,
-    Configuration,
     Record,
     is_first_stage,
     read_record,
     read_rows,
 )
-from kdengine.verdicts import Predictions, Verdict
+from kdengine.runs.verdicts import Predictions, Verdict
 
 _KEPT = (RECORD, HISTORY, PREDICTIONS, STUDENT)
 """The files of a run that are kept."""
@@ -69,7 +71,7 @@ def finished() -> dict[str, Record]:
     First stages are no results, kept or not.
     """
     shipped = dict(sorted(_shipped()[0].items(), key=lambda item: (item[1].created, item[1].id)))
-    own = {record.id: record for record in runs.all_runs() if record.state == FINISHED and record.id not in shipped}
+    own = {record.id: record for record in store.all_runs() if record.state == FINISHED and record.id not in shipped}
     return {name: record for name, record in (shipped | own).items()
             if not is_first_stage(record.configuration.method)}
 
@@ -162,7 +164,7 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
                          for key, value in asked.hyperparameters.items())
     return {
         "name": name,
-        "called": runs.name(name),
+        "called": store.name(name),
         "data": asked.data,
         "student": asked.student,
         "method": f"{asked.method} ({settings})" if settings else asked.method,
@@ -272,10 +274,10 @@ def keep(run: str, name: str, *, replace: bool = False) -> Path:
     where the run has not finished or has lost a file, and as `check_names`.
     """
     check_names([name], replace=replace)
-    record = runs.read(run)
+    record = store.read(run)
     if record.state != FINISHED:
-        raise KDError(f"Run {run} is {runs.state(run)}; only a finished run can be kept.")
-    source, target, checkpoint = runs.directory(run), checkpoints_root() / SHIPPED / name, _checkpoint(name)
+        raise KDError(f"Run {run} is {store.state(run)}; only a finished run can be kept.")
+    source, target, checkpoint = store.directory(run), checkpoints_root() / SHIPPED / name, _checkpoint(name)
     if missing := [file for file in _KEPT if not (source / file).is_file()]:
         raise KDError(f"Run {run} has lost {', '.join(missing)}, so it cannot be kept. Train it again.")
     if describe(source / STUDENT)["digest"] != record.files.get(STUDENT):
@@ -309,4 +311,4 @@ def _checkpoint(name: str) -> Path:
 
 def _shipped() -> tuple[dict[str, Record], dict[str, str]]:
     """The records of shipped results by name, and of what cannot be read the reason."""
-    return runs.read_folders(checkpoints_root() / SHIPPED)
+    return store.read_folders(checkpoints_root() / SHIPPED)

@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
-from kdengine import files, processes, runs
+from kdengine import files
 from kdengine.errors import KDError
-from kdengine.places import checkpoints_root, runs_root
-from kdengine.records import FAILED, FINISHED, QUEUED, RESUMABLE, STARTING, STOPPED, Record
+from kdengine.paths import checkpoints_root, runs_root
+from kdengine.runs import processes, store
+from kdengine.runs.records import FAILED, FINISHED, QUEUED, RESUMABLE, STARTING, STOPPED, Record
 
 SLOTS = max(1, (os.cpu_count() or 1) // 8)
 """How many groups this machine trains at once; the rest waits its turn. A small network keeps 8 cores busy."""
@@ -34,7 +35,7 @@ def work(ids: Sequence[str]) -> None:
             locks[run].release()
 
         held = []
-        for record in map(runs.read, locks):
+        for record in map(store.read, locks):
             if record.state == QUEUED:
                 held.append(record)
             else:
@@ -46,9 +47,9 @@ def work(ids: Sequence[str]) -> None:
             if not held:
                 return
             for record in held:
-                runs.set_state(record, STARTING, started=time.time())
+                store.set_state(record, STARTING, started=time.time())
             from kdengine.devices import keep_freed_memory  # these bring torch, which a waiting worker does without
-            from kdengine.session import Session
+            from kdengine.runs.session import Session
 
             keep_freed_memory()
             Session(held, release).train()
@@ -65,9 +66,9 @@ def _taken(stack: ExitStack, run: str) -> processes.Lock | None:
 
     With it, what an earlier worker left half written is swept.
     """
-    folder = runs.directory(run)
+    folder = store.directory(run)
     with files.writing(folder):
-        lock = processes.take(folder / runs.LOCK, _LOCK_PATIENCE_S)
+        lock = processes.take(folder / store.LOCK, _LOCK_PATIENCE_S)
     if lock is not None:
         stack.enter_context(lock)
         files.sweep(folder, left_s=0)
@@ -88,7 +89,7 @@ def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str]
         for record in list(held):
             if ending := _ending(record):
                 state, reason = ending
-                runs.set_state(record, state, reason=reason, ended=time.time())
+                store.set_state(record, state, reason=reason, ended=time.time())
                 held.remove(record)
                 release(record.id)
         if not held:
@@ -106,13 +107,13 @@ def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str]
 
 def _ending(record: Record) -> tuple[str, str] | None:
     """State and reason of a run that ends before it began; None while it may begin."""
-    if runs.stop_requested(record.id):
+    if store.stop_requested(record.id):
         return STOPPED, "Stopped before it began."
     initial = record.configuration.initial
     if initial is None:
         return None
     try:
-        now = runs.state(initial)
+        now = store.state(initial)
     except KDError:
         return FAILED, f"Its first stage, {initial}, has been removed. Start a new run."
     if now in RESUMABLE:
@@ -123,7 +124,7 @@ def _ending(record: Record) -> tuple[str, str] | None:
 def _ready(record: Record) -> bool:
     """Whether the run it starts from, if any, has finished."""
     initial = record.configuration.initial
-    return initial is None or runs.state(initial) == FINISHED
+    return initial is None or store.state(initial) == FINISHED
 
 
 def _older_in_queue(held: list[Record]) -> bool:
@@ -134,14 +135,14 @@ def _older_in_queue(held: list[Record]) -> bool:
     own, ids = min(map(turn, held)), {record.id for record in held}
     return any(
         record.state == QUEUED and record.id not in ids and turn(record) < own and _waits(record)
-        for record in runs.all_runs()
+        for record in store.all_runs()
     )
 
 
 def _waits(record: Record) -> bool:
     """Whether a queued run of anybody waits for nothing but its turn. One that cannot be looked at takes no turn."""
     try:
-        return _ready(record) and runs.alive(record.id)
+        return _ready(record) and store.alive(record.id)
     except KDError:
         return False
 
@@ -152,7 +153,7 @@ def _fail(held: list[Record], reason: str) -> None:
     for record in held:
         if record.state not in (FINISHED, STOPPED, FAILED):
             try:
-                runs.set_state(record, FAILED, reason=reason, ended=time.time())
+                store.set_state(record, FAILED, reason=reason, ended=time.time())
             except KDError as error:
                 unwritten = error
     if unwritten:

@@ -20,9 +20,9 @@ from torch import nn
 
 from kdengine.devices import autocast, device_name, lay, memory_formats, multiplies_bfloat16, synchronise
 from kdengine.errors import KDError
+from kdengine.files import read_json, write_json
 from kdengine.models.network import Network
-from kdengine.places import runs_root
-from kdengine.records import read_json, write_json
+from kdengine.paths import runs_root
 
 FILE = ".speeds.json"
 """Beside the runs: what is settled for this machine."""

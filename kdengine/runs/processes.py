@@ -19,7 +19,7 @@ from typing import Any
 from filelock import lock_descriptor
 
 from kdengine.errors import KDError
-from kdengine.places import PROJECT, checkpoints_root, data_root, runs_root
+from kdengine.paths import PROJECT, checkpoints_root, data_root, runs_root
 
 HANDS_ON = os.name != "nt"
 """Whether an open lock file can be handed on to a child, and its folder renamed. Windows can do neither."""

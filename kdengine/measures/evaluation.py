@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine import metrics
 from kdengine.devices import autocast, synchronise
 from kdengine.errors import KDError
 from kdengine.losses import cross_entropy, kl_divergence
+from kdengine.measures import metrics
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE
 from kdengine.views import Split

@@ -1,0 +1,191 @@
+"""A group before its first step: data, teacher and students, and how each network is executed, settled once.
+
+A run that goes on does so as it began: anything else would change its numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdengine import methods, models
+from kdengine.configuration import Configuration
+from kdengine.data import DataSet
+from kdengine.devices import choose_device, device_name, lay, memory_formats
+from kdengine.errors import KDError
+from kdengine.measures import evaluation
+from kdengine.models.network import Network
+from kdengine.paths import runs_root
+from kdengine.runs import checkpoints, inputs
+from kdengine.runs.progress import ProgressFile
+from kdengine.runs.records import Record
+from kdengine.runs.resuming import resume_file, start_from
+from kdengine.training import Learner, speeds, teacher_cache
+from kdengine.training.speeds import Way
+from kdengine.training.teacher_cache import TeacherCache
+from kdengine.views import Split, policy
+
+_ROUNDING = 0.002
+"""Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
+_TRIED = 64
+"""Training images on which that is seen."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the students of one group train with.
+
+    configuration: of the first; the others share what is used of it. splits: train, validation and test on the device.
+    teacher_logits: [N, C] of validation and test, empty without a teacher and of segmentation, where they would fill
+    the memory. learners, student_ways: by run. caches_teacher: whether what the teacher says of the views is kept.
+    """
+
+    configuration: Configuration
+    first_epoch: int
+    device: torch.device
+    data: DataSet
+    views: str
+    splits: Mapping[str, Split]
+    teacher: Network | None
+    teacher_way: Way
+    teacher_logits: Mapping[str, Tensor]
+    learners: Mapping[str, Learner]
+    student_ways: Mapping[str, Way]
+    student_threads: int | None
+    caches_teacher: bool
+
+    def teacher_cache(self) -> TeacherCache | None:
+        """Where what the teacher says of these views is kept; None where it is asked live."""
+        if self.teacher is None or not self.caches_teacher:
+            return None
+        asked = self.configuration
+        return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
+            teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
+            without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
+            # Which images are shown, and how often, follows those that have a label.
+            labels_per_class=asked.labels_per_class, labelled_images=asked.labelled_images,
+            labelled_share=asked.labelled_share,
+            device=device_name(self.device), threads=torch.get_num_threads(),
+        ))
+
+
+def open_group(records: Sequence[Record], progress: ProgressFile) -> Group:
+    """Load the data, measure the teacher, build the students. Raises KDError where one of them cannot be had."""
+    first = records[0]
+    asked, first_epoch = first.configuration, first.status["epoch"]
+    progress.phase("Loading the data")
+    device = choose_device(asked.device)
+    if threads := first.environment.get("threads") or asked.threads:
+        torch.set_num_threads(threads)
+    data = inputs.load(asked)
+    for note in data.notes:
+        print(note, file=sys.stderr)
+    splits = {name: getattr(data, name).to(device) for name in ("train", "validation", "test")}
+    progress.images_per_epoch = len(data.train)
+    progress.phase("Measuring the teacher")
+    teacher = _open_teacher(asked.teacher, data, device)
+    teacher_way = _place_teacher(teacher, first, splits["train"], device)
+    logits = {} if teacher is None or data.task == "segmentation" else {
+        name: evaluation.predict(teacher, splits[name]) for name in ("validation", "test")}
+    if first_epoch:
+        _require_unchanged(records, data, teacher)
+    networks = {record.id: _build(record, data).to(device) for record in records}
+    ways = {record.id: _place(networks[record.id], "student", record) for record in records}
+    learners = {record.id: _learner(record, networks[record.id], teacher, splits["train"], ways[record.id].precision)
+                for record in records}
+    group = Group(
+        asked, first_epoch, device, data, asked.views or data.views, splits, teacher, teacher_way, logits, learners,
+        ways, _student_threads(first, device, len(learners)),
+        first.environment.get("teacher_cache", not first_epoch))
+    _compile(records, group, progress)
+    return group
+
+
+def _open_teacher(reference: str | None, data: DataSet, device: torch.device) -> Network | None:
+    if reference is None:
+        return None
+    teacher = checkpoints.open_teacher(reference, data.classes, data.size)
+    if teacher.task != data.task:
+        raise KDError(f"The teacher {reference} is for {teacher.task}; these data are for {data.task}. Take a teacher "
+                      "that was trained on them.")
+    return teacher.requires_grad_(False).to(device)
+
+
+def _place_teacher(teacher: Network | None, record: Record, train: Split, device: torch.device) -> Way:
+    """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
+    if teacher is None:
+        return Way("float32", memory_formats(device)[0])
+    way = _place(teacher, "teacher", record)
+    chosen = record.configuration.precision == "auto" and way.precision != "float32" and not record.environment
+    if chosen and evaluation.rounding(teacher, train.images[:_TRIED], way.precision) > _ROUNDING:
+        way = speeds.usual(teacher, "float32")
+        lay(teacher, way.memory_format)
+    return way
+
+
+def _place(network: Network, role: str, record: Record) -> Way:
+    """Lay a network's weights in memory, and return the way it is to run: this machine's, or the precision asked for.
+    """
+    asked, began = record.configuration, record.environment
+    precision, memory_format = (began.get(what, {}).get(role) for what in ("precision", "memory_formats"))
+    if precision and memory_format:
+        way = Way(precision, memory_format)
+    else:
+        way = speeds.way(network, asked.batch_size, precision or asked.precision, training=role == "student")
+    lay(network, way.memory_format)
+    return way
+
+
+def _build(record: Record, data: DataSet) -> Network:
+    asked = record.configuration
+    # Published weights expect their own normalisation.
+    start = {"start": True} if asked.pretrained else {"mean": data.mean, "std": data.std}
+    return models.build(asked.student, data.classes, seed=asked.seed, input_size=data.size, **start)
+
+
+def _learner(record: Record, network: Network, teacher: Network | None, train: Split, precision: str) -> Learner:
+    asked, epoch = record.configuration, record.status["epoch"]
+    method = methods.method(asked.method, **asked.hyperparameters)
+    learner = Learner(network, method, teacher, train, asked, precision)
+    if asked.initial and not epoch:
+        start_from(learner, asked.initial)
+    if epoch:
+        path = resume_file(record.id, epoch)
+        if not path.is_file():
+            raise KDError(f"{path} is gone, so there is nothing to go on from. Start a new run.")
+        learner.restore(torch.load(path, map_location=train.images.device, weights_only=True))
+    return learner
+
+
+def _student_threads(record: Record, device: torch.device, students: int) -> int | None:
+    """Of each student, where some train at once; a resumed one goes on with as many as it had."""
+    if record.status["epoch"]:
+        return record.environment.get("student_threads")
+    if record.configuration.compile == "always":
+        return None
+    return speeds.student_threads(device, students)
+
+
+def _compile(records: Sequence[Record], group: Group, progress: ProgressFile) -> None:
+    """Compile the students where that is asked for, or where it was when they began."""
+    for record in records:
+        begun = record.environment.get("compiled", False)
+        if begun if group.first_epoch else group.configuration.compile == "always":
+            progress.phase("Compiling")
+            group.learners[record.id].compile(group.splits["train"])
+
+
+def _require_unchanged(records: Sequence[Record], data: DataSet, teacher: Network | None) -> None:
+    """Raise KDError where resumed runs would go on with other pictures or another teacher than they began with."""
+    digest = checkpoints.network_digest(teacher) if teacher else None
+    for record in records:
+        if record.data.get("digest") != data.digest:
+            raise KDError(f"The pictures of {data.name} are not those this run began with. Start a new run.")
+        began = record.teacher["digest"] if record.teacher else "none"
+        if digest and began != digest:
+            raise KDError(f"The teacher {record.configuration.teacher} is not the one this run began with: its weights "
+                          f"have the digest {digest}, not {began}. Start a new run.")

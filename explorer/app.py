@@ -22,6 +22,7 @@ st.html("""<style>
 .stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; }
 [data-testid="stColumn"] h1 { font-size: clamp(1.6rem, 2.4vw, 2.1rem); }
 [data-testid="stPageLink-NavLink"] { padding-left: 0; }
+@media (max-height: 680px) { .stMainBlockContainer { padding-top: 3.5rem; } }
 </style>""")
 
 # Who leaves a page and comes back finds it as it was: its link is put back, from which its controls are set. On the way

@@ -200,8 +200,8 @@ def _premise(question: Question, settings: Settings, pictures: int) -> str:
         learners = (f"Three equal students have the same teacher and $\\alpha = {settings.alpha:g}$"
                     f"{': none reads a label' if settings.alpha == 1 else ''}. Only $T$ differs.")
     elif question.varies == "alpha":
-        learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ one "
-                    "learns from the teacher's answers alone.")
+        learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ from "
+                    "the teacher's answers alone, at $\\alpha = 0.5$ from both, each with half the weight.")
     else:
         learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
                     f"else. **{TAUGHT}** {_hears(settings)}")
@@ -238,7 +238,10 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
         histories = {names[run]: each["history"] for run, each in watched.items() if each["history"]}
         teacher = first["teacher"]
         if teacher:
-            st.caption(f"Right on {teacher['validation']['n']} validation images. The dashed line is the teacher.")
+            st.caption(f"Right on {teacher['validation']['n']} validation images; dashed: the teacher.")
+        if any(each["state"] in ACTIVE for each in watched.values()):
+            # The mouse rests where Start was, and the chart's own buttons would cover the progress above it.
+            st.html('<style>[data-testid="stElementToolbar"] { display: none; }</style>')
         st.altair_chart(
             accuracy_curves(histories or dict.fromkeys(names.values(), ()),
                             headline(teacher["validation"]) if teacher else None, epochs=EPOCHS),
@@ -346,12 +349,12 @@ def _rows(ids: tuple[str, ...]) -> list[dict[str, Any]]:
 def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     """What may be said of the numbers, in one or two sentences."""
     tests = [each["result"]["test"] for each in watched.values()]
-    shares = ", ".join(f"{test['top1']:.2%}" for test in tests)
+    names = _names(list(watched.values()))
+    shares = ", ".join(f"{name} {test['top1']:.2%}" for name, test in zip(names.values(), tests, strict=True))
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
     judged = [row for row in _rows(ids) if row["change"] is not None]
     if not any(each["configuration"]["method"] == "none" for each in watched.values()):
         ids = list(watched)
-        names = _names(list(watched.values()))
         against = [(f"{names[each]} {100 * judged['change']:+.1f} points, {judged['text']}")
                    for each, judged in zip(ids[1:], kdengine.judge([(each, ids[0]) for each in ids[1:]]), strict=True)]
         return as_text(f"{said} Against {names[ids[0]]}, on these images: {'; '.join(against)}.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,6 @@ import streamlit as st
 import kdengine
 from explorer.comparison import percent
 from explorer.networks import open_data, open_network
-from explorer.wording import as_text
 from kdengine import KDError
 from kdengine.colors import BACKGROUND, STUDENTS, TEACHER
 from kdengine.runs.records import ACTIVE
@@ -20,13 +21,17 @@ from kdengine.runs.records import ACTIVE
 if TYPE_CHECKING:
     from kdengine.data import DataSet
 
-_SIDE = 64  # pixels
+_SIDE = 128
+"""Most pixels of a picture's side; it is shown half as large."""
 SHOWN = 3
 """Images beside each other."""
 _MOST_CLASSES = 10
 _HEADROOM = 1.3
 """So many times the first row's highest share fills a row."""
 _STYLE = """<style>
+.pinned-image { display: flex; align-items: center; gap: .75rem; margin-bottom: .6rem; font-size: .875rem; }
+.pinned-image img { width: 4rem; border-radius: .5rem; }
+.pinned-image span { opacity: .7; }
 .pinned { margin: 0 0 .6rem; }
 .pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
@@ -40,6 +45,12 @@ _STYLE = """<style>
 .pinned .beyond { border-radius: 0; }
 .pinned .beyond::before { content: "↑"; color: white; font-size: .7rem; line-height: 1; display: block; }
 .pinned .truth { font-weight: 700; text-decoration: underline; }
+@media (max-height: 680px) {
+  .pinned-image { margin-bottom: .2rem; }
+  .pinned-image img { width: 2.6rem; }
+  .pinned, .pinned.three, .pinned.many { margin: 0; }
+  .pinned .answer, .pinned.three .answer, .pinned.many .answer { height: 2rem; }
+}
 </style>"""
 
 
@@ -68,7 +79,7 @@ def show(
         st.subheader("Three hard test images, epoch by epoch")
     words, button = st.columns([5, 1], vertical_alignment="center")
     temperature = temperature_of(watched.values())
-    how = f"{_softened(temperature)}. The true class is underlined; ↑ goes beyond the row."
+    how = f"{_softened(temperature)}. ↑ goes beyond the row."
     if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
         # Of more epochs, once a run went on, it is another slider: it opens at the last.
         epoch = words.slider(f"Answers after this epoch{how}", 1, epochs, epochs, key=f"epoch {group} {epochs}",
@@ -131,12 +142,18 @@ def _draw(
     for column, index in zip(st.columns(len(images), gap="large"), images, strict=True):
         picture, truth = kdengine.example(data, index)
         drawn = rows(index, picture, truth)
-        with column:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.image(picture, width=_SIDE, alt=f"Test image {index}")
-                st.caption(f"**{as_text(data.classes[truth])}**, test image {index}")
-            if drawn:
-                st.html(bars(drawn, data.classes, truth))
+        column.html(_heading(picture, index, data.classes[truth]) + bars(drawn, data.classes, truth))
+
+
+def _heading(picture: Any, index: int, truth: str) -> str:
+    """The picture beside what it is, as HTML: it never takes a second line."""
+    file, small = BytesIO(), picture.copy()
+    small.thumbnail((_SIDE, _SIDE))
+    kind = "png" if max(picture.size) <= _SIDE else "jpeg"  # a photograph as PNG is ten times as large
+    small.save(file, kind, quality=90)
+    source = f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
+    return (f'<div class="pinned-image"><img src="{source}" alt="Test image {index}">'
+            f"<span><b>{escape(truth)}</b>, test image {index}</span></div>")
 
 
 def answer(reference: str, data: DataSet, index: int, picture: Any, temperature: float) -> np.ndarray:
@@ -151,6 +168,8 @@ def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], tr
     The first row, the teacher's where there is one, sets the scale and stands still; what goes beyond ends in an arrow.
     Of many classes those ten are shown that it finds likeliest, the true one among them.
     """
+    if not rows:
+        return _STYLE
     order = sorted(np.argsort(-rows[0][2], kind="stable")[:_MOST_CLASSES].tolist())
     if truth not in order:
         order[-1] = truth

@@ -199,7 +199,7 @@ def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: 
     layers = layer_names(stages)
     layer = layers.index(where.selectbox("Layer", layers, key="layer", bind="query-params",
                                          help="Automatic is the deepest layer of at least 4 × 4 cells."))
-    wanted = {OWN: "each one's own answer", FIRST: f"the {family.first_role.lower()}'s answer",
+    wanted = {OWN: "its own answer", FIRST: f"the {family.first_role.lower()}'s answer",
               TRUTH: "the truth", CLASS: "a class you choose"}
     target = what.selectbox("Explain", list(wanted), key="target", bind="query-params",
                             format_func=wanted.get, disabled=not methods[method]["uses_target"],

@@ -33,7 +33,7 @@ ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
 MOST_OTHERS = 8
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
 LARGEST = "the largest thing"
-OWN, TRUTH, WHOLE = "each one's own answer", "the truth", "the whole picture"
+OWN, TRUTH, WHOLE = "its own answer", "the truth", "the whole picture"
 REGION_HELP = "The map takes apart the sum of the class's scores over its pixels there. A white rim shows them."
 IOU_HELP = (
     "IoU, intersection over union: of the pixels that are of a class or were taken for it, the share that is both. "

@@ -30,13 +30,14 @@ def answers_to_one_digit() -> None:
     picture, truth = kdengine.example(data, index)
     says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
     rows = [(role, COLOURS[role], shares) for role, shares in says.items()]
+    second = as_text(data.classes[says[SHOWN[TEACHER_NAME]].argsort()[-2]])
     alone, taught = (as_text(data.classes[says[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
     image.image(picture, width=150, alt=f"Test image {index}")
     bars.html(pinned.bars(rows, data.classes, truth))
     st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
-               f"answer, softened at T = {TEMPERATURE:g}, says what it looks like too. The student alone reads "
-               f"**{alone}**, the student with a teacher **{taught}**.")
+               f"answer, softened at T = {TEMPERATURE:g}, says that it looks a little like **{second}** too. The "
+               f"student alone reads **{alone}**, the student with a teacher **{taught}**.")
     shipped = kdengine.list_checkpoints()
     large, small = (size_and_speed(each, shipped[each]["digest"]) for each in (TEACHER_NAME, TAUGHT))
     st.caption(f"The teacher is {large} an image on this machine; either student is {small}.")

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from kdengine import files, models, paths, recipes
+from kdengine import models, paths, recipes
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.recipes import comparison
@@ -433,7 +433,7 @@ def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkey
     count = len(store.all_runs())
     monkeypatch.setenv("KDENGINE_RUNS", str(tmp_path / "killed"))
     left, before = 0, False
-    write = files.write_json
+    write = records.write_json
 
     def dies(path, value):
         nonlocal left

@@ -418,7 +418,7 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     at = open_page("distill", view="Your own runs")
     assert "Three hard test images, epoch by epoch" in [each.value for each in at.subheader]
     assert [each.label for each in at.slider if "epoch" in each.label] == [
-        "Answers after this epoch, softened at T = 4. The true class is underlined; ↑ goes beyond the row."]
+        "Answers after this epoch, softened at T = 4. ↑ goes beyond the row."]
 
     def drawn():
         return [each.proto.body for each in at.get("html") if "pinned" in each.proto.body]

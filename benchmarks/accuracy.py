@@ -21,7 +21,7 @@ from kdengine.devices import choose_device, device_name
 from kdengine.measures import evaluation, metrics
 from kdengine.measures.uncertainty import mean_interval
 from kdengine.models.network import Network
-from kdengine.runs import checkpoints
+from kdengine.runs import references
 from kdengine.training.teacher_cache import TeacherCache, key
 
 TEACHER, STUDENT, DATA = "cifar10-teacher", "resnet8", "cifar10"
@@ -82,7 +82,7 @@ def _student(held: data.DataSet, device: torch.device, seed: int) -> Network:
 
 
 def _teacher(held: data.DataSet, device: torch.device) -> Network:
-    return checkpoints.open_teacher(TEACHER, held.classes, held.size).to(device)
+    return references.open_teacher(TEACHER, held.classes, held.size).to(device)
 
 
 if __name__ == "__main__":

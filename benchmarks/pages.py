@@ -65,7 +65,7 @@ def _grad_cam(repeats: int) -> tuple[float, float]:
     def look() -> None:
         for network in networks:
             said = kdengine.predict(network, photo)["probabilities"]
-            kdengine.heat_map(network, photo, said.index(max(said)))
+            kdengine.explain.heat_map(network, photo, said.index(max(said)))
 
     look()
     return reached(look, product_rate(torch.device("cpu"), torch.float32), repeats)

@@ -23,7 +23,7 @@ SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes c
 @st.cache_data(max_entries=1, show_spinner=False)
 def heat_map_methods() -> dict[str, dict]:
     """The heat-map methods by name."""
-    return {each["name"]: each for each in kdengine.list_heat_maps()}
+    return {each["name"]: each for each in kdengine.explain.list_heat_maps()}
 
 
 def summaries(methods: Mapping[str, dict]) -> str:
@@ -48,7 +48,7 @@ def read(content: bytes) -> Image.Image:
 
     A resource, not data: a large one would be copied on every rerun.
     """
-    return kdengine.read_picture(content)
+    return kdengine.data.read_picture(content)
 
 
 def choose_networks(
@@ -80,7 +80,7 @@ def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> lis
 def telling(references: tuple[str, ...], digest: str) -> int:
     """The test image that is shown first: of a teacher, a distilled student and one alone the one that tells most."""
     del digest
-    return (kdengine.telling_example(*references) if len(references) == 3 else None) or 0
+    return (kdengine.runs.telling_example(*references) if len(references) == 3 else None) or 0
 
 
 def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:

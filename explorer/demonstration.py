@@ -8,8 +8,7 @@ with `demo` too: what is set here is nothing to somebody's own runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -18,6 +17,7 @@ import streamlit as st
 import kdengine
 from explorer import families, forms, live, pinned
 from explorer.networks import open_data
+from explorer.questions import ALONE, COMPARED, QUESTIONS, TAUGHT, Question, Settings, premise
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves
@@ -28,64 +28,17 @@ from kdengine.runs.records import ACTIVE, FINISHED, RESUMABLE, headline
 DATA, TEACHER, STUDENT = "digits", "digits-teacher", "resnet8"
 EPOCHS = 15
 SECONDS_BETWEEN_LOOKS = 0.5
-ALONE, TAUGHT = "Student alone", "Student + teacher"
 TEMPERATURES, ALPHAS, LABELS = (1, 2, 4, 8, 20), (0.0, 0.25, 0.5, 0.75, 1.0), (1, 2, 5, 10, 20, "all")
-COMPARED = {"temperature": (1, 4, 20), "alpha": (0, 0.5, 1)}
-"""The values of a setting that a question compares."""
 GROUP, GUESS = "demo", "guess"
 """What the link holds of a group: its name, and the guesses in its order."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the controls say: one value for all students, save what the question compares."""
-
-    temperature: float
-    alpha: float
-    labels: int | None
-    seed: int
-
-
 _READ = """<div style="line-height: 1.35"><div style="font-weight: 600; color: {color}">{name}</div>
 <div style="font-size: 1.7rem; font-weight: 600">{right:.0f} of 100</div>
 <div style="font-size: .9rem; opacity: .75">{guess}</div></div>"""
 
-Method = tuple[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a demonstration asks, and the students that answer it: method and hyperparameters by name.
-
-    varies: the setting that differs among them, of those in `COMPARED`.
-    """
-
-    title: str
-    students: Callable[[Settings], dict[str, Method]]
-    varies: str | None = None
-
-
-def _kd(temperature: float, alpha: float) -> Method:
-    return "kd", {"temperature": float(temperature), "alpha": float(alpha)}
-
-
-QUESTIONS = {
-    each.title: each for each in (
-        Question("Does a teacher help?",
-                 lambda chosen: {TAUGHT: _kd(chosen.temperature, chosen.alpha), ALONE: ("none", {})}),
-        Question("Which temperature?",
-                 lambda chosen: {f"T {each}": _kd(each, chosen.alpha) for each in COMPARED["temperature"]},
-                 "temperature"),
-        Question("How much of the teacher?",
-                 lambda chosen: {f"alpha {each:g}": _kd(chosen.temperature, each) for each in COMPARED["alpha"]},
-                 "alpha"),
-    )
-}
-
 
 def show() -> None:
     """The whole demonstration; it takes one screen."""
-    if kdengine.default_teacher(DATA) != TEACHER:
+    if kdengine.runs.default_teacher(DATA) != TEACHER:
         st.info("The demonstration needs the shipped teacher of digits, which is not in the checkpoints folder. "
                 "`make checkpoints` trains it.")
         return
@@ -162,7 +115,7 @@ def _guess(question: Question, settings: Settings) -> None:
     data = open_data(DATA)
     named = question.students(settings)
     with words:
-        st.markdown(_premise(question, settings, len(data.train)))
+        st.markdown(premise(question, settings, len(data.train)))
         st.markdown("**Guess first.** Of 100 new digits, how many will each read?")
         for name in named:
             st.slider(name, 0, 100, 50, key=f"guess {name}", persist_state="session", on_change=_guessed, args=(name,))
@@ -187,36 +140,6 @@ def _guess(question: Question, settings: Settings) -> None:
 def _guessed(name: str) -> None:
     """Note that a slider was moved: where one stands at the start is nobody's guess."""
     st.session_state[f"guessed {name}"] = True
-
-
-def _premise(question: Question, settings: Settings, pictures: int) -> str:
-    """Who learns from what."""
-    count = f"**{pictures:,} pictures** of handwritten digits"
-    if settings.labels is None:
-        have = f"{count}, each with its label."
-    else:
-        have = f"{count}. Only **{settings.labels} of each digit** {'have' if settings.labels > 1 else 'has'} a label."
-    if question.varies == "temperature":
-        learners = (f"Three equal students have the same teacher and $\\alpha = {settings.alpha:g}$"
-                    f"{': none reads a label' if settings.alpha == 1 else ''}. Only $T$ differs.")
-    elif question.varies == "alpha":
-        learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ from "
-                    "the teacher's answers alone, at $\\alpha = 0.5$ from both, each with half the weight.")
-    else:
-        learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
-                    f"else. **{TAUGHT}** {_hears(settings)}")
-    return f"{have} {learners}"
-
-
-def _hears(settings: Settings) -> str:
-    alpha = settings.alpha
-    every = "every picture" if settings.labels is None else "every picture, also to those without a label"
-    if alpha == 1:
-        return f"reads no label: it learns what the teacher answers to {every}."
-    if alpha == 0:
-        return "does not listen: at $\\alpha = 0$ the teacher's answers weigh nothing."
-    return (f"learns from the labels too, and with a weight of {alpha:g} from what the teacher answers to "
-            f"{every}.")
 
 
 def _live(ids: Sequence[str], was_active: bool) -> None:
@@ -259,9 +182,9 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
 
 def _names(watched: Sequence[dict[str, Any]]) -> dict[str, str]:
     """What the students of a group are called, by run: of one method, by what sets them apart."""
-    title = kdengine.method_title("kd")
-    return {run: ALONE if name == kdengine.method_title("none") else TAUGHT if name == title
-            else name.removeprefix(f"{title}, ") for run, name in kdengine.student_titles(watched).items()}
+    title = kdengine.runs.method_title("kd")
+    return {run: ALONE if name == kdengine.runs.method_title("none") else TAUGHT if name == title
+            else name.removeprefix(f"{title}, ") for run, name in kdengine.runs.student_titles(watched).items()}
 
 
 def _buttons(watched: dict[str, dict[str, Any]]) -> None:
@@ -274,11 +197,11 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
             with bar:
                 live.show_progress([watched[run] for run in ids])
             if all(watched[run]["paused"] for run in ids):
-                hold.button("Go on", on_click=kdengine.go_on, args=(ids,), type="primary", width="stretch")
+                hold.button("Go on", on_click=kdengine.runs.go_on, args=(ids,), type="primary", width="stretch")
             else:
-                hold.button("Pause", on_click=kdengine.pause, args=(ids,), width="stretch")
+                hold.button("Pause", on_click=kdengine.runs.pause, args=(ids,), width="stretch")
             # Never disabled: Streamlit takes a click on a button that was disabled a moment ago for a forged one.
-            one.button("One epoch", on_click=kdengine.pause, args=(ids,), width="stretch")
+            one.button("One epoch", on_click=kdengine.runs.pause, args=(ids,), width="stretch")
             live.stop_button(end, ids)
             return
         rest = [run for run, each in watched.items() if each["state"] in RESUMABLE]
@@ -291,7 +214,7 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
             st.rerun()
         if one.button("One epoch", width="stretch"):
             kdengine.resume(rest)
-            kdengine.pause(rest, epoch + 1)
+            kdengine.runs.pause(rest, epoch + 1)
             st.rerun()
     except KDError as error:  # it ended, or another tab was quicker
         show_error(error)
@@ -315,7 +238,7 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
     group = watched[ids[0]]["group"]
     *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")
     image = pinned.first_image(open_data(DATA), group, TEACHER)
-    known = families.names(kdengine.families()[DATA])
+    known = families.names(kdengine.runs.families()[DATA])
     asked = watched[taught]["configuration"]["hyperparameters"]
     with links:
         st.caption(_verdict(tuple(ids), watched))
@@ -327,8 +250,9 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
                          help=f"Of {names[taught]} after its last epoch, beside the teacher's, on test image {image}.",
                          query_params={"source": "Example", "student_network": known[taught], "example": str(image),
                                        "T": f"{asked['temperature']:g}"})
-            st.download_button("Report", lambda: kdengine.group_report(ids)["html"], f"distillation-{group}.html",
-                               "text/html", icon=":material/description:", on_click="ignore")
+            st.download_button("Report", lambda: kdengine.recipes.group_report(ids)["html"],
+                               f"distillation-{group}.html", "text/html", icon=":material/description:",
+                               on_click="ignore")
             if st.button("Again", icon=":material/replay:"):
                 _again()
 
@@ -343,7 +267,7 @@ def _guesses(students: int) -> list[str]:
 
 @st.cache_data(max_entries=16, ttl=60, show_spinner=False)
 def _rows(ids: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [row for row in kdengine.results_table() if row["name"] in ids]
+    return [row for row in kdengine.runs.results_table() if row["name"] in ids]
 
 
 def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
@@ -355,8 +279,9 @@ def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     judged = [row for row in _rows(ids) if row["change"] is not None]
     if not any(each["configuration"]["method"] == "none" for each in watched.values()):
         ids = list(watched)
-        against = [(f"{names[each]} {100 * judged['change']:+.1f} points, {judged['text']}")
-                   for each, judged in zip(ids[1:], kdengine.judge([(each, ids[0]) for each in ids[1:]]), strict=True)]
+        verdicts = kdengine.runs.judge([(each, ids[0]) for each in ids[1:]])
+        against = [f"{names[each]} {100 * judged['change']:+.1f} points, {judged['text']}"
+                   for each, judged in zip(ids[1:], verdicts, strict=True)]
         return as_text(f"{said} Against {names[ids[0]]}, on these images: {'; '.join(against)}.")
     for row in judged:
         verb = "" if row["verdict"].startswith("differ") else "are "

@@ -14,7 +14,7 @@ def present(data: str) -> bool:
 
     Raises KDError for a name that is no data set's.
     """
-    about = kdengine.about_data(data)
+    about = kdengine.data.about(data)
     if about["present"]:
         return True
     title, place, size = as_text(about["title"]), as_text(about["place"]), about["download_bytes"]
@@ -28,7 +28,7 @@ def present(data: str) -> bool:
     if st.button(f"Download {size / 1e6:,.0f} MB"):
         try:
             with st.spinner(f"Downloading {about['title']} …"):
-                kdengine.download(data)
+                kdengine.data.download(data)
         except KDError as error:
             show_error(error)
         else:

@@ -24,7 +24,7 @@ def link(data: str, teacher: str, students: Sequence[str], image: int) -> dict[s
 
     What the page opens with is not in it: the page would take it out, and the browser's Back lead nowhere.
     """
-    families = kdengine.families()
+    families = kdengine.runs.families()
     called = names(families[data])
     query: dict[str, str | list[str]] = {f"{data} students": [called[each] for each in students],
                                          "image": str(image)}

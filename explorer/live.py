@@ -34,7 +34,7 @@ def _bench() -> ThreadPoolExecutor:
 def _pace(decides: tuple, _configurations: list[kdengine.Configuration]) -> Future:
     """How fast the networks are, once for what decides it while the machine is likely as busy as it was."""
     del decides
-    return _bench().submit(kdengine.pace, _configurations)
+    return _bench().submit(kdengine.runs.pace, _configurations)
 
 
 def estimate(asked: list[kdengine.Configuration]) -> None:
@@ -57,7 +57,7 @@ def _tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> Non
     if st.session_state.pop("estimating", False):
         st.rerun()
     try:
-        expected = kdengine.estimate(asked, measured.result())
+        expected = kdengine.runs.estimate(asked, measured.result())
     except KDError as error:
         st.caption(error_text(error))
         return

@@ -24,7 +24,7 @@ def open_network(reference: str) -> Network:
 def open_data(name: str, image_size: int | None = None) -> DataSet:
     """As `kdengine.open_data`, but no folder outside of the data root. One object for all sessions: only read from it.
     """
-    kdengine.require_below_data_root(name)
+    kdengine.data.require_below_data_root(name)
     return kdengine.open_data(name, image_size)
 
 

@@ -1,7 +1,7 @@
 """Whether the heat of several networks lies on the objects of many test images: chart rows, table and sentences.
 
-Here `found` is what `kdengine.heat_on_objects` returns, by network and then by heat-map method, both as titles in
-display order; the first network is the one that the others are held against. A measure is `inside` or `pointing`.
+Here `found` is what `kdengine.explain.heat_on_objects` returns, by network and then by heat-map method, both as titles
+in display order; the first network is the one that the others are held against. A measure is `inside` or `pointing`.
 """
 
 from __future__ import annotations

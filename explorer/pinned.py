@@ -62,7 +62,7 @@ def show(
     watched: by run, as `kdengine.watch` gives it. Nothing is drawn before the first epoch is complete, of segmentation,
     or of runs whose answers were not kept.
     """
-    answers = {run: kdengine.answers_over_epochs(run) for run in watched}
+    answers = {run: kdengine.runs.answers_over_epochs(run) for run in watched}
     answers = {run: each for run, each in answers.items()
                if watched[run]["history"] and len(each) and not np.isnan(each[-1]).any()}
     if not answers:
@@ -140,7 +140,7 @@ def _draw(
 ) -> None:
     """Each image with its rows of bars below it."""
     for column, index in zip(st.columns(len(images), gap="large"), images, strict=True):
-        picture, truth = kdengine.example(data, index)
+        picture, truth = kdengine.data.example(data, index)
         drawn = rows(index, picture, truth)
         column.html(_heading(picture, index, data.classes[truth]) + bars(drawn, data.classes, truth))
 
@@ -210,13 +210,13 @@ def _next(key: str, images: int) -> None:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _hard(teacher: str, among: int, digest: str) -> list[int]:
     del digest  # of the data: other images have other hard ones
-    return kdengine.hard_examples(teacher, among) or list(range(among))
+    return kdengine.runs.hard_examples(teacher, among) or list(range(among))
 
 
 def _teacher(answers: Mapping[str, Any], watched: Mapping[str, dict[str, Any]]) -> str | None:
     """The reference under which the runs' teacher opens; None where there is none, or it does not open."""
     for run in answers:
-        reference = kdengine.teacher_of(run, watched[run]) if watched[run]["teacher"] else None
+        reference = kdengine.runs.teacher_of(run, watched[run]) if watched[run]["teacher"] else None
         if reference:
             try:
                 open_network(reference)

@@ -11,7 +11,7 @@ from kdengine import KDError
 
 def show() -> None:
     """A list of what cannot be read, with a button for each, and of what is ignored; nothing where all is well."""
-    odd = kdengine.list_unreadable()
+    odd = kdengine.runs.list_unreadable()
     strange = [run for run in kdengine.list_runs() if run["ignored"]]
     if count := len(odd) + len(strange):
         what = "run or checkpoint is" if count == 1 else "runs and checkpoints are"
@@ -26,7 +26,7 @@ def _list(odd: list[dict], strange: list[dict]) -> None:
         if button.button("Move aside", key=f"aside {place} {as_text(each['name'])}", width="stretch",
                          help="Into the folder .aside beside it. Nothing is deleted."):
             try:
-                kdengine.move_aside(each["kind"], each["name"])
+                kdengine.runs.move_aside(each["kind"], each["name"])
             except KDError as error:  # another tab was quicker
                 show_error(error)
             else:

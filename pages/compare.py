@@ -1,31 +1,24 @@
 """Compare: what several networks answer to one picture, where they look, and how far they agree."""
 
-import hashlib
 import math
 import re
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, downloads, families, forms, objects
+from explorer import choosing, compare_picture, comparison, families, forms, objects
 from explorer.choosing import (
-    KINDS,
-    OWN_PICTURE,
     SCALED,
-    TEST_IMAGE,
     heat_map_methods,
     layer_names,
     openable,
-    read,
     summaries,
-    telling,
     telling_pair,
 )
+from explorer.compare_picture import Picture
 from explorer.comparison import Card
 from explorer.networks import open_data_for, open_network
 from explorer.wording import as_text, error_text, show_error
@@ -38,25 +31,6 @@ OBJECT_IMAGES = 200
 MEASURES = {"pointing": "Pointing game: hottest point in the box", "inside": "Share of the heat in the box"}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """What is looked at. key: equal for equal pictures. inside: its centre square, as it is drawn."""
-
-    key: str
-    name: str
-    image: Image.Image
-    inside: Image.Image
-    truth: int | None
-    index: int | None = None
-    """Its number among the test images, None where it is none of them."""
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def centre(key: str, _image: Image.Image) -> Image.Image:
-    """The centre square of the picture with that key."""
-    return comparison.square(_image)
-
-
 @st.cache_data(max_entries=512, show_spinner="Asking the networks …")
 def predicted(reference: str, key: str, _image: Image.Image) -> dict:
     """One network's prediction for the picture with that key."""
@@ -66,20 +40,14 @@ def predicted(reference: str, key: str, _image: Image.Image) -> dict:
 @st.cache_data(max_entries=512, show_spinner="Looking where they look …")
 def mapped(reference: str, key: str, target: int, method: str, stage: str | None, _image: Image.Image) -> dict:
     """One network's heat map for the picture with that key. Opacity is no part of it: a new one costs no map."""
-    found = kdengine.heat_map(open_network(reference), _image, target, method=method, stage=stage)
+    found = kdengine.explain.heat_map(open_network(reference), _image, target, method=method, stage=stage)
     return {name: found[name] for name in ("heat", "stage", "size")}
-
-
-@st.cache_data(max_entries=64, show_spinner="Searching the test images …")
-def disputed(data: str, references: tuple[str, ...]) -> list[int]:
-    """The test images that not all of these networks answer alike."""
-    return kdengine.disagreements(open_data_for(data, references), [open_network(each) for each in references])
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
     """Whether one network's heat maps lie on the objects of the data set with that digest."""
-    return kdengine.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
+    return kdengine.explain.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
 
 
 def choose_networks(key: str, family: families.Family) -> list[str]:
@@ -96,7 +64,7 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
 def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     """The networks, the students as they were after the epoch that is chosen, where their weights of it were kept."""
-    kept = {each: kdengine.snapshots(each) for each in references[1:]}
+    kept = {each: kdengine.runs.snapshots(each) for each in references[1:]}
     epochs = sorted(set.intersection(*map(set, kept.values()))) if kept else []
     if not epochs:
         return references
@@ -108,83 +76,6 @@ def at_epoch(family: families.Family, references: list[str]) -> list[str]:
         known = family.networks[each]
         family.networks[kept[each][epoch]] = replace(known, name=f"{known.name}, epoch {epoch}")
     return [references[0], *(kept[each][epoch] for each in references[1:])]
-
-
-def choose_picture(family: families.Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
-    """A test image, an upload or a sample; None where there is none yet."""
-    if family.data is None:
-        return uploaded(classes, samples=True)
-    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
-        return instead("", classes)
-    try:
-        held = open_data_for(family.data, references)
-    except KDError as error:
-        return instead(f"The test images are not to be had: {error_text(error)}", classes)
-    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
-                      label_visibility="collapsed")
-    return uploaded(classes) if source == OWN_PICTURE else test_image(held, references)
-
-
-def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
-    """A picture of one's own, or a sample, where there are no test images. why: in Markdown, empty where it is told."""
-    names = ", ".join(as_text(each) for each in classes[:10])
-    st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.".strip())
-    known = [each["title"] for each in kdengine.sample_photographs() if set(each["classes"]) & set(classes)]
-    return uploaded(classes, samples=True, opening=next(iter(known), None))
-
-
-def test_image(held: Any, references: list[str]) -> Picture:
-    """A picture of the test split, by number."""
-    last = len(held.test) - 1
-    choosing.within(last, "image")
-    thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
-    with number:
-        first = min(last, telling(tuple(references), held.digest))
-        index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, "image")
-    image, truth = kdengine.example(held, index)
-    key = f"{held.digest} {index}"
-    inside = centre(key, image)
-    thumbnail.image(inside, f"Truth: {as_text(held.classes[truth])}", width=76, alt="The picture alone")
-    choosing.other_images(
-        last, "image", lambda: disputed(held.name, tuple(references)), disabled=len(references) < 2,
-        help="The next test image that they do not answer alike.",
-        none="They name the same class for every test image.")
-    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
-
-
-def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | None = None) -> Picture | None:
-    """A person's own picture, or, where offered, a sample photograph; a bad file is told and gives None.
-
-    opening: the sample that is shown before anything is chosen.
-    """
-    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
-    held = {each["title"]: each for each in kdengine.sample_photographs()} if samples else {}
-    chosen = None
-    if samples and not file:
-        chosen = st.pills("Or a sample", list(held), default=opening, key="sample", bind="query-params")
-    if file:
-        content, name = file.getvalue(), Path(file.name).stem
-    elif chosen:
-        content, name = held[chosen]["path"].read_bytes(), chosen
-    else:
-        return None
-    try:
-        image = read(content)
-    except KDError as error:
-        show_error(error)
-        return None
-    key = hashlib.sha256(content).hexdigest()
-    inside = centre(key, image)
-    thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
-    thumbnail.image(inside, width=76, alt="The picture alone")
-    fitting = [classes.index(each) for each in held[chosen]["classes"] if each in classes] if chosen else []
-    known = truth.selectbox("What it is", range(len(classes)), index=next(iter(fitting), None),
-                            placeholder="not told", key=f"truth {key}", persist_state="session",
-                            format_func=lambda each: classes[each],
-                            help="Tell the true class, and the borders show who is right.")
-    if chosen:
-        st.caption(held[chosen]["credit"])
-    return Picture(key, name, image, inside, known)
 
 
 def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
@@ -236,7 +127,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         known = family.networks[reference]
         card = Card(
             role=family.other_role if place else family.first_role, name=known.name,
-            inside=kdengine.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
+            inside=kdengine.explain.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
             probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth,
             colour=STUDENTS[place - 1] if place else TEACHER,
         )
@@ -270,7 +161,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
 
 def show_misses(family: families.Family, references: list[str]) -> None:
     """What one picture is worth as evidence: how many of all test images each network misses."""
-    missed = {each: kdengine.misses(each) for each in references}
+    missed = {each: kdengine.runs.misses(each) for each in references}
     if None in missed.values() or len({count for _, count in missed.values()}) > 1:
         return
     count = next(iter(missed.values()))[1]
@@ -308,7 +199,7 @@ def object_note(family: families.Family, references: list[str], picture: Picture
     """How much of a map lies on the object, where there is one and the data set knows its place."""
     if picture.index is None or not found:
         return ""
-    on = kdengine.heat_on_object(found["heat"], open_data_for(family.data, references), picture.index)
+    on = kdengine.explain.heat_on_object(found["heat"], open_data_for(family.data, references), picture.index)
     return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 
@@ -320,12 +211,12 @@ def show_agreement(
     st.subheader(f"Agreement with the {first}")
     rows = []
     for card, answer, best, found in zip(cards[1:], answers[1:], own[1:], maps[1:], strict=True):
-        alike = kdengine.compare_heat_maps(found["heat"], maps[0]["heat"]) if found and maps[0] else {}
+        alike = kdengine.explain.compare_heat_maps(found["heat"], maps[0]["heat"]) if found and maps[0] else {}
         correlation, cosine, overlap = (alike.get(each, math.nan) for each in ("correlation", "cosine", "overlap"))
         rows.append({
             family.other_role: as_text(card.name),
             "Same class": "yes" if best == own[0] else "no",
-            f"KL({first} ‖ {other}), nats": comparison.figure(kdengine.kl_to_teacher(answer, answers[0])),
+            f"KL({first} ‖ {other}), nats": comparison.figure(kdengine.measures.kl_to_teacher(answer, answers[0])),
             "Maps: rank correlation": comparison.figure(correlation),
             "Maps: cosine": comparison.figure(cosine),
             "Maps: overlap of the top 20%": comparison.percent(overlap),
@@ -386,7 +277,7 @@ def invite(family: families.Family) -> None:
 
 
 choices, view = st.columns([1, 3], gap="large")
-found = kdengine.families()
+found = kdengine.runs.families()
 with choices:
     st.title("Compare")
     key = st.selectbox("Networks", list(found), key="family", bind="query-params",
@@ -396,7 +287,7 @@ with view:
     references = openable(references, {each: known.name for each, known in found[key].networks.items()})
 if references:
     with choices:
-        picture = choose_picture(found[key], references, open_network(references[0]).classes)
+        picture = compare_picture.choose_picture(found[key], references, open_network(references[0]).classes)
         then = at_epoch(found[key], references)
     with view:
         if picture:

@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 import kdengine
-from explorer import demonstration, downloads, forms, pinned, unreadable
+from explorer import demonstration, forms, pinned, training_form, unreadable
 from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress, stop_button
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
@@ -13,51 +13,21 @@ from kdengine.charts import accuracy_curves, term_curves
 from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
-MOST_COPIES = 5  # of one method, side by side
-MOST_LABELS = 10**6  # that may be typed; how many there are, the engine knows
-
-
-@st.cache_data(show_spinner="Reading the folder …", max_entries=64, ttl=600)
-def notes(data: str) -> tuple[str, ...]:
-    """How a folder was read, looked at anew after a while."""
-    return kdengine.data_notes(data)
-
-
-@st.cache_data(max_entries=1, show_spinner="Looking at what there is …")
-def catalogue() -> tuple[dict, dict]:
-    """Methods and models that can be distilled with and into, by name; for pictures small enough to train on."""
-    methods = {each["name"]: each for each in kdengine.list_methods()}
-    models = {each["name"]: each for each in kdengine.list_models()
-              if each["task"] == "segmentation" or each["input_size"] <= 64}
-    return methods, models
-
-
-@st.cache_data(show_spinner="Looking at the data set …", max_entries=64, ttl=600)
-def teaching(teacher: str, data: str, digest: str) -> tuple[int | None, str | None]:
-    """The image size at which a teacher can teach a data set, None for its own; and why it cannot, None where it can.
-
-    digest: of its weights, which tells it from another of its name.
-    """
-    del digest
-    try:
-        return kdengine.teaching_size(teacher, data), None
-    except KDError as error:
-        return None, error_text(error)
 
 
 def form() -> None:
     """What to train, its estimated time, and the button."""
     left, right = st.columns([2, 3], gap="large")
     with left:
-        shared = choose_task()
+        shared = training_form.choose_task()
     if shared is None:
         return
     with right:
-        asked = choose_students(shared)
+        asked = training_form.choose_students(shared)
         if not asked:
             return
         try:
-            kdengine.check(asked)
+            kdengine.runs.check(asked)
             if st.button("Start", type="primary", width="stretch"):
                 started = kdengine.start(asked)
                 show_next(kdengine.watch(started[0])["group"])
@@ -69,147 +39,6 @@ def form() -> None:
             show_error(error)
             return
         estimate(asked)
-
-
-def choose_task() -> dict | None:
-    """What all students have in common, as fields of a configuration; None where something is missing, which is told.
-    """
-    name = choose_data()
-    if name is None:
-        return None
-    task = kdengine.task_of(name)
-    teachers = kdengine.teachers(name)
-    names = [None, *teachers]
-    usual = next((each for each in teachers if not teaching(each, name, teachers[each])[1]), None)
-    own = {run["id"]: f"{run['name']} ({run['id']})" for run in kdengine.list_runs() if run["name"]}
-    teacher = st.selectbox("Teacher", names, index=names.index(usual), key=f"teacher {name}", bind="query-params",
-                           format_func=lambda each: own.get(each, each) or "none: train on the labels alone")
-    size, unable = teaching(teacher, name, teachers[teacher]) if teacher else (None, None)
-    if unable:
-        st.error(unable)
-        return None
-    if size:
-        st.caption(f"The images are brought to {size} × {size} pixels, the size that this teacher was trained on.")
-    if not teachers:
-        st.caption("No checkpoint knows these classes yet. Train a network without a teacher first; once finished "
-                   "it can be chosen here.")
-    models = {each: about for each, about in catalogue()[1].items() if about["task"] == task}
-    students = list(models)
-    usual = "resnet8" if "resnet8" in models else students[0]
-    key = "student" if task == "classification" else "mask student"  # each task keeps the choice made for it
-    student = st.selectbox("Student", students, index=students.index(usual), key=key, bind="query-params",
-                           format_func=lambda each: models[each]["title"])
-    return {"data": name, "teacher": teacher, "image_size": size, "student": student} | choose_amounts(task)
-
-
-def choose_data() -> str | None:
-    """A data set that is here and can be read, by name; None where there is none, which is told."""
-    sets = {each["name"]: each for each in kdengine.list_data()}
-    name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
-                        format_func=lambda each: sets[each]["title"])
-    if name == "folder":
-        path = st.text_input("Folder", key="folder", bind="query-params",
-                             placeholder="in the data folder, with train/ and test/ in it")
-        if not path:
-            st.info("Name a folder in the data folder that holds `train/<class>/` and `test/<class>/` with "
-                    "pictures in them; or, for segmentation, `images/` and `masks/` in each of `train/` and "
-                    "`test/`.")
-            return None
-        name = f"folder:{path}"
-    elif not downloads.present(name):
-        return None
-    try:
-        kdengine.require_below_data_root(name)
-        kdengine.task_of(name)
-        if name.startswith("folder:"):
-            for note in notes(name):
-                st.caption(as_text(note))
-    except KDError as error:
-        show_error(error)
-        return None
-    return name
-
-
-def choose_amounts(task: str) -> dict:
-    """Epochs, seed, and how much of the data and of its labels, as fields of a configuration."""
-    epochs_column, seed_column = st.columns(2)
-    with epochs_column:
-        epochs = forms.linked_number("Epochs", 1, 1000, 10, "epochs")
-    with seed_column:
-        seed = forms.linked_number("Seed", 0, 2**31, 0, "seed",
-                                   help="Drives the first weights and the order of the images.")
-    share_column, labels_column = st.columns(2)
-    share = share_column.slider("Share of the data", 5, 100, 100, 5, format="%d%%", key="share", bind="query-params",
-                                help="Part of the training images used, the same of each class.")
-    with labels_column:
-        if task == "segmentation":
-            few = {"labelled_images": forms.linked_number(
-                "Images with a mask", 1, MOST_LABELS, None, "masks", placeholder="all",
-                help="Keep the masks of this many images and withhold the rest: images without one still reach the "
-                     "teacher.")}
-        else:
-            few = {"labels_per_class": forms.linked_number(
-                "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
-                help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
-                     "teacher.")}
-    return {"epochs": epochs, "seed": seed, "share": share / 100} | few
-
-
-def choose_students(shared: dict) -> list[kdengine.Configuration]:
-    """A configuration for each student, by method; none where that is no group yet, which is told."""
-    task = kdengine.task_of(shared["data"])
-    methods = {each: about for each, about in catalogue()[0].items()
-               if task in about["tasks"] and (shared["teacher"] or not about["needs_teacher"])}
-    usual = [each for each in ("kd", "none") if each in methods]
-    named = copies(list(methods.values()), usual)
-    chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
-                            bind="query-params", format_func=named.get,
-                            help="A method that is chosen can be chosen again, to be set in another way.")
-    told = st.container()  # above the methods: below them nobody would see why there is no Start
-    settings = {}
-    for each in chosen:
-        method = methods[method_of(each)]
-        with st.expander(f"**{named[each]}**", expanded=bool(method["fields"])):
-            st.caption(method["summary"])
-            settings[each] = forms.hyperparameters(method, each)
-            st.latex(method["formula"])
-    if not chosen:
-        told.info("Choose at least one method.")
-        return []
-    if alike := twins(settings):
-        told.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
-        return []
-    return [kdengine.Configuration(method=method_of(each), hyperparameters=fields, **shared)
-            for each, fields in settings.items()]
-
-
-def copies(methods: list[dict], usual: list[str]) -> dict[str, str]:
-    """What can be chosen and its titles: each method, and one that can be set, once it is chosen, once more."""
-    chosen, linked = st.session_state.get("methods", usual), st.query_params.get_all("methods")
-    found = {}
-    for method in methods:
-        name, title = method["name"], method["title"]
-        for number in range(1, MOST_COPIES + 1 if method["fields"] else 2):
-            option, called = (name, title) if number == 1 else (f"{name} {number}", f"{title} ({number})")
-            found[option] = called
-            if option not in chosen and called not in linked:
-                break
-    return found
-
-
-def method_of(option: str) -> str:
-    """The method of which an option is one copy."""
-    return option.partition(" ")[0]
-
-
-def twins(settings: dict[str, dict]) -> tuple[str, str] | None:
-    """Two copies of a method that are set alike, if there are any."""
-    seen: dict[tuple, str] = {}
-    for option, fields in settings.items():
-        same = seen.setdefault((method_of(option), *fields.items()), option)
-        if same != option:
-            return same, option
-    return None
 
 
 def show_next(group: str) -> None:
@@ -227,7 +56,7 @@ def title(group: list[dict]) -> str:
     asked = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
     few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
-    names = " | ".join(run["name"] or kdengine.method_title(
+    names = " | ".join(run["name"] or kdengine.runs.method_title(
         run["configuration"]["method"], run["configuration"]["hyperparameters"]) for run in group)
     length = f"{asked['epochs']} epoch{'s' if asked['epochs'] > 1 else ''}"
     length += f", seed {asked['seed']}" if asked["seed"] else ""
@@ -266,7 +95,7 @@ def runs_section() -> None:
 
 def edit(group: list[dict], called: str, active: bool) -> None:
     """What of a group's runs can be changed: their names, and whether they are there."""
-    names = kdengine.student_titles([run | {"name": None} for run in group])
+    names = kdengine.runs.student_titles([run | {"name": None} for run in group])
     st.caption("A name of your own, on every page")
     for run in group:
         key = f"name {run['id']}"
@@ -282,7 +111,7 @@ def edit(group: list[dict], called: str, active: bool) -> None:
 def rename(run: str, key: str) -> None:
     """Give a run the name that was typed."""
     try:
-        kdengine.rename(run, st.session_state[key])
+        kdengine.runs.rename(run, st.session_state[key])
     except KDError as error:
         st.toast(error_text(error))
 
@@ -292,7 +121,7 @@ def delete(called: str, runs: list[str]) -> None:
     places = {}
     try:
         for run in runs:
-            places[run] = kdengine.move_aside("run", run)
+            places[run] = kdengine.runs.move_aside("run", run)
     except KDError as error:
         st.toast(error_text(error))
     st.session_state["deleted"] = called, places
@@ -310,7 +139,7 @@ def undo() -> None:
             del st.session_state["deleted"]
             try:
                 for run, place in places.items():
-                    kdengine.bring_back(run, place)
+                    kdengine.runs.bring_back(run, place)
             except KDError as error:
                 show_error(error)
             else:
@@ -325,7 +154,7 @@ def live(ids: list[str], was_active: bool) -> None:
     except KDError:  # removed from the command line while the page looked on
         st.rerun()
     ending = was_active and not any(each["state"] in ACTIVE for each in watched.values())
-    labels = kdengine.student_titles(list(watched.values()))
+    labels = kdengine.runs.student_titles(list(watched.values()))
     teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
     if teacher:
         st.caption(f"Teacher {as_text(teacher['reference'])} ({as_text(teacher['architecture'])}): "
@@ -334,7 +163,7 @@ def live(ids: list[str], was_active: bool) -> None:
     show_progress(list(watched.values()))
     hold = st.empty()  # in its place also while there is no button: what is below stays where it is
     if paused := [run for run, each in watched.items() if each["paused"]]:
-        hold.button("Go on", on_click=kdengine.go_on, args=(paused,), type="primary")
+        hold.button("Go on", on_click=kdengine.runs.go_on, args=(paused,), type="primary")
     for run, each in watched.items():
         show_run(run, each, labels[run])
     histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}

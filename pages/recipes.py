@@ -17,27 +17,27 @@ SECONDS_BETWEEN_LOOKS = 1.0
 @st.cache_data(max_entries=1, show_spinner=False)
 def recipes() -> dict[str, dict]:
     """The recipes by name."""
-    return {each["name"]: each for each in kdengine.list_recipes()}
+    return {each["name"]: each for each in kdengine.recipes.list_recipes()}
 
 
 @st.cache_resource(max_entries=16, show_spinner="Measuring and drawing …")
 def results_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
     """What a recipe shows, once for the same finished runs. A resource: charts need not be copied."""
     del runs
-    return kdengine.recipe_results(name, scale, seeds)
+    return kdengine.recipes.recipe_results(kdengine.recipes.plan(name, scale, seeds))
 
 
 @st.cache_data(max_entries=8, show_spinner="Writing the report …")
 def report_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
     """The report, once for the same finished runs."""
     del runs
-    return kdengine.recipe_report(name, scale, seeds)
+    return kdengine.recipes.recipe_report(kdengine.recipes.plan(name, scale, seeds))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def earlier_results(name: str) -> list[dict]:
     """What was measured earlier. A resource: charts need not be copied."""
-    return kdengine.earlier_results(name)
+    return kdengine.recipes.earlier_results(name)
 
 
 def choose() -> tuple[str, str, int]:
@@ -79,7 +79,8 @@ def describe(name: str, scale: str, seeds: int) -> None:
 
 def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
     """Progress and the buttons, as it is now; asks for a whole rerun when a network has finished or all has ended."""
-    watched = kdengine.watch_recipe(name, scale, seeds)
+    asked = kdengine.recipes.plan(name, scale, seeds)
+    watched = kdengine.recipes.progress(asked)
     networks = watched["networks"]
     done = finished(networks)
     bar, button = st.columns([5, 1], vertical_alignment="center")
@@ -91,21 +92,21 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
         bar.progress((len(done) + part) / len(networks), f"{len(done)} of {len(networks)} networks trained · {now}")
         if button.button("Stop", width="stretch"):
             try:
-                kdengine.stop_recipe(name, scale, seeds)
+                kdengine.recipes.stop(asked)
             except KDError as error:
                 st.toast(error_text(error))
             else:
                 st.toast("Stopping. What is trained is kept; starting again goes on from there.")
     else:
         if len(done) == len(networks):
-            bar.success(f"All {len(networks)} networks are trained. `{watched['command']}`")
+            bar.success(f"All {len(networks)} networks are trained. `{asked.command}`")
         else:
             begun = any(each["run"] for each in networks)
             text = f"{len(done)} of {len(networks)} networks trained." if begun else "Nothing trained yet."
-            bar.progress(len(done) / len(networks), f"{text} On the command line: `{watched['command']}`")
+            bar.progress(len(done) / len(networks), f"{text} On the command line: `{asked.command}`")
             if button.button("Continue" if begun else "Run", type="primary", width="stretch"):
                 try:
-                    kdengine.start_recipe(name, scale, seeds)
+                    kdengine.recipes.start(asked)
                 except KDError as error:
                     st.toast(error_text(error))
                 st.rerun()
@@ -177,7 +178,7 @@ describe(name, scale, seeds)
 show_earlier(name)
 if downloads.present(recipes()[name]["scales"][scale]["data"]):
     try:
-        watched = kdengine.watch_recipe(name, scale, seeds)
+        watched = kdengine.recipes.progress(kdengine.recipes.plan(name, scale, seeds))
         runs = tuple(finished(watched["networks"]))
         st.session_state["shown"] = runs
         st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(

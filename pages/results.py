@@ -92,7 +92,7 @@ def show(shown: list[dict]) -> None:
 
 st.title("Results")
 unreadable.show()
-if table := kdengine.results_table():
+if table := kdengine.runs.results_table():
     if shown := choose(table):
         show(shown)
     else:

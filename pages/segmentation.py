@@ -8,7 +8,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, comparison, downloads, families, forms, segmentation
+from explorer import choosing, comparison, downloads, families, forms, mask_results, segmentation
 from explorer.choosing import (
     KINDS,
     OWN_PICTURE,
@@ -23,23 +23,15 @@ from explorer.choosing import (
 )
 from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
-from explorer.wording import as_text, error_text, show_error
-from kdengine import KDError, charts
-from kdengine.colors import STUDENTS, TEACHER, class_colours
-from kdengine.runs import results
-from kdengine.runs.records import RECORD, read_record
+from explorer.wording import error_text, show_error
+from kdengine import KDError
+from kdengine.colors import class_colours
 
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
-MOST_OTHERS = 8
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
 LARGEST = "the largest thing"
 OWN, TRUTH, WHOLE = "its own answer", "the truth", "the whole picture"
 REGION_HELP = "The map takes apart the sum of the class's scores over its pixels there. A white rim shows them."
-IOU_HELP = (
-    "IoU, intersection over union: of the pixels that are of a class or were taken for it, the share that is both. "
-    "mIoU is the mean over the classes. The interval says what other images of the same kind would change, not another "
-    "seed."
-)
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ def answered(reference: str, key: str, _image: Image.Image, _truth: Any) -> dict
     """One network's mask of the picture with that key, and how good it is, None where the truth is not known."""
     network = open_network(reference)
     mask = kdengine.segment(network, _image)
-    scores = None if _truth is None else kdengine.mask_scores(mask, _truth, len(network.classes))
+    scores = None if _truth is None else kdengine.measures.mask_scores(mask, _truth, len(network.classes))
     return {"mask": mask, "scores": scores}
 
 
@@ -72,37 +64,22 @@ def mapped(
     reference: str, key: str, target: int, where: str, method: str, stage: str | None, _image: Image.Image, _region: Any
 ) -> dict:
     """One network's heat map for a class of a region of the picture with that key; the opacity is no part of it."""
-    found = kdengine.heat_map(
+    found = kdengine.explain.heat_map(
         open_network(reference), _image, target, method=method, stage=stage, region=_region)
     return {name: found[name] for name in ("heat", "stage", "size")}
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def measured(reference: str) -> dict | None:
-    """What is stored of a network's test: scores, interval, parameters, milliseconds; None where nothing is."""
-    try:
-        record = read_record(results.folder(reference) / RECORD)
-    except KDError:
-        return None
-    if "iou" not in record.result.get("test", {}):
-        return None
-    return {
-        "test": record.result["test"], "interval": results.interval(reference, record),
-        "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],
-    }
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching the test images …")
 def disputed(digest: str, references: tuple[str, ...], _held: Any) -> list[int]:
     """The test images of the data with that digest on which these networks' masks differ most."""
-    return kdengine.mask_disagreements(_held, references)
+    return kdengine.runs.mask_disagreements(_held, references)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def typical(digest: str, references: tuple[str, ...], _held: Any) -> int:
     """The test image that is shown first: the most typical of these networks, where their answers are stored."""
     try:
-        return kdengine.typical_masks(_held, references)
+        return kdengine.runs.typical_masks(_held, references)
     except KDError:
         return 0
 
@@ -145,7 +122,7 @@ def test_image(held: Any, references: list[str]) -> Picture:
         last, IMAGE, lambda: disputed(held.digest, tuple(references), held), disabled=len(references) < 2,
         help="The next of the tenth of the test images on which their masks differ most.",
         none="As far as their test results tell, they give every test image the same masks.")
-    image, truth = kdengine.masked_example(held, index)
+    image, truth = kdengine.data.masked_example(held, index)
     key = f"{held.digest} {index}"
     return Picture(key, image, drawn(key, image), truth)
 
@@ -216,9 +193,9 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
     for place, (reference, found) in enumerate(looks.items()):
         tiles.append(Tile(
             "Student" if place else "Teacher", found.get("picture", picture.shown),
-            f"{names[reference]}: {found['alt']}", name=names[reference], colour=colour_of(place),
+            f"{names[reference]}: {found['alt']}", name=names[reference], colour=mask_results.colour_of(place),
             mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=quality(answers[reference]["scores"]),
-            quiet=[*found.get("notes", []), *price(reference)]))
+            quiet=[*found.get("notes", []), *mask_results.price(reference)]))
     st.html(segmentation.tiles(tiles))
     if view == ERRORS:
         st.html(segmentation.legend(segmentation.RIGHT_WRONG, void=segmentation.has_void(picture.truth)))
@@ -233,17 +210,6 @@ def quality(scores: dict | None) -> list[str]:
     """How good an answer is to this picture, where the truth is known."""
     return [] if scores is None else [f"mIoU here {comparison.percent(scores['miou'])}",
                                       f"pixels right {comparison.percent(scores['pixel_accuracy'])}"]
-
-
-def colour_of(place: int) -> str:
-    """The teacher's colour, or that of a student by its place after it."""
-    return STUDENTS[place - 1] if place else TEACHER
-
-
-def price(reference: str) -> list[str]:
-    """What a network costs, as far as it was measured."""
-    known = measured(reference)
-    return [f"{segmentation.amount(known['parameters'])} parameters · {known['milliseconds']:.1f} ms"] if known else []
 
 
 def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, dict]:
@@ -285,7 +251,7 @@ def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, d
             continue
         looks[reference] = {
             "alt": f"where it looks for {first.classes[target]}",
-            "picture": kdengine.overlay(picture.shown, found["heat"], opacity),
+            "picture": kdengine.explain.overlay(picture.shown, found["heat"], opacity),
             "rim": None if region is None else segmentation.outlined(region),
             "notes": [about + map_note(found)],
         }
@@ -298,39 +264,6 @@ def map_note(found: dict) -> str:
     if not any(map(any, found["heat"])):
         return f"{told}: nothing here speaks for this class"
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
-
-
-def show_others(family: families.Family, references: list[str]) -> None:
-    """How good the networks are that are not shown: nobody may take the shown ones for all there is."""
-    others = {known.name: measured(each) for each, known in family.networks.items() if each not in references}
-    told = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
-    if told:
-        st.caption(f"Not shown, and their mIoU: {', '.join(told[:MOST_OTHERS])}"
-                   f"{' …' if len(told) > MOST_OTHERS else ''}. Choose them under Students.")
-
-
-def show_classes(references: list[str], names: dict[str, str]) -> None:
-    """How well each class is found on the whole test split, as it was measured at the end of training."""
-    tested = {each: measured(each) for each in references}
-    counts = " or ".join(sorted({f"{about['test']['n']:,}" for about in tested.values() if about}))
-    if not counts:
-        st.caption("No test results of these networks are stored.")
-        return
-    st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU",
-                help=IOU_HELP)
-    st.html(segmentation.legend({sentence(names[each], about): colour_of(place)
-                                 for place, (each, about) in enumerate(tested.items())}))
-    classes = open_network(references[0]).classes
-    st.altair_chart(charts.class_ious({names[each]: about["test"]["iou"] if about else [None] * len(classes)
-                                       for each, about in tested.items()}, classes), width="stretch")
-
-
-def sentence(name: str, about: dict | None) -> str:
-    """One network's mIoU in words."""
-    if about is None:
-        return f"{name}: no stored test results"
-    told, sure = f"{name}: mIoU {about['test']['miou']:.1%}", about["interval"]
-    return f"{told} ({sure.low:.1%} to {sure.high:.1%})" if sure else told
 
 
 def invite() -> None:
@@ -372,11 +305,11 @@ def page(found: dict[str, families.Family]) -> None:
                     show_error(error)
             else:
                 invite()
-            show_classes(references, names)
-            show_others(found[key], references)
+            mask_results.show_classes(references, names)
+            mask_results.show_others(found[key], references)
 
 
-if found := kdengine.families("segmentation"):
+if found := kdengine.runs.families("segmentation"):
     page(found)
 else:
     explain_absence()

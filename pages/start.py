@@ -27,7 +27,7 @@ def answers_to_one_digit() -> None:
     """The test image that tells most, its label, and what the three networks answer, softened."""
     data = open_data("digits")
     index = telling(tuple(SHOWN), data.digest)
-    picture, truth = kdengine.example(data, index)
+    picture, truth = kdengine.data.example(data, index)
     says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
     rows = [(role, COLOURS[role], shares) for role, shares in says.items()]
     second = as_text(data.classes[says[SHOWN[TEACHER_NAME]].argsort()[-2]])
@@ -49,7 +49,7 @@ def size_and_speed(reference: str, digest: str) -> str:
     del digest
     network = open_network(reference)
     titles = {each["name"]: each["title"] for each in kdengine.list_models()}
-    cost = kdengine.cost(network)
+    cost = kdengine.measures.cost(network)
     return (f"a {titles[network.architecture]} with {cost['parameters']:,} parameters and takes "
             f"**{cost['latency']['median_ms']:.1f} ms**")
 

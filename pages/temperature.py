@@ -61,7 +61,7 @@ def typed_logits() -> dict | None:
 
 def example() -> dict | None:
     """A test picture of the digits, as the shipped teacher and a student of it see it."""
-    family = kdengine.shipped_families().get("digits")
+    family = kdengine.runs.shipped_families().get("digits")
     if not (family and family["teacher"] and family["students"]):
         st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them; "
                 "typed logits need none.")
@@ -75,7 +75,7 @@ def example() -> dict | None:
     index = fields.number_input(f"Test picture, 0 to {last}", 0, last, key="example", on_change=keep_example)
     with fields:
         pair = with_student(**family)
-    picture, label = kdengine.example(digits, index)
+    picture, label = kdengine.data.example(digits, index)
     place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {digits.classes[label]}")
     return answers(pair, picture) | {"label": label}
 
@@ -98,7 +98,7 @@ def uploaded() -> dict | None:
     """A picture of the person's own, as two networks see it."""
     upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
     file = upload_column.file_uploader("Picture", EXTENSIONS)
-    pairs = {data: family for data, family in kdengine.shipped_families().items()
+    pairs = {data: family for data, family in kdengine.runs.shipped_families().items()
                 if family["teacher"] and family["students"]}
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     with networks_column:
@@ -109,7 +109,7 @@ def uploaded() -> dict | None:
             st.caption("Neither was distilled from the other.")
         else:
             pair = with_student(**pairs[kind])
-    samples = {each["title"]: each for each in kdengine.sample_photographs()}
+    samples = {each["title"]: each for each in kdengine.data.sample_photographs()}
     sample = None if file else upload_column.pills("Or a sample", list(samples), key="sample", bind="query-params")
     if sample:
         upload_column.caption(samples[sample]["credit"])
@@ -117,7 +117,7 @@ def uploaded() -> dict | None:
         st.info("Upload a picture to see what both networks make of it. It stays on this machine, and out of the link.")
         return None
     try:
-        picture = kdengine.read_picture(file.getvalue() if file else samples[sample]["path"])
+        picture = kdengine.data.read_picture(file.getvalue() if file else samples[sample]["path"])
     except KDError as error:
         show_error(error)
         return None
@@ -137,7 +137,7 @@ def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     shipped = kdengine.list_checkpoints()
     place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
     data = shipped[students[0]]["data"]["name"]
-    known = families.names(kdengine.families()[data])
+    known = families.names(kdengine.runs.families()[data])
     own = [each for each in known if each not in shipped and each != teacher]
     student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params",
                            format_func=lambda each: known[each] if each in own else each)

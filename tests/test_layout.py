@@ -1,14 +1,18 @@
 """The house stays in order: imports go downward, and nothing heavy loads on the way to the first page."""
 
 import ast
+import importlib
 import itertools
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = sorted(path for top in ("kdengine", "explorer", "pages") for path in (ROOT / top).rglob("*.py"))
 
 FLOORS = (
     ("errors", "files", "paths", "colors", "trust", "configuration", "losses", "signals", "views", "devices"),
@@ -25,7 +29,7 @@ BESIDE = {
     "configuration": {"errors", "files"}, "losses": {"errors", "signals"}, "views": {"errors", "signals"},
     "recipes": {"charts"}, "cli": {"__init__"}, "__main__": {"cli"},
 }
-MOST_ROOMS = 20
+MOST_ROOMS, MOST_LINES, MOST_FUNCTION_LINES = 20, 350, 60
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 
 
@@ -59,6 +63,47 @@ def module_of(path):
 def test_every_module_has_its_floor():
     assert {module_of(path) for path in (ROOT / "kdengine").rglob("*.py")} == set(FLOOR)
     assert len(FLOOR.keys() - {"__init__", "__main__"}) <= MOST_ROOMS
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_and_functions_are_short_enough_to_be_read(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = [each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.FunctionDef)]
+    assert not [each.name for each in functions
+                if each.end_lineno - each.lineno + 1 > MOST_FUNCTION_LINES]
+
+
+def test_no_import_goes_in_a_circle():
+    """Also those that wait for a call of a function: modules that need each other are one idea in two places."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+               for path in (ROOT / "kdengine").rglob("*.py")}
+    graph = TopologicalSorter()
+    for name, path in modules.items():
+        graph.add(name, *needed(path, modules) - {name})
+    graph.prepare()  # a CycleError names the circle
+
+
+def needed(path, modules):
+    """The modules that a file imports anywhere but for its types; a package where what it takes is no module."""
+    tree = ast.parse(path.read_text())
+    typing = {id(inside) for node in ast.walk(tree)
+              if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+              for inside in ast.walk(node)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in typing and node.module in modules:
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {each if each in modules else node.module for each in full}
+    return found
+
+
+@pytest.mark.parametrize("part", ["kdengine", "kdengine.runs", "kdengine.data", "kdengine.recipes", "kdengine.explain"])
+def test_a_face_names_all_that_it_offers(part):
+    face = importlib.import_module(part)
+    offered = {name for name, value in vars(face).items() if not name.startswith("_")
+               and isinstance(value, FunctionType)}
+    assert offered <= set(face.__all__) <= set(vars(face))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "kdengine").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
@@ -106,7 +151,7 @@ def loaded(code):
     "from kdengine.runs import store; store.all_runs()",
     "from kdengine.__main__ import main; main(['runs'])",
     "from kdengine.__main__ import main; main(['runs', '--json'])",
-    "import kdengine; kdengine.list_checkpoints(); kdengine.default_teacher('digits')",
+    "import kdengine; kdengine.list_checkpoints(); kdengine.runs.default_teacher('digits')",
     "import kdengine.colors, kdengine.runs.results",
     "import kdengine.runs.worker",
 ])

@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
 
 def _import(given: argparse.Namespace) -> int:
     from kdengine import data
-    from kdengine.runs import checkpoints
+    from kdengine.runs import checkpoints, exchange
 
     trust.add(given.model)
     here, missing = None, ""
@@ -59,7 +59,7 @@ def _import(given: argparse.Namespace) -> int:
     if known and classes != known:
         raise KDError(f"--classes are not those of {given.data}, which has {len(known)} in this order: "
                       f"{', '.join(known)}. Leave --classes out, or name another data set.")
-    network, told = checkpoints.import_foreign(
+    network, told = exchange.import_foreign(
         given.file, given.model, classes, input_size=given.image_size, known=here, mean=given.mean, std=given.std,
         part=given.part,
     )
@@ -128,10 +128,10 @@ def _tell_first_score(network: Any, held: Any) -> None:
 
 
 def _export(given: argparse.Namespace) -> int:
-    from kdengine.runs import checkpoints
+    from kdengine.runs import exchange, references
 
-    network = checkpoints.open_reference(given.checkpoint)
+    network = references.open_reference(given.checkpoint)
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    snippet = checkpoints.export(network, given.output, given.format)
+    snippet = exchange.export(network, given.output, given.format)
     print(f"Wrote {given.output}. Load it with:\n\n{snippet}")
     return 0

@@ -31,20 +31,20 @@ def _evaluate(given: argparse.Namespace) -> int:
     from kdengine import data
     from kdengine.devices import choose_device
     from kdengine.measures import evaluation
-    from kdengine.runs import checkpoints
+    from kdengine.runs import checkpoints, references
 
-    path = checkpoints.require(given.checkpoint)
+    path = references.require(given.checkpoint)
     _say_how_far(given.checkpoint)
     name = given.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
     if name is None:
         raise KDError(f"{given.checkpoint} does not say what it was trained on; name a data set with --data.")
     device = choose_device(given.device)
-    network = checkpoints.open_reference(given.checkpoint).to(device)
+    network = references.open_reference(given.checkpoint).to(device)
     held = data.load(name, image_size=network.input_size)
     same_classes(network, held)
     test, teacher = held.test.to(device), None
     if given.teacher:
-        teacher = checkpoints.open_reference(given.teacher).to(device)
+        teacher = references.open_reference(given.teacher).to(device)
         same_classes(teacher, held)
     if held.task == "segmentation":
         measured, _ = evaluation.segment(network, test, teacher)
@@ -82,11 +82,11 @@ def _say_how_far(reference: str) -> None:
 
 def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
     """How far the heat maps of a data set's test images lie on their objects."""
-    from kdengine import explain
+    from kdengine.explain import comparison
 
     if held.boxes is None:
         raise KDError(f"Where the objects of {held.name} lie is not known; --heat is for shapes and shapes_tied.")
-    found = explain.on_objects(network, held.test, held.boxes, held.size, method=method)
+    found = comparison.on_objects(network, held.test, held.boxes, held.size, method=method)
     return {name: values.mean().item() for name, values in found.items()}
 
 

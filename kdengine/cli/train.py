@@ -88,7 +88,7 @@ def _distill(given: argparse.Namespace) -> int:
     trust.add(given.student)
     asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
     data.require(given.data)
-    teacher = given.teacher or kdengine.default_teacher(given.data)
+    teacher = given.teacher or kdengine.runs.default_teacher(given.data)
     if teacher is None and any(METHODS[name].needs_teacher for name, _ in asked if name in METHODS):
         raise KDError(f"No checkpoint is shipped for {given.data}. Train a teacher first "
                       f"(python -m kdengine train --data {given.data} --keep my-teacher), then name it with --teacher.")

@@ -271,3 +271,11 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     if values.min() < 0 or values.max() > 65_535:
         raise KDError(f"{name} holds grey values beyond 16 bits; save it with 8 or 16 bits a channel.")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def as_input(picture: Image.Image, size: int, *, whole: bool) -> Tensor:
+    """uint8 [3, size, size] of a picture as a network takes it: whole where each pixel gets an answer, else its centre.
+    """
+    if whole:
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return picture_tensor(picture, size)

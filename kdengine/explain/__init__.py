@@ -1,7 +1,15 @@
-"""Where a network looks: heat maps of its answers, and what two of them have in common."""
+"""Where a network looks: heat maps of its answers, and what two of them have in common.
 
-from kdengine.explain.comparison import compare_maps, on_object, on_objects, overlay
-from kdengine.explain.heat_maps import HEAT_MAPS, SMALLEST_MAP, HeatMap, default_stage, heat_map
+The functions here take and give plain data; `heat_maps` and `comparison` work on tensors.
+"""
 
-__all__ = ["HEAT_MAPS", "SMALLEST_MAP", "HeatMap", "compare_maps", "default_stage", "heat_map", "on_object",
-           "on_objects", "overlay"]
+from kdengine.explain.pictures import (
+    compare_heat_maps,
+    heat_map,
+    heat_on_object,
+    heat_on_objects,
+    list_heat_maps,
+    overlay,
+)
+
+__all__ = ["compare_heat_maps", "heat_map", "heat_on_object", "heat_on_objects", "list_heat_maps", "overlay"]

@@ -191,9 +191,9 @@ def printed(folder: Path) -> list[dict[str, str]]:
 
 
 def _plan(held: _Held) -> Plan:
-    from kdengine import recipes
+    from kdengine.recipes import plans
 
-    return recipes.plan(held["recipe"], held["scale"], held["seeds"], **held["changes"])
+    return plans.plan(held["recipe"], held["scale"], held["seeds"], **held["changes"])
 
 
 def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.ndarray]:

@@ -6,7 +6,8 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Column, Recipe, crd, students, teacher, test_images
+from kdengine.recipes.parts import crd, students, teacher
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Column, Recipe, test_images
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 
@@ -73,10 +74,10 @@ def measure(record: Record) -> dict[str, float]:
     import torch
 
     from kdengine.measures import evaluation, metrics
-    from kdengine.runs import checkpoints
+    from kdengine.runs import references
 
     clean, jittered = _test(record.configuration.data, record.configuration.image_size)
-    network = checkpoints.open_reference(record.id)
+    network = references.open_reference(record.id)
     before, after = (evaluation.predict(network, split) for split in (clean, jittered))
 
     def right(logits: Tensor) -> float:

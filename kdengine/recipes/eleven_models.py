@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kdengine.recipes import colour_invariance, six_methods, teacher_capacity
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, crd, students, teacher
+from kdengine.recipes.parts import crd, students, teacher
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:

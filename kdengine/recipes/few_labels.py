@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Recipe, students, teacher
+from kdengine.recipes.parts import students, teacher
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Recipe
 from kdengine.runs.sweeps import Part
 
 _SETTINGS: dict[str, tuple[str | None, str, dict[str, Any], int]] = {

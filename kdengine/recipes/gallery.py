@@ -82,9 +82,9 @@ def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, s
     """
     import torch
 
-    from kdengine import explain
     from kdengine.data import pictures
-    from kdengine.runs import checkpoints
+    from kdengine.explain import comparison, heat_maps
+    from kdengine.runs import references
 
     kept = [outcome.source.predictions(record.id) for record in records.values()]
     answers = [verdicts.answers(each) for each in kept if each is not None]
@@ -95,12 +95,12 @@ def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, s
     shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
     rows = [[Look("Picture", held.classes[true], None, picture)] for true, picture in zip(truth, shown, strict=True)]
     for label, record in records.items():
-        network = checkpoints.open_reference(record.id)
+        network = references.open_reference(record.id)
         with torch.inference_mode():
             named = network(images).argmax(dim=1).tolist()
-        maps = explain.heat_map(network, images, named)
+        maps = heat_maps.heat_map(network, images, named)
         for row, picture, heat, own, true in zip(rows, shown, maps, named, truth, strict=True):
-            row.append(Look(label, held.classes[own], own == true, explain.overlay(picture, heat, _OPACITY)))
+            row.append(Look(label, held.classes[own], own == true, comparison.overlay(picture, heat, _OPACITY)))
     return rows
 
 
@@ -115,7 +115,7 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
 
     from kdengine.data import pictures
     from kdengine.measures import metrics
-    from kdengine.runs import checkpoints
+    from kdengine.runs import references
 
     students = [records[part.label] for part in outcome.parts if part.taught and part.label in records]
     kept = [outcome.source.predictions(record.id) for record in students]
@@ -128,7 +128,7 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
     answers = {}
     for label, record in records.items():
         with torch.inference_mode():
-            answers[label] = checkpoints.open_reference(record.id)(held.test.images[chosen].float() / 255).argmax(dim=1)
+            answers[label] = references.open_reference(record.id)(held.test.images[chosen].float() / 255).argmax(dim=1)
     rows = []
     for place, (number, picture, true) in enumerate(zip(chosen, shown, truth, strict=True)):
         there = [held.classes[each] for each in true.unique().tolist() if each >= 0]

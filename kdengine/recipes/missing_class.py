@@ -10,7 +10,8 @@ import altair
 
 from kdengine.charts import against_temperature
 from kdengine.errors import KDError
-from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, students, teacher, test_images
+from kdengine.recipes.parts import students, teacher
+from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
 from kdengine.runs import results
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part

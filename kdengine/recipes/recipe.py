@@ -23,14 +23,11 @@ SCALES = {
     "lab": "what a lab sheet asks for: 40 epochs; needs a GPU",
     "paper": "as long as published comparisons train: 240 epochs, learning rate x 0.1 at 150, 180 and 210",
 }
-
 SCHEDULE: dict[str, dict[str, Any]] = {
     "lab": {"epochs": 40},
     "paper": {"epochs": 240, "schedule": "step"},
 }
 """Settings of the two long scales that every recipe shares."""
-
-
 SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", "learning_rate")
 """The fields of every network's configuration that a plan may change."""
 LABELS = ("labels_per_class", "labelled_images")
@@ -41,7 +38,6 @@ CHANGES = (*SETTINGS, *LABELS, *HYPERPARAMETERS, "teacher", "student", "skip", "
 """What of a plan may be changed: settings of every network, how many labels the students read, hyperparameters of the
 methods, and the architectures; and the labels of the students that are left out, or of the only ones that are trained.
 """
-
 INDEPENDENT = "Independent student"
 """The label of the student without a teacher, in every recipe."""
 
@@ -305,50 +301,3 @@ class Recipe:
     headline: str = "accuracy"
     printed: Sequence[Printed] = ()
     apart: str = ""
-
-
-def teacher(label: str, **settings: Any) -> Part:
-    """A network trained on the labels alone, once, to teach others."""
-    return Part(label, Configuration(**settings), seeded=False)
-
-
-def few_labels(scale: str) -> int | None:
-    """Labels a class that the students read: ten at `quick`, where all of them make the digits too easy."""
-    return 10 if scale == "quick" else None
-
-
-def race(
-    scale: str, pair: tuple[str, str, dict[str, Any]], methods: Mapping[str, tuple[str, dict[str, Any]]],
-    *, pretrained: bool = False,
-) -> list[Part]:
-    """One teacher and one student a method: (teacher's architecture, students' architecture, settings of all).
-
-    pretrained: whether the teacher starts from published weights.
-    """
-    large, small, settings = pair
-    return [
-        teacher("Teacher", student=large, pretrained=pretrained, **settings),
-        *students("Teacher", methods, student=small, **{"labels_per_class": few_labels(scale), **settings}),
-    ]
-
-
-def crd(scale: str) -> tuple[str, dict[str, Any]]:
-    """CRD as a recipe trains it: with the published 16,384 negatives at `paper`, elsewhere with 1,024.
-
-    On a CPU the published number costs more than all the rest of a step.
-    """
-    return "crd", {"negatives": 16384.0 if scale == "paper" else 1024.0}
-
-
-def students(
-    taught_by: str | None, methods: Mapping[str, tuple[str, dict[str, Any]]], **settings: Any
-) -> list[Part]:
-    """One student a method, trained side by side under one teacher: (method, hyperparameters) by label.
-
-    taught_by: the teacher's label; None where the settings name one that is there already.
-    """
-    shared = Configuration(**settings)
-    return [
-        Part(label, dataclasses.replace(shared, method=method, hyperparameters=fields), teacher=taught_by)
-        for label, (method, fields) in methods.items()
-    ]

@@ -9,7 +9,8 @@ from typing import Any
 import altair
 
 from kdengine.charts import class_ious, learning_rates, total_losses
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe, race
+from kdengine.recipes.parts import race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

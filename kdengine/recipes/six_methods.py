@@ -8,7 +8,8 @@ from typing import Any
 import altair
 
 from kdengine.charts import ranking
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, crd, race
+from kdengine.recipes.parts import crd, race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {

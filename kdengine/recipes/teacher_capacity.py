@@ -8,7 +8,8 @@ from typing import Any
 import altair
 
 from kdengine.charts import by_teacher
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, few_labels, students, teacher
+from kdengine.recipes.parts import few_labels, students, teacher
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {

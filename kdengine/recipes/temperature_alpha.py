@@ -8,7 +8,8 @@ from typing import Any
 import altair
 
 from kdengine.charts import grid
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe, race
+from kdengine.recipes.parts import race
+from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))

@@ -13,8 +13,9 @@ from typing import Any
 
 from kdengine import trust
 from kdengine.errors import KDError
-from kdengine.runs import checkpoints as files
+from kdengine.runs.checkpoints import describe, has_record
 from kdengine.runs.records import FINISHED, headline, is_first_stage
+from kdengine.runs.references import TEACHER_OF, imagenet_teacher, locate
 
 CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
 PHOTOGRAPHS = "photograph"
@@ -60,7 +61,7 @@ def families(
     for data, known in shipped(task, checkpoints).items():
         references = [each for each in (known["teacher"], *known["students"]) if each]
         for reference in references:
-            about = checkpoints.get(reference) or checkpoints[reference.removeprefix(files.TEACHER_OF)]
+            about = checkpoints.get(reference) or checkpoints[reference.removeprefix(TEACHER_OF)]
             family = found.setdefault(
                 *_family(task, data, about["input_size"], f"{titles.get(data, data)} (shipped)"))
             family.networks[reference] = (
@@ -151,7 +152,7 @@ def best_teacher(data: str, checkpoints: Mapping[str, dict[str, Any]]) -> str | 
     (`checkpoints.has_record`) come before those without.
     """
     best = {
-        name: (files.has_record(name, about), headline(about["scores"]["validation"]))
+        name: (has_record(name, about), headline(about["scores"]["validation"]))
         for name, about in checkpoints.items()
         if fit_to_show(about) and about["data"]["name"] == data
         and all(about["data"][few] is None for few in ("labels_per_class", "labelled_images", "without_class"))
@@ -182,8 +183,8 @@ def shipped(task: str, checkpoints: Mapping[str, dict[str, Any]]) -> dict[str, d
     found: dict[str, dict[str, Any]] = {}
     for data in dict.fromkeys(about["data"]["name"] for about in known.values()):
         students = [name for name in known if known[name]["data"]["name"] == data]
-        heard = [name for name in students if files.has_record(name, known[name])] or students
-        taught_by = (files.imagenet_teacher(name, known[name]) for name in heard)
+        heard = [name for name in students if has_record(name, known[name])] or students
+        taught_by = (imagenet_teacher(name, known[name]) for name in heard)
         best = best_teacher(data, checkpoints)  # of another task where a header says so of this data set
         teacher = next(filter(None, taught_by), None) or (best if best in students else None)
         found[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
@@ -195,11 +196,11 @@ def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
 
     None where it had no teacher, and where that one is gone or not fit to be shown. about: its identity, or its record.
     """
-    if imagenet := files.imagenet_teacher(name, about):
+    if imagenet := imagenet_teacher(name, about):
         return imagenet
     reference = (about.get("teacher") or {}).get("reference")
-    path = reference and files.locate(reference)
+    path = reference and locate(reference)
     try:
-        return reference if path and fit_to_show(files.describe(path)) else None
+        return reference if path and fit_to_show(describe(path)) else None
     except KDError:  # damaged since
         return None

@@ -22,7 +22,7 @@ def check(configurations: Sequence[Configuration]) -> None:
     """
     from kdengine import methods, models, views
     from kdengine.devices import choose_device, cores
-    from kdengine.runs import checkpoints
+    from kdengine.runs import references
 
     one_group(configurations)
     shared = configurations[0]
@@ -46,7 +46,7 @@ def check(configurations: Sequence[Configuration]) -> None:
     known = outline(shared)
     taught = None
     if shared.teacher is not None:
-        taught = checkpoints.check_teacher(shared.teacher, known.task, known.classes, known.size)
+        taught = references.check_teacher(shared.teacher, known.task, known.classes, known.size)
     for each in configurations:
         check_student(each, known, taught)
 

@@ -170,7 +170,7 @@ def resume(runs: Sequence[str]) -> None:
 
 
 def _require_all_there(record: Record) -> None:
-    from kdengine.runs import checkpoints
+    from kdengine.runs import references
 
     asked = record.configuration
     if ":" in asked.student:
@@ -182,7 +182,7 @@ def _require_all_there(record: Record) -> None:
             raise KDError(f"Run {record.id} starts from the run {asked.initial}, and there is no run of that name any "
                           "more. Give its folder that name back, or start a new run.") from None
     if asked.teacher is not None:
-        checkpoints.require(asked.teacher)
+        references.require(asked.teacher)
 
 
 def give_up(run: str, reason: str) -> None:

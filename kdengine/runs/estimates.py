@@ -29,7 +29,7 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
     """Measure a few steps of each network of a group. Takes seconds; raises KDError as `check`."""
     from kdengine import methods, models
     from kdengine.devices import choose_device
-    from kdengine.runs import checkpoints
+    from kdengine.runs import references
     from kdengine.training import speeds
 
     check(configurations)
@@ -37,7 +37,7 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
     device, held = choose_device(shared.device), inputs.load(shared)
     taught = 0.0
     if any(methods.METHODS[each.method].needs_teacher for each in configurations):
-        teacher = checkpoints.open_teacher(shared.teacher, held.classes, held.size).to(device)
+        teacher = references.open_teacher(shared.teacher, held.classes, held.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
     alike: dict[tuple[str, str], float] = {}
     for each in configurations:

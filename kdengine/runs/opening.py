@@ -20,7 +20,7 @@ from kdengine.errors import KDError
 from kdengine.measures import evaluation
 from kdengine.models.network import Network
 from kdengine.paths import runs_root
-from kdengine.runs import checkpoints, inputs
+from kdengine.runs import checkpoints, inputs, references
 from kdengine.runs.progress import ProgressFile
 from kdengine.runs.records import Record
 from kdengine.runs.resuming import resume_file, start_from
@@ -108,7 +108,7 @@ def open_group(records: Sequence[Record], progress: ProgressFile) -> Group:
 def _open_teacher(reference: str | None, data: DataSet, device: torch.device) -> Network | None:
     if reference is None:
         return None
-    teacher = checkpoints.open_teacher(reference, data.classes, data.size)
+    teacher = references.open_teacher(reference, data.classes, data.size)
     if teacher.task != data.task:
         raise KDError(f"The teacher {reference} is for {teacher.task}; these data are for {data.task}. Take a teacher "
                       "that was trained on them.")

@@ -139,6 +139,11 @@ def listed() -> list[tuple[Record, str]]:
     return found
 
 
+def as_data() -> list[dict[str, Any]]:
+    """Every readable record, newest first, as plain data with its state now and its name."""
+    return [dataclasses.asdict(record) | {"state": state, "name": name(record.id)} for record, state in listed()]
+
+
 def unreadable() -> dict[str, str]:
     """The folders of runs that cannot be read, by name, and why."""
     found, wrong = _all()

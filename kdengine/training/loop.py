@@ -68,17 +68,13 @@ def train(
             stack.enter_context(observing(each.program, each.network.stages, each.wanted, weights_of=each.network))
             for each in learners
         ]
-        weights = None
-        if configuration.class_weights == "balanced":
-            weights = balanced_weights(split, len(learners[0].network.classes))
+        balanced = configuration.class_weights == "balanced"
+        weights = balanced_weights(split, len(learners[0].network.classes)) if balanced else None
         taught = None
         if any(each.method.needs_teacher for each in learners):
             taught = stack.enter_context(
                 TeacherSignals(teacher, learners, split, policy, teacher_precision, teacher_cache))
-        together = OneByOne()
-        if student_threads is not None:
-            at_once = max(1, torch.get_num_threads() // student_threads)
-            together = AtOnce(stack.enter_context(workers(at_once, student_threads)))
+        together = _together(stack, student_threads)
         try:
             for epoch in range(first_epoch, configuration.epochs):
                 before_epoch(epoch)
@@ -88,6 +84,14 @@ def train(
                              keep_going)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(configuration.batch_size, len(learners), device) from error
+
+
+def _together(stack: ExitStack, student_threads: int | None) -> OneByOne | AtOnce:
+    """How the learners take their steps. stack: where the threads of those that take them at once end."""
+    if student_threads is None:
+        return OneByOne()
+    at_once = max(1, torch.get_num_threads() // student_threads)
+    return AtOnce(stack.enter_context(workers(at_once, student_threads)))
 
 
 def _out_of_memory(batch_size: int, students: int, device: torch.device) -> OutOfMemory:
@@ -149,13 +153,10 @@ def _train_epoch(
         if learner.failure:
             return
         means = values.mean(dim=0).tolist()
+        rate = learner.optimizer.param_groups[0]["lr"]
         on_epoch(learner, {
-            "epoch": epoch + 1,
-            "loss": sum(means),
-            "terms": dict(zip(names, means, strict=True)),
-            "learning_rate": learner.optimizer.param_groups[0]["lr"],
-            "seconds": seconds,
-            "own_seconds": clock.seconds(),
+            "epoch": epoch + 1, "loss": sum(means), "terms": dict(zip(names, means, strict=True)),
+            "learning_rate": rate, "seconds": seconds, "own_seconds": clock.seconds(),
             "images_per_second": len(split) / seconds,
         })
 

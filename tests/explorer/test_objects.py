@@ -8,7 +8,7 @@ from kdengine.colors import STUDENTS, TEACHER
 
 
 def measured(hits, *, low=0.5, elsewhere=0.4, inside=0.6):
-    """As `kdengine.heat_on_objects` returns it."""
+    """As `kdengine.explain.heat_on_objects` returns it."""
     share = sum(hits) / len(hits)
     return {"n": len(hits), "area": 0.35, "hits": hits,
             "inside": {"mean": inside, "low": inside - 0.05, "high": inside + 0.054, "elsewhere": 0.31},

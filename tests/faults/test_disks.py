@@ -21,7 +21,8 @@ from kdengine import files, recipes
 from kdengine.__main__ import main
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError
-from kdengine.runs import checkpoints, control, processes, records, results, store, worker
+from kdengine.recipes import plans
+from kdengine.runs import checkpoints, control, processes, records, references, results, store, worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KD = Configuration(method="kd", teacher="digits-teacher", share=0.1, epochs=3, batch_size=32, precision="float32",
@@ -130,7 +131,7 @@ def test_the_command_line_says_a_sentence(disk, nobody, capsys, tmp_path):
         assert main(["runs"]) == 0
         assert run in capsys.readouterr().out
     foreign = tmp_path / "weights.pth"
-    torch.save(checkpoints.load(checkpoints.locate("digits-resnet8-kd")).net.state_dict(), foreign)
+    torch.save(checkpoints.load(references.locate("digits-resnet8-kd")).net.state_dict(), foreign)
     fill(disk, left=100_000)
     assert "MB left on its disk; this needs about" in told(*words)
     assert FULL in told("import", foreign, disk / "mine.safetensors", "--model", "resnet8", "--data", "digits",
@@ -164,11 +165,11 @@ def test_the_recipes_page_says_a_sentence(disk, monkeypatch):
         return [each.value for each in at.toast]
 
     said = as_text(
-        f"{recipes._place(plan)} cannot be written: {READ_ONLY}. Make it writable, or choose another folder.")
+        f"{plans._place(plan)} cannot be written: {READ_ONLY}. Make it writable, or choose another folder.")
     with read_only(disk):
         at = AppTest.from_file(ROOT / "pages" / "recipes.py", default_timeout=120).run()
         assert press(at, "Run") == [said]
-        monkeypatch.setattr(recipes, "running", lambda asked: True)
+        monkeypatch.setattr(plans, "running", lambda asked: True)
         at = AppTest.from_file(ROOT / "pages" / "recipes.py", default_timeout=120).run()
         assert press(at, "Stop") == [said]
 

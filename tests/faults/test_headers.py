@@ -12,7 +12,7 @@ import torch
 import kdengine
 from kdengine import paths
 from kdengine.errors import KDError
-from kdengine.runs import checkpoints, store
+from kdengine.runs import checkpoints, references, store
 from kdengine.runs.records import STUDENT
 from tests.faults import hostile
 from tests.kdengine import made
@@ -55,15 +55,15 @@ def files(count, seed):
 def require_all_readers_live(names):
     """What pages ask of the folder: none raises, and every file is listed, says no data, or is said to be wrong."""
     listed = kdengine.list_checkpoints()
-    wrong = {each["name"].removesuffix(".safetensors") for each in kdengine.list_unreadable()}
+    wrong = {each["name"].removesuffix(".safetensors") for each in kdengine.runs.list_unreadable()}
     assert wrong <= set(names) and not wrong & set(listed)
     json.dumps(listed, allow_nan=False)
-    assert kdengine.default_teacher("digits") == SHIPPED
+    assert kdengine.runs.default_teacher("digits") == SHIPPED
     for task in ("classification", "segmentation"):
-        for family in kdengine.shipped_families(task).values():
+        for family in kdengine.runs.shipped_families(task).values():
             assert set(family["students"]) <= set(listed)
     for name, about in listed.items():
-        kdengine.teacher_of(name, about)
+        kdengine.runs.teacher_of(name, about)
     return set(listed)
 
 
@@ -137,14 +137,14 @@ def test_a_checkpoint_that_is_a_folder_or_a_pipe_is_listed_as_unreadable(one_che
     (one_checkpoint / "bad\nname.safetensors").touch()
     (one_checkpoint / ".hidden.safetensors").touch()
     require_all_readers_live(["folder", "pipe", "bad\nname"])
-    assert {each["name"] for each in kdengine.list_unreadable()} == {
+    assert {each["name"] for each in kdengine.runs.list_unreadable()} == {
         "folder.safetensors", "pipe.safetensors", "bad\nname.safetensors"}
 
 
 @pytest.mark.parametrize("reference", ["", ".", "..", "~nobody_at_all/x", "x" * 300, "a\0b", "/", "x/" * 3000])
 def test_a_reference_that_cannot_be_a_file_means_nothing(reference):
-    assert checkpoints.locate(reference) is None
-    assert kdengine.teacher_of("x", {"teacher": {"reference": reference}}) is None
+    assert references.locate(reference) is None
+    assert kdengine.runs.teacher_of("x", {"teacher": {"reference": reference}}) is None
 
 
 def test_no_stranger_s_file_is_preferred_over_one_with_a_record(one_checkpoint):
@@ -152,20 +152,20 @@ def test_no_stranger_s_file_is_preferred_over_one_with_a_record(one_checkpoint):
     perfect = {"validation": {"n": 10**6, "top1": 1.0}, "test": {"n": 10**6, "top1": 1.0}}
     about = {"data": {"name": "digits"}, "scores": perfect, "teacher": {"reference": "efficientnet_lite0"}}
     made.checkpoint(one_checkpoint / "a-stranger.safetensors", **about)
-    assert kdengine.default_teacher("digits") == SHIPPED
-    assert kdengine.shipped_families()["digits"] == {"teacher": SHIPPED, "students": ["a-stranger"]}
+    assert kdengine.runs.default_teacher("digits") == SHIPPED
+    assert kdengine.runs.shipped_families()["digits"] == {"teacher": SHIPPED, "students": ["a-stranger"]}
     assert list(kdengine.list_checkpoints()) == [SHIPPED, "a-stranger"]  # pages open with the first
     made.checkpoint(one_checkpoint / f"{SHIPPED}.safetensors", **about | {"digest": "another"})
     assert not checkpoints.has_record(SHIPPED, checkpoints.describe(one_checkpoint / f"{SHIPPED}.safetensors"))
     (one_checkpoint / f"{SHIPPED}.safetensors").unlink()
-    assert kdengine.default_teacher("digits") == "a-stranger"  # nothing else is there
+    assert kdengine.runs.default_teacher("digits") == "a-stranger"  # nothing else is there
 
 
 def test_every_checkpoint_of_the_project_has_its_record(monkeypatch):
     monkeypatch.delenv("KDENGINE_CHECKPOINTS")
     shipped = kdengine.list_checkpoints()
     assert [name for name, about in shipped.items() if not checkpoints.has_record(name, about)] == []
-    assert kdengine.list_unreadable() == []
+    assert kdengine.runs.list_unreadable() == []
 
 
 def code(path, architecture="leaves_a_mark:f"):
@@ -182,11 +182,11 @@ def test_a_checkpoint_names_code_and_nothing_is_run(one_checkpoint, mark):
     code(one_checkpoint / "stranger.safetensors")
     (one_checkpoint / f"{SHIPPED}.safetensors").unlink()
     assert "stranger" not in kdengine.list_checkpoints()
-    listed, = kdengine.list_unreadable()
+    listed, = kdengine.runs.list_unreadable()
     assert (listed["kind"], listed["name"]) == ("checkpoint", "stranger.safetensors")
     assert "set KDENGINE_TRUST=leaves_a_mark" in listed["reason"]
-    assert kdengine.default_teacher("digits") is None
-    for act in (kdengine.open_network, checkpoints.require,
+    assert kdengine.runs.default_teacher("digits") is None
+    for act in (kdengine.open_network, references.require,
                 lambda name: kdengine.start([kdengine.Configuration(method="kd", teacher=name)])):
         with pytest.raises(KDError, match=r"leaves_a_mark:f is code of the module leaves_a_mark, .* KDENGINE_TRUST="):
             act("stranger")
@@ -198,7 +198,7 @@ def test_a_checkpoint_names_code_and_nothing_is_run(one_checkpoint, mark):
 def test_trusted_code_is_run(one_checkpoint, mark, monkeypatch, trusted):
     code(one_checkpoint / "own.safetensors")
     monkeypatch.setenv("KDENGINE_TRUST", trusted)
-    assert kdengine.default_teacher("digits") == SHIPPED  # still
+    assert kdengine.runs.default_teacher("digits") == SHIPPED  # still
     assert "own" in kdengine.list_checkpoints()
     assert kdengine.open_network("own").architecture == "leaves_a_mark:f"
     assert mark.exists()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import kdengine
 from kdengine import files, paths
 from kdengine.configuration import Configuration
-from kdengine.runs import checkpoints, control, processes, records, store, watched, worker
+from kdengine.runs import control, processes, records, references, store, watched, worker
 
 EPOCHS = 12
 ASKED = Configuration(method="kd", teacher="digits-teacher", share=0.1, epochs=EPOCHS, batch_size=32,
@@ -117,7 +117,7 @@ def train_killing(seed, most, undisturbed):
             assert rows(run)[:reached] == undisturbed[1][:reached]
             if reached:
                 assert (store.directory(run) / f"resume-{reached}.pt").is_file()
-                checkpoints.open_reference(run)
+                references.open_reference(run)
             control.resume([run])
         until(lambda: not store.alive(run))  # a finished one's worker still tidies up
     assert store.state(run) == records.FINISHED, store.log(run)
@@ -126,7 +126,7 @@ def train_killing(seed, most, undisturbed):
     weights, history = undisturbed
     assert rows(run) == history
     assert all(torch.equal(weights[name], tensor) for name, tensor in student(run).items())
-    answers = kdengine.answers_over_epochs(run)
+    answers = kdengine.runs.answers_over_epochs(run)
     assert len(answers) == ASKED.epochs and np.isfinite(answers).all()
     left = {path.name for path in store.directory(run).iterdir()}
     assert left == {records.RECORD, records.HISTORY, records.PROGRESS, records.STUDENT, records.BEST_STUDENT,

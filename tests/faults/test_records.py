@@ -56,12 +56,12 @@ def texts(name, count, seed):
 
 def require_all_readers_live(names):
     """What pages and commands call, over the whole folder: none raises, and every run is listed or said to be wrong."""
-    listed, wrong = kdengine.list_runs(), {each["name"]: each["reason"] for each in kdengine.list_unreadable()}
+    listed, wrong = kdengine.list_runs(), {each["name"]: each["reason"] for each in kdengine.runs.list_unreadable()}
     assert {run["id"] for run in listed} | set(wrong) == set(names)
     assert not {run["id"] for run in listed} & set(wrong)
     assert all(reason.isprintable() or "\n" in reason for reason in wrong.values())
     json.dumps(listed, allow_nan=False)
-    table = kdengine.results_table()
+    table = kdengine.runs.results_table()
     assert set(REAL) <= {row["name"] for row in table}
     results.markdown(table), results.comma_separated(table)
     for run in listed:
@@ -69,7 +69,7 @@ def require_all_readers_live(names):
         histories = {run["id"]: watched["history"]}
         for chart in (charts.accuracy_curves, charts.term_curves, charts.learning_rates, charts.total_losses):
             chart(histories).to_dict()
-        kdengine.teacher_of(run["id"], run)
+        kdengine.runs.teacher_of(run["id"], run)
     return {run["id"] for run in listed}
 
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_works(text, 
     lay("odd", text)
     lay("sound", json.dumps(real(REAL[0])).encode())
     assert require_all_readers_live({"odd", "sound"}) == {"sound"}
-    wrong, = kdengine.list_unreadable()
+    wrong, = kdengine.runs.list_unreadable()
     assert (wrong["kind"], wrong["name"]) == ("run", "odd")
     assert f"is not a readable record: {reason}" in wrong["reason"]
 
@@ -157,7 +157,7 @@ def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
     (root / "bad\nname").mkdir()
     (root / "bad\nname" / RECORD).write_text(json.dumps(real(REAL[0])))
     assert require_all_readers_live({"folder", "pipe", "lost", "bad\nname"}) == set()
-    reasons = {each["name"]: each["reason"] for each in kdengine.list_unreadable()}
+    reasons = {each["name"]: each["reason"] for each in kdengine.runs.list_unreadable()}
     assert "record.json is not a file" in reasons["folder"] and "record.json is not a file" in reasons["pipe"]
     assert reasons["lost"] == f"There is no record at {root / 'lost' / RECORD}."
     assert reasons["bad\nname"] == paths.BAD_NAME
@@ -166,15 +166,15 @@ def test_a_record_that_is_a_folder_a_pipe_or_not_there_is_listed(tmp_path):
 def test_what_cannot_be_read_is_moved_aside_and_not_lost():
     for _ in range(2):
         folder = lay("odd", b"{")
-        assert [each["name"] for each in kdengine.list_unreadable()] == ["odd"]
-        there = kdengine.move_aside("run", "odd")
+        assert [each["name"] for each in kdengine.runs.list_unreadable()] == ["odd"]
+        there = kdengine.runs.move_aside("run", "odd")
         assert (there / RECORD).read_bytes() == b"{"
-        assert not folder.exists() and kdengine.list_unreadable() == [] == kdengine.list_runs()
+        assert not folder.exists() and kdengine.runs.list_unreadable() == [] == kdengine.list_runs()
     assert {path.name for path in (paths.runs_root() / ".aside").iterdir()} == {"odd", "odd.1"}
     lay("sound", json.dumps(real(REAL[0])).encode())
     for name in ("nothing", "../runs/sound", ""):
         with pytest.raises(KDError, match="There is no run "):
-            kdengine.move_aside("run", name)
+            kdengine.runs.move_aside("run", name)
     assert (paths.runs_root() / "sound").is_dir()
 
 
@@ -185,9 +185,9 @@ def test_shipped_files_that_cannot_be_read_are_moved_aside_too(kind):
                   else (root / "records" / "odd" / RECORD, "odd"))
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"{")
-    assert [(each["kind"], each["name"]) for each in kdengine.list_unreadable()] == [(kind, name)]
-    kdengine.move_aside(kind, name)
-    assert kdengine.list_unreadable() == []
+    assert [(each["kind"], each["name"]) for each in kdengine.runs.list_unreadable()] == [(kind, name)]
+    kdengine.runs.move_aside(kind, name)
+    assert kdengine.runs.list_unreadable() == []
     assert set(kdengine.list_checkpoints()) == set(REAL)
 
 
@@ -197,12 +197,12 @@ def test_a_renamed_run_goes_by_its_folder_s_name(tmp_path):
     run, = kdengine.list_runs()
     assert run["id"] == "second name"
     assert kdengine.watch("second name")["id"] == "second name"
-    assert "second name" in {row["name"] for row in kdengine.results_table()}
+    assert "second name" in {row["name"] for row in kdengine.runs.results_table()}
     with pytest.raises(KDError, match="There is no run 'first-name'"):
         store.read("first-name")
     store.set_state(store.read("second name"), "failed", reason="by hand")
     assert read_record(paths.runs_root() / "second name" / RECORD).id == "second name"
-    kdengine.remove("second name")
+    kdengine.runs.remove("second name")
     assert list(paths.runs_root().iterdir()) == []
 
 
@@ -258,7 +258,7 @@ def test_a_lock_that_cannot_be_opened_is_told_and_the_other_runs_work(monkeypatc
         (paths.runs_root() / name / store.LOCK).touch()
     refuse(monkeypatch, "theirs")
     assert {run["id"]: run["state"] for run in kdengine.list_runs()} == {"ours": "interrupted"}
-    wrong, = kdengine.list_unreadable()
+    wrong, = kdengine.runs.list_unreadable()
     assert wrong["name"] == "theirs"
     assert wrong["reason"].endswith("theirs/lock cannot be told: Permission denied.")
     assert require_all_readers_live({"theirs", "ours"}) == {"ours"}
@@ -317,7 +317,7 @@ def test_a_name_that_is_none_is_refused_before_anything_is_touched(name):
     (paths.runs_root()).mkdir(parents=True)
     for place in (paths.runs_root(), paths.runs_root().parent):
         (place / RECORD).write_text(json.dumps(real(REAL[0])))
-    for act in (kdengine.remove, kdengine.watch, kdengine.stop, store.log, results.folder):
+    for act in (kdengine.runs.remove, kdengine.watch, kdengine.stop, store.log, results.folder):
         with pytest.raises(KDError, match=r"There is no (run|result)"):
             act(name)
     assert (paths.runs_root() / RECORD).exists()
@@ -356,7 +356,7 @@ def test_rows_and_predictions_that_do_not_fit_are_passed_over():
                        (right | {"logits": right["target"]}, False)):
         (folder / PREDICTIONS).write_bytes(save(held))
         assert (results.predictions("run") is not None) == fits
-        kdengine.results_table()
+        kdengine.runs.results_table()
 
 
 def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from kdengine import methods
-from kdengine.runs import catalogue, checkpoints
+from kdengine.runs import catalogue
 
 TITLES = {"digits": "Handwritten digits", "shapes": "Shapes"}
 
@@ -28,9 +28,9 @@ def record(name, data="digits", method="kd", *, state="finished", called=None, t
 @pytest.fixture(autouse=True)
 def own_words(monkeypatch):
     """Every file counts as the project's own, every reference as one that opens."""
-    monkeypatch.setattr(checkpoints, "has_record", lambda name, about: True)
-    monkeypatch.setattr(checkpoints, "locate", lambda reference: None if reference == "gone" else reference)
-    monkeypatch.setattr(checkpoints, "describe", lambda path: {"method": "none"})
+    monkeypatch.setattr(catalogue, "has_record", lambda name, about: True)
+    monkeypatch.setattr(catalogue, "locate", lambda reference: None if reference == "gone" else reference)
+    monkeypatch.setattr(catalogue, "describe", lambda path: {"method": "none"})
 
 
 def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_their_order():
@@ -47,7 +47,7 @@ def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_the
 
 
 def test_an_imagenet_teacher_is_a_member_though_it_is_no_checkpoint(monkeypatch):
-    monkeypatch.setattr(checkpoints, "imagenet_teacher",
+    monkeypatch.setattr(catalogue, "imagenet_teacher",
                         lambda name, about: f"teacher-of:{name}" if about["teacher"] else None)
     held = {"alone": header("fish"), "fish": header("fish", "kd", teacher="efficientnet_lite2")}
     family = catalogue.families("classification", held, [], TITLES)["fish"]

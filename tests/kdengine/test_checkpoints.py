@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from kdengine import models
 from kdengine.errors import KDError
-from kdengine.runs import checkpoints
+from kdengine.runs import checkpoints, exchange, references
 
 CLASSES = ["cat", "dog", "owl"]
 
@@ -162,11 +162,11 @@ def test_references(network, saved, tmp_path, monkeypatch):
     (runs / "run-1" / "student.safetensors").write_bytes((folder / "shipped.safetensors").read_bytes())
     assert list(checkpoints.shipped()) == ["shipped"]
     for reference in ("shipped", "run-1", str(folder / "shipped.safetensors")):
-        assert checkpoints.network_digest(checkpoints.open_reference(reference)) == checkpoints.network_digest(network)
+        assert checkpoints.network_digest(references.open_reference(reference)) == checkpoints.network_digest(network)
     with pytest.raises(KDError, match=r"Unknown checkpoint 'shiped'\. Did you mean 'shipped'\?"):
-        checkpoints.open_reference("shiped")
+        references.open_reference("shiped")
     with pytest.raises(KDError, match="damaged"):
-        checkpoints.open_reference("strange")
+        references.open_reference("strange")
 
 
 class Bomb:
@@ -184,7 +184,7 @@ def test_a_pth_that_would_run_code_is_refused_and_runs_nothing(tmp_path, write):
     trace, path = tmp_path / "it-ran", tmp_path / "bomb.pth"
     write({"weight": torch.zeros(2), "bomb": Bomb(str(trace))}, path)
     with pytest.raises(KDError, match="nothing in it was run"):
-        checkpoints.read_foreign(path)
+        exchange.read_foreign(path)
     assert not trace.exists()
 
 
@@ -192,7 +192,7 @@ def test_a_pth_that_would_run_code_is_refused_and_runs_nothing(tmp_path, write):
 def test_a_file_that_is_no_weights_is_told(tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(KDError, match=r"x\.pth"):
-        checkpoints.read_foreign(tmp_path / "x.pth")
+        exchange.read_foreign(tmp_path / "x.pth")
 
 
 def test_weights_that_are_not_finite_are_refused(network, tmp_path):
@@ -200,12 +200,12 @@ def test_weights_that_are_not_finite_are_refused(network, tmp_path):
     state["conv1.weight"] = torch.full_like(state["conv1.weight"], torch.nan)
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(KDError, match=r"not finite numbers: conv1\.weight"):
-        checkpoints.import_foreign(tmp_path / "x.pth", "resnet8", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
+        exchange.import_foreign(tmp_path / "x.pth", "resnet8", CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")  # asked for by name; ONNX is the default
 def test_torchscript_export_gives_the_same_logits_for_any_batch(network, tmp_path):
-    snippet = checkpoints.export(network, tmp_path / "x.pt", "torchscript")
+    snippet = exchange.export(network, tmp_path / "x.pt", "torchscript")
     images = torch.rand(5, 3, 32, 32)
     torch.testing.assert_close(torch.jit.load(tmp_path / "x.pt")(images), network.eval()(images))
     run = subprocess.run([sys.executable, "-c", snippet + "\nprint(logits.shape)"], cwd=tmp_path, capture_output=True,
@@ -217,7 +217,7 @@ def test_torchscript_export_gives_the_same_logits_for_any_batch(network, tmp_pat
 def test_onnx_export_gives_the_same_logits_for_any_batch(tmp_path, name):
     onnx = pytest.importorskip("onnx")
     network = models.build(name, CLASSES, seed=1, input_size=32)
-    checkpoints.export(network, tmp_path / "x.onnx", "onnx")
+    exchange.export(network, tmp_path / "x.onnx", "onnx")
     from onnx.reference import ReferenceEvaluator
 
     images = torch.rand(2, 3, 32, 32)
@@ -234,13 +234,13 @@ def test_a_network_that_segments_comes_back_and_goes_out_with_logits_of_the_imag
     images = torch.rand(3, 3, 32, 32)
     expected = network(images).detach()
     assert torch.equal(loaded(images), expected)
-    checkpoints.export(network, tmp_path / "x.pt", "torchscript")
+    exchange.export(network, tmp_path / "x.pt", "torchscript")
     torch.testing.assert_close(torch.jit.load(tmp_path / "x.pt")(images), expected)
 
 
 def test_an_unknown_export_format_names_the_known_ones(network, tmp_path):
     with pytest.raises(KDError, match=r"Unknown export format 'onyx'\. Did you mean 'onnx'\?"):
-        checkpoints.export(network, tmp_path / "x", "onyx")
+        exchange.export(network, tmp_path / "x", "onyx")
 
 
 def test_a_written_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
@@ -264,33 +264,33 @@ def taught(tmp_path, monkeypatch):
 
 
 def test_an_imagenet_teacher_opens_as_it_taught_its_student(taught):
-    reference = checkpoints.imagenet_teacher("fish", taught)
+    reference = references.imagenet_teacher("fish", taught)
     assert reference == "teacher-of:fish"
-    teacher = checkpoints.open_reference(reference)
+    teacher = references.open_reference(reference)
     assert (teacher.classes, teacher.input_size, teacher.training) == (("tench", "golf ball"), 64, False)
     images = torch.rand(1, 3, 64, 64)
-    expected = checkpoints.open_reference("efficientnet_lite0")(images)[:, [0, 574]]  # their ImageNet numbers
+    expected = references.open_reference("efficientnet_lite0")(images)[:, [0, 574]]  # their ImageNet numbers
     torch.testing.assert_close(teacher(images), expected)
 
 
 def test_only_an_imagenet_network_is_opened_as_a_teacher(taught, saved, tmp_path):
-    assert checkpoints.imagenet_teacher("x", {"teacher": {"reference": "20261121-160601-ae79-1-none"}}) is None
-    assert checkpoints.imagenet_teacher("x", {"teacher": None}) is None
+    assert references.imagenet_teacher("x", {"teacher": {"reference": "20261121-160601-ae79-1-none"}}) is None
+    assert references.imagenet_teacher("x", {"teacher": None}) is None
     saved.rename(tmp_path / "efficientnet_lite0.safetensors")  # a checkpoint of that name goes before
-    assert checkpoints.imagenet_teacher("fish", taught) is None
+    assert references.imagenet_teacher("fish", taught) is None
     with pytest.raises(KDError, match="fish was not taught by an ImageNet network"):
-        checkpoints.open_reference("teacher-of:fish")
+        references.open_reference("teacher-of:fish")
     with pytest.raises(KDError, match="Unknown checkpoint 'nobody'"):
-        checkpoints.open_reference("teacher-of:nobody")
+        references.open_reference("teacher-of:nobody")
 
 
 def test_a_teacher_must_know_exactly_these_classes_at_this_size(saved):
-    teacher = checkpoints.open_teacher(str(saved), CLASSES, 32)
+    teacher = references.open_teacher(str(saved), CLASSES, 32)
     assert teacher.classes == tuple(CLASSES)
     with pytest.raises(KDError, match=r"knows 3 classes \(cat, dog, owl\); the data set has 2 classes \(cat, dog\)"):
-        checkpoints.open_teacher(str(saved), CLASSES[:2], 32)
+        references.open_teacher(str(saved), CLASSES[:2], 32)
     with pytest.raises(KDError, match=r"takes images of 32 pixels; these have 64\. Set --image-size 32"):
-        checkpoints.open_teacher(str(saved), CLASSES, 64)
+        references.open_teacher(str(saved), CLASSES, 64)
 
 
 def test_a_family_is_taught_by_the_imagenet_network_that_taught_a_student(taught, tmp_path):
@@ -299,5 +299,5 @@ def test_a_family_is_taught_by_the_imagenet_network_that_taught_a_student(taught
     student = models.build("resnet8", ("tench", "golf ball"), input_size=64)
     checkpoints.save(student, tmp_path / "alone.safetensors", method="none",
                      data={"name": "fish", "labels_per_class": None}, scores={"validation": {"top1": 0.9}})
-    assert kdengine.shipped_families() == {"fish": {"teacher": "teacher-of:fish", "students": ["alone", "fish"]}}
-    assert kdengine.teacher_of("fish", taught) == "teacher-of:fish"
+    assert kdengine.runs.shipped_families() == {"fish": {"teacher": "teacher-of:fish", "students": ["alone", "fish"]}}
+    assert kdengine.runs.teacher_of("fish", taught) == "teacher-of:fish"

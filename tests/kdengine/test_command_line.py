@@ -12,14 +12,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import data, explain, models, paths
+from kdengine import data, models, paths
 from kdengine.__main__ import main, parser
 from kdengine.configuration import Configuration
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
+from kdengine.explain import heat_maps
 from kdengine.measures import evaluation
 from kdengine.recipes import archive
-from kdengine.runs import checkpoints, control, records, store
+from kdengine.runs import checkpoints, control, records, references, store
 from kdengine.views import Split
 from tests.kdengine import made
 
@@ -163,7 +164,7 @@ def test_heat_on_objects_is_the_mean_over_the_test_images_each_mapped_alone(caps
     checkpoints.save(network, file, method="none", data={"name": "shapes", "labels_per_class": None}, scores={})
     status, out, err = run(capsys, "evaluate", file, "--heat", "layercam", "--json")
     assert status == 0, err
-    maps = [explain.heat_map(network, image[None].float() / 255, [target], method="layercam")
+    maps = [heat_maps.heat_map(network, image[None].float() / 255, [target], method="layercam")
             for image, target in zip(drawn.images, drawn.target.tolist(), strict=True)]
     large = [F.interpolate(each[None], size=(48, 48), mode="bilinear")[0, 0] for each in maps]
 
@@ -194,14 +195,14 @@ def test_a_data_set_says_what_it_holds(capsys):
 
 
 def test_foreign_weights_come_in_and_go_out(capsys, tmp_path):
-    network = checkpoints.open_reference("digits-teacher")
+    network = references.open_reference("digits-teacher")
     torch.save({f"module.{name}": value for name, value in network.net.state_dict().items()}, tmp_path / "x.pth")
     output = tmp_path / "in" / "x.safetensors"
     status, out, err = run(capsys, "import", tmp_path / "x.pth", output, "--model", "resnet20", "--data", "digits",
                            "--mean", *network.mean, "--std", *network.std)
     assert status == 0, err
     measured = json.loads(run(capsys, "evaluate", output, "--json")[1])
-    assert measured["top1"] == checkpoints.describe(checkpoints.locate("digits-teacher"))["scores"]["test"]["top1"]
+    assert measured["top1"] == checkpoints.describe(references.locate("digits-teacher"))["scores"]["test"]["top1"]
     status, out, _ = run(capsys, "export", output, tmp_path / "x.onnx")
     assert status == 0
     assert "onnxruntime.InferenceSession('x.onnx')" in out
@@ -211,7 +212,7 @@ def test_foreign_weights_come_in_and_go_out(capsys, tmp_path):
 @pytest.fixture
 def teacher_file(tmp_path):
     """The digits' teacher as another program would leave it, and how its input is normalised."""
-    network = checkpoints.open_reference("digits-teacher")
+    network = references.open_reference("digits-teacher")
     torch.save({"model_state_dict": network.net.state_dict(), "epoch": 30}, tmp_path / "x.pt")
     return [tmp_path / "x.pt", tmp_path / "x.safetensors", "--model", "resnet20",
             "--mean", *network.mean, "--std", *network.std]
@@ -225,7 +226,7 @@ def test_imported_weights_are_measured_at_once(capsys, tmp_path, teacher_file):
     about = checkpoints.describe(tmp_path / "x.safetensors")
     assert lines[1] == (f"Wrote {tmp_path}/x.safetensors (resnet20, 10 classes, images of 32 pixels, "
                         f"digest {about['digest']}).")
-    share = checkpoints.describe(checkpoints.locate("digits-teacher"))["scores"]["test"]
+    share = checkpoints.describe(references.locate("digits-teacher"))["scores"]["test"]
     assert lines[2] == f"A first look at digits: {records.told(share)}."
     assert lines[3] == f"On all test images: python -m kdengine evaluate {tmp_path}/x.safetensors"
     assert about["data"]["digest"] == data.load("digits", image_size=32).digest

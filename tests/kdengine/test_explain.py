@@ -20,16 +20,8 @@ from torch import nn
 import kdengine
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
-from kdengine.explain import (
-    HEAT_MAPS,
-    compare_maps,
-    default_stage,
-    heat_map,
-    on_object,
-    on_objects,
-    overlay,
-)
-from kdengine.explain.heat_maps import _lock
+from kdengine.explain.comparison import compare_maps, on_object, on_objects, overlay
+from kdengine.explain.heat_maps import HEAT_MAPS, _lock, default_stage, heat_map
 from kdengine.models.network import Network
 from kdengine.signals import Stage
 from kdengine.views import Split
@@ -674,7 +666,7 @@ def test_the_face_tells_the_first_test_images_with_intervals_over_them():
     network = linear_network([[1.0, 0, 0], [0, 0, 1.0]])
     corner, opposite = [0, 0, 2, 2], [2, 2, 4, 4]
     data = reds(torch.tensor([corner, corner, corner, opposite, corner]))
-    found = kdengine.heat_on_objects(network, data, "gradcam", 4)
+    found = kdengine.explain.heat_on_objects(network, data, "gradcam", 4)
     assert json.loads(json.dumps(found)) == found
     assert (found["n"], found["area"], found["hits"]) == (4, 0.25, [True, True, False, True])
     # Shares 1, 3/4, 1/4 and 1: mean 3/4, variance 1/8; t(0.975) with 3 degrees of freedom is 3.182446 (any table).
@@ -686,13 +678,14 @@ def test_the_face_tells_the_first_test_images_with_intervals_over_them():
 
 
 def test_the_face_tells_nothing_where_nobody_knows_where_the_objects_lie():
-    assert kdengine.heat_on_objects(linear_network([[1.0, 0, 0]]), reds(None), "gradcam", 4) is None
-    assert kdengine.heat_on_object([[1.0]], reds(None), 0) is None
+    assert kdengine.explain.heat_on_objects(linear_network([[1.0, 0, 0]]), reds(None), "gradcam", 4) is None
+    assert kdengine.explain.heat_on_object([[1.0]], reds(None), 0) is None
 
 
 def test_the_face_tells_one_image_as_it_tells_many():
     boxes = torch.tensor([[0, 0, 2, 2]] * 5)
-    assert kdengine.heat_on_object((red((0, 0, 85), (3, 3, 255))[0] / 255).tolist(), reds(boxes), 2) == pytest.approx(
+    heat = (red((0, 0, 85), (3, 3, 255))[0] / 255).tolist()
+    assert kdengine.explain.heat_on_object(heat, reds(boxes), 2) == pytest.approx(
         {"inside": 0.25, "pointing": 0, "area": 0.25})
 
 
@@ -705,4 +698,4 @@ def test_a_network_without_feature_maps_has_no_heat_map_and_says_so(stage):
     with pytest.raises(KDError, match="own_networks:mlp has no feature maps"):
         default_stage(network)
     with pytest.raises(KDError, match="own_networks:mlp has no feature maps"):
-        kdengine.heat_map(network, Image.new("RGB", (8, 8)), 0)
+        kdengine.explain.heat_map(network, Image.new("RGB", (8, 8)), 0)

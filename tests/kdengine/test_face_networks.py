@@ -14,7 +14,7 @@ from tests.kdengine.tiny import write_tiles
     ("forgotten", "forgotten"), (None, "imported"),
 ])
 def test_every_method_has_a_title(name, title):
-    assert kdengine.method_title(name) == title
+    assert kdengine.runs.method_title(name) == title
 
 
 @pytest.mark.parametrize(("about", "fit"), [
@@ -25,26 +25,26 @@ def test_every_method_has_a_title(name, title):
     ({"configuration": {"method": "factor_first"}, "state": "finished"}, False),
 ])
 def test_a_network_is_fit_to_be_shown_once_it_has_finished_and_is_no_first_stage(about, fit):
-    assert kdengine.fit_to_show(about) is fit
+    assert kdengine.runs.fit_to_show(about) is fit
 
 
 def test_a_data_set_is_told_of_whether_it_is_there_or_not():
-    voc = kdengine.about_data("voc2012")
+    voc = kdengine.data.about("voc2012")
     assert (voc["title"], voc["present"], voc["place"]) == ("PASCAL VOC 2012", False, str(data_root() / "voc2012"))
     assert voc["download_bytes"] > 1e9
-    assert kdengine.about_data("digits")["present"]
-    camvid = kdengine.about_data("folder:camvid")
+    assert kdengine.data.about("digits")["present"]
+    camvid = kdengine.data.about("folder:camvid")
     assert (camvid["title"], camvid["present"], camvid["download_bytes"]) == ("camvid", False, None)
     assert camvid["place"] == str(data_root() / "camvid")
     write_tiles(data_root() / "camvid", train=1, test=1)
-    assert kdengine.about_data("folder:camvid")["present"]
+    assert kdengine.data.about("folder:camvid")["present"]
     with pytest.raises(kdengine.KDError, match="Unknown data set 'cifar11'"):
-        kdengine.about_data("cifar11")
+        kdengine.data.about("cifar11")
 
 
 def refused(data):
     with pytest.raises(kdengine.KDError) as caught:
-        kdengine.require_below_data_root(data)
+        kdengine.data.require_below_data_root(data)
     return str(caught.value)
 
 
@@ -63,7 +63,7 @@ def disk(tmp_path):
 @pytest.mark.parametrize("data", ["folder:flowers", "folder:./flowers", "folder:flowers/train", "folder:again",
                                   "digits", "cifar10"])
 def test_what_lies_below_the_data_root_may_be_read(disk, data):
-    kdengine.require_below_data_root(data)
+    kdengine.data.require_below_data_root(data)
 
 
 @pytest.mark.parametrize("path", [
@@ -80,5 +80,5 @@ def test_everything_else_gets_one_sentence_that_tells_nothing(disk, path):
 
 
 def test_families_and_teachers_are_of_what_is_there():
-    assert kdengine.families()["digits"].first == "digits-teacher" == next(iter(kdengine.teachers("digits")))
-    assert {family.data for family in kdengine.families("segmentation").values()} == {"shapes_segmentation"}
+    assert kdengine.runs.families()["digits"].first == "digits-teacher" == next(iter(kdengine.runs.teachers("digits")))
+    assert {family.data for family in kdengine.runs.families("segmentation").values()} == {"shapes_segmentation"}

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from kdengine import models
 from kdengine.data import Outline
 from kdengine.errors import KDError
-from kdengine.runs import checkpoints, foreign
+from kdengine.runs import checkpoints, exchange, foreign
 
 CLASSES = ("cat", "dog", "owl")
 CONTAINERS = ("state_dict", "model_state_dict", "state_dict_ema", "model_ema", "ema", "model", "net", "network",
@@ -29,7 +29,7 @@ def come_in(tmp_path):
 
     def run(held, architecture="resnet8", classes=CLASSES, **more):
         torch.save(held, tmp_path / "x.pth")
-        return checkpoints.import_foreign(
+        return exchange.import_foreign(
             tmp_path / "x.pth", architecture, classes, **{"mean": (0.5,) * 3, "std": (0.5,) * 3, **more})
 
     return run
@@ -124,7 +124,7 @@ def test_two_equal_copies_are_one_network(state, come_in):
 
 def test_a_safetensors_of_another_program_comes_in(state, tmp_path):
     save_file(prefixed(state, "module."), tmp_path / "x.safetensors")
-    network, told = checkpoints.import_foreign(tmp_path / "x.safetensors", "resnet8", CLASSES, mean=(0.5,) * 3,
+    network, told = exchange.import_foreign(tmp_path / "x.safetensors", "resnet8", CLASSES, mean=(0.5,) * 3,
                                                std=(0.5,) * 3)
     assert same(network, state)
     assert told == "prefix 'module.' removed"

@@ -51,8 +51,8 @@ def test_a_paused_group_waits_between_two_epochs_and_ends_as_if_undisturbed(wait
     whole = kdengine.start(PAIR)
     worker.work(whole)
     ids = kdengine.start(PAIR)
-    kdengine.pause(ids)
-    deeds += [(kdengine.pause, ids), (kdengine.pause, ids[:1], 2), (kdengine.go_on, ids)]
+    kdengine.runs.pause(ids)
+    deeds += [(kdengine.runs.pause, ids), (kdengine.runs.pause, ids[:1], 2), (kdengine.runs.go_on, ids)]
     worker.work(ids)
     assert seen == [(1, "Paused"), (2, "Paused"), (2, "Paused")]
     assert [store.state(run) for run in ids] == ["finished", "finished"]
@@ -63,7 +63,7 @@ def test_one_run_of_a_group_pauses_it_whole(waiting, while_paused):
     deeds, seen = while_paused
     ids = kdengine.start(PAIR)
     control.pause(ids[1], 1)
-    deeds += [(kdengine.go_on, ids)]
+    deeds += [(kdengine.runs.go_on, ids)]
     worker.work(ids)
     assert seen == [(1, "Paused")]
 
@@ -72,7 +72,7 @@ def test_a_pause_of_two_minutes_becomes_a_stop_that_can_be_resumed(waiting, whil
     whole = kdengine.start(PAIR)
     worker.work(whole)
     ids = kdengine.start(PAIR)
-    kdengine.pause(ids, 2)
+    kdengine.runs.pause(ids, 2)
     now = [0.0]
     monkeypatch.setattr(session.time, "monotonic", lambda: now[0])
 
@@ -96,14 +96,14 @@ def test_a_pause_of_two_minutes_becomes_a_stop_that_can_be_resumed(waiting, whil
 def test_a_paused_run_can_be_stopped_and_one_epoch_be_trained_from_there(waiting, while_paused, monkeypatch):
     deeds, seen = while_paused
     ids = kdengine.start(PAIR)
-    kdengine.pause(ids)
+    kdengine.runs.pause(ids)
     deeds += [(lambda both: [kdengine.stop(run) for run in both], ids)] + [(lambda _: None, ids)] * 50
     monkeypatch.setattr(session, "_STOP_LOOK_S", 0)
     worker.work(ids)
     assert [(store.state(run), store.read(run).status["epoch"]) for run in ids] == [("stopped", 1)] * 2
     kdengine.resume(ids)
-    kdengine.pause(ids, 2)
-    deeds[:] = [(kdengine.go_on, ids)]
+    kdengine.runs.pause(ids, 2)
+    deeds[:] = [(kdengine.runs.go_on, ids)]
     worker.work(ids)
     assert seen[-1] == (2, "Paused")
     assert [store.state(run) for run in ids] == ["finished", "finished"]
@@ -114,7 +114,7 @@ def test_what_does_not_train_cannot_be_paused(waiting):
     kdengine.stop(run)
     worker.work([run])
     with pytest.raises(KDError, match="is stopped; only a queued or running one can be paused"):
-        kdengine.pause([run])
+        kdengine.runs.pause([run])
 
 
 @pytest.mark.parametrize("content", ["", "soon", "1e9", "\0"])

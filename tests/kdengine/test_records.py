@@ -175,9 +175,9 @@ def test_nothing_to_train_is_told():
     with pytest.raises(KDError, match="No configuration is given"):
         kdengine.start([])
     with pytest.raises(KDError, match="No configuration is given"):
-        kdengine.pace([])
+        kdengine.runs.pace([])
     with pytest.raises(KDError, match="No configuration is given"):
-        kdengine.check([])
+        kdengine.runs.check([])
 
 
 def test_a_record_from_before_there_were_formats_says_what_was_usual_then(tmp_path):

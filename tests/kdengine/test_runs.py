@@ -22,7 +22,19 @@ from kdengine import models, paths, training
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.measures import evaluation
-from kdengine.runs import checkpoints, control, opening, processes, records, results, session, store, watched, worker
+from kdengine.runs import (
+    checkpoints,
+    control,
+    opening,
+    processes,
+    records,
+    references,
+    results,
+    session,
+    store,
+    watched,
+    worker,
+)
 from kdengine.training import speeds
 from tests.kdengine import made
 
@@ -110,7 +122,7 @@ def test_a_group_leaves_complete_records(waiting):
         assert record.ignored == []  # else a field it writes is missing in `schema`
         assert record.status["epoch"] == 2
         assert [row["epoch"] for row in store.history(run)] == [1, 2]
-        teacher = checkpoints.describe(checkpoints.locate(TEACHER))
+        teacher = checkpoints.describe(references.locate(TEACHER))
         assert record.teacher["digest"] == teacher["digest"]
         assert record.teacher["test"]["top1"] == pytest.approx(teacher["scores"]["test"]["top1"])
         assert record.data["train"] == record.data["labelled"] < 200
@@ -820,37 +832,37 @@ def test_no_epoch_waits_for_a_compiler_that_is_not_used():
 def test_a_run_is_moved_aside_and_brought_back_as_it_was(waiting):
     run, = control.submit([configuration(epochs=1)])
     with pytest.raises(KDError, match=f"Run {run} is queued; stop it first"):
-        kdengine.move_aside("run", run)
+        kdengine.runs.move_aside("run", run)
     worker.work([run])
     before = {path.name: path.read_bytes() for path in store.directory(run).iterdir()}
-    place = kdengine.move_aside("run", run)
-    assert kdengine.list_runs() == [] and kdengine.list_unreadable() == []
-    kdengine.bring_back(run, place)
+    place = kdengine.runs.move_aside("run", run)
+    assert kdengine.list_runs() == [] and kdengine.runs.list_unreadable() == []
+    kdengine.runs.bring_back(run, place)
     assert {path.name: path.read_bytes() for path in store.directory(run).iterdir()} == before
     assert not place.exists()
-    place = kdengine.move_aside("run", run)
+    place = kdengine.runs.move_aside("run", run)
     shutil.copytree(place, paths.runs_root() / run)
-    again = kdengine.move_aside("run", run)
+    again = kdengine.runs.move_aside("run", run)
     assert again != place
-    kdengine.bring_back(run, again)
+    kdengine.runs.bring_back(run, again)
     with pytest.raises(KDError, match="it is not overwritten"):
-        kdengine.bring_back(run, place)
+        kdengine.runs.bring_back(run, place)
 
 
 def test_a_run_has_the_name_that_somebody_gave_it(waiting):
     run, other = control.submit([configuration("kd"), configuration("none")])
     assert kdengine.watch(run)["name"] is None
-    kdengine.rename(run, "  Größe *1*  ")
+    kdengine.runs.rename(run, "  Größe *1*  ")
     assert {each["id"]: each["name"] for each in kdengine.list_runs()} == {run: "Größe *1*", other: None}
     assert kdengine.watch(run)["name"] == "Größe *1*"
-    assert kdengine.student_titles(kdengine.list_runs())[run] == "Größe *1*"
-    kdengine.rename(other, "Größe *1*")  # two of one name: each is called by its method again
-    assert set(kdengine.student_titles(kdengine.list_runs()).values()) == {"Logit matching", "labels alone"}
+    assert kdengine.runs.student_titles(kdengine.list_runs())[run] == "Größe *1*"
+    kdengine.runs.rename(other, "Größe *1*")  # two of one name: each is called by its method again
+    assert set(kdengine.runs.student_titles(kdengine.list_runs()).values()) == {"Logit matching", "labels alone"}
     for wrong in ("two\nlines", "x" * 81, "\0"):
         with pytest.raises(KDError, match=r"is no name for a run\. Allowed is one line of 80 characters"):
-            kdengine.rename(run, wrong)
+            kdengine.runs.rename(run, wrong)
     assert store.name(run) == "Größe *1*"
-    kdengine.rename(run, " ")
+    kdengine.runs.rename(run, " ")
     assert store.name(run) is None and not (store.directory(run) / store.NAME).exists()
     for content in (b"\xff", b"x" * 81, b"a\nb", b"\n"):
         (store.directory(run) / store.NAME).write_bytes(content)

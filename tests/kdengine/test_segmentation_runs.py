@@ -14,7 +14,7 @@ from kdengine.__main__ import main
 from kdengine.configuration import CLASS_WEIGHTS, Configuration
 from kdengine.errors import KDError
 from kdengine.measures import evaluation, metrics
-from kdengine.runs import checkpoints, control, records, results, store, worker
+from kdengine.runs import checkpoints, control, records, references, results, store, worker
 from tests.kdengine import tiny
 
 CLASSES, SIZE = tiny.TILES, tiny.TILED_SIZE
@@ -66,7 +66,7 @@ def test_a_teacher_and_its_students_leave_what_they_are_measured_to_be():
 
         network = checkpoints.load(folder / records.STUDENT)
         assert network.task == "segmentation"
-        measured, confusion = evaluation.segment(network, test, checkpoints.open_reference(teacher))
+        measured, confusion = evaluation.segment(network, test, references.open_reference(teacher))
         told = record.result["test"]
         assert set(told) == {"n", "loss", "miou", "iou", "pixel_accuracy", "kl_to_teacher", "agreement"}
         assert told["n"] == 6
@@ -216,9 +216,9 @@ def test_a_network_that_read_few_masks_is_no_default_teacher(tmp_path, monkeypat
     monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "kept"))
     few, whole = finish(configuration(epochs=1, labelled_images=2))[0], finish(configuration(epochs=1))[0]
     results.keep(few, "few")
-    assert kdengine.default_teacher("folder:tiles") is None
+    assert kdengine.runs.default_teacher("folder:tiles") is None
     results.keep(whole, "whole")
-    assert kdengine.default_teacher("folder:tiles") == "whole"
+    assert kdengine.runs.default_teacher("folder:tiles") == "whole"
 
 
 def test_more_masks_than_there_are_images_are_refused():

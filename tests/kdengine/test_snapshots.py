@@ -27,15 +27,15 @@ def test_few_are_kept_and_small_ones(epochs, size):
 def test_a_snapshot_answers_as_the_student_did_after_its_epoch(waiting):
     run, = kdengine.start([Configuration(epochs=4, **SMALL)])
     worker.work([run])
-    kept = kdengine.snapshots(run)
+    kept = kdengine.runs.snapshots(run)
     assert list(kept) == [1, 2, 3]
-    data, answers = kdengine.open_data("digits"), kdengine.answers_over_epochs(run)
+    data, answers = kdengine.open_data("digits"), kdengine.runs.answers_over_epochs(run)
     for epoch, reference in kept.items():
         network = kdengine.open_network(reference)
         for index in (0, 7):
-            logits = kdengine.predict(network, kdengine.example(data, index)[0])["logits"]
+            logits = kdengine.predict(network, kdengine.data.example(data, index)[0])["logits"]
             assert logits == pytest.approx(answers[epoch - 1, index].tolist(), rel=2e-3, abs=2e-3)  # kept in half
-    last = kdengine.predict(kdengine.open_network(run), kdengine.example(data, 0)[0])["logits"]
+    last = kdengine.predict(kdengine.open_network(run), kdengine.data.example(data, 0)[0])["logits"]
     assert not np.allclose(last, answers[2, 0], atol=1e-2)
 
 
@@ -53,11 +53,11 @@ def test_a_resumed_run_leaves_the_snapshots_of_an_undisturbed_one(waiting, monke
         patch.setattr(records, "append_row", stop_after)
         patch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
         worker.work([run])
-    assert list(kdengine.snapshots(run)) == [1, 2]
+    assert list(kdengine.runs.snapshots(run)) == [1, 2]
     kdengine.resume([run])
     worker.work([run])
     digests = [[kdengine.open_network(path).net.state_dict()["fc.weight"].sum().item()
-                for path in kdengine.snapshots(each).values()] for each in (run, whole)]
+                for path in kdengine.runs.snapshots(each).values()] for each in (run, whole)]
     assert len(digests[0]) == 3 and digests[0] == digests[1]
 
 
@@ -69,9 +69,9 @@ def test_masks_and_short_runs_leave_none_and_foreign_names_are_passed_over(waiti
                                            epochs=4, batch_size=4, precision="float32", threads=1)])
     worker.work([masks])
     assert store.state(masks) == "finished", store.log(masks)
-    assert kdengine.snapshots(short) == kdengine.snapshots(masks) == kdengine.snapshots("nothing") == {}
+    assert kdengine.runs.snapshots(short) == kdengine.runs.snapshots(masks) == kdengine.runs.snapshots("nothing") == {}
     place = store.directory(short) / watched.SNAPSHOTS
     place.mkdir()
     for name in ("x.safetensors", "².safetensors", "3.txt", "10.safetensors", "9.safetensors"):
         (place / name).touch()
-    assert list(kdengine.snapshots(short)) == [9, 10]
+    assert list(kdengine.runs.snapshots(short)) == [9, 10]

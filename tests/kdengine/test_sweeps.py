@@ -18,7 +18,8 @@ from kdengine import models, paths, recipes
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.recipes import comparison
-from kdengine.recipes.recipe import Plan, Recipe, students, teacher
+from kdengine.recipes.parts import students, teacher
+from kdengine.recipes.recipe import Plan, Recipe
 from kdengine.runs import checkpoints, control, processes, records, store, sweeps, worker
 from kdengine.runs.sweeps import Part
 from tests.kdengine import made

@@ -50,9 +50,9 @@ def test_epochs_that_nobody_watched_are_no_numbers(tmp_path):
 
 def test_a_run_keeps_what_its_student_answers_and_ends_with_what_it_predicts(waiting):
     run, = control.submit([ASKED])
-    assert kdengine.answers_over_epochs(run).shape == (0, 0, 0)
+    assert kdengine.runs.answers_over_epochs(run).shape == (0, 0, 0)
     worker.work([run])
-    answers = kdengine.answers_over_epochs(run)
+    answers = kdengine.runs.answers_over_epochs(run)
     assert answers.shape == (3, 359, 10)
     assert np.array_equal(answers[-1], softly(results.predictions(run)["logits"]))
     held = data.load("digits").test
@@ -67,15 +67,15 @@ def test_segmentation_is_not_watched(waiting):
         data="shapes_segmentation", student="fpn_tiny", epochs=1, share=0.02, threads=1,
         precision="float32")])
     worker.work([run])
-    assert kdengine.answers_over_epochs(run).shape == (0, 0, 0)
+    assert kdengine.runs.answers_over_epochs(run).shape == (0, 0, 0)
     assert not (store.directory(run) / watched.FILE).exists()
 
 
 def test_hard_examples_are_right_ones_the_least_certain_first():
     stored = results.predictions("digits-teacher")
     shares = torch.from_numpy(stored["logits"]).double().softmax(dim=1).numpy()
-    found = kdengine.hard_examples("digits-teacher", 100)
+    found = kdengine.runs.hard_examples("digits-teacher", 100)
     entropy = -(shares * np.log(shares)).sum(axis=1)
     assert [entropy[each] for each in found] == sorted((entropy[each] for each in found), reverse=True)
     assert set(found) == set(np.flatnonzero(shares.argmax(axis=1)[:100] == stored["target"][:100]).tolist())
-    assert kdengine.hard_examples("nobody", 3) == [0, 1, 2]
+    assert kdengine.runs.hard_examples("nobody", 3) == [0, 1, 2]

@@ -20,7 +20,7 @@ from kdengine.colors import RIGHT, WRONG
 from kdengine.configuration import Configuration
 from kdengine.data.dataset import DataSet
 from kdengine.data.shapes import KINDS, scenes
-from kdengine.runs import checkpoints, worker
+from kdengine.runs import checkpoints, store, worker
 from kdengine.views import Split
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "compare.py"
@@ -41,7 +41,7 @@ def saying(answer, classes=DIGITS, seed=0, architecture="resnet8", size=32):
 @pytest.fixture(scope="module")
 def first_truth():
     """The class of the first test digit."""
-    return kdengine.example(kdengine.open_data("digits"), 0)[1]
+    return kdengine.data.example(kdengine.open_data("digits"), 0)[1]
 
 
 @pytest.fixture
@@ -70,8 +70,10 @@ def shipped(tmp_path, monkeypatch, first_truth):
 def calls(monkeypatch):
     """How often the engine was asked for what."""
     counted = Counter()
-    for name in ("heat_map", "heat_on_objects", "predict", "open_network", "read_picture", "disagreements"):
-        monkeypatch.setattr(kdengine, name, counting(counted, name, getattr(kdengine, name)))
+    for part, name in ((kdengine.explain, "heat_map"), (kdengine.explain, "heat_on_objects"), (kdengine, "predict"),
+                       (kdengine, "open_network"), (kdengine.data, "read_picture"),
+                       (kdengine.measures, "disagreements")):
+        monkeypatch.setattr(part, name, counting(counted, name, getattr(part, name)))
     return counted
 
 
@@ -194,7 +196,7 @@ def test_a_finished_run_is_offered_beside_the_shipped_ones(shipped, monkeypatch)
     run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "configuration": asked,
            "data": {"title": "Digits"}, "teacher": {"reference": "digits-teacher", "architecture": "resnet20"}}
     active, named = run | {"id": "run-2", "state": "running"}, run | {"id": "run-3", "name": "my *best*"}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, active, named])
+    monkeypatch.setattr(store, "as_data", lambda: [run, active, named])
     real = kdengine.open_network
     monkeypatch.setattr(kdengine, "open_network", lambda each: real(each.replace("run-1", "digits-resnet8-kd")))
     at = opened()
@@ -214,7 +216,7 @@ def test_networks_that_segment_are_never_offered(shipped, monkeypatch):
     run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "teacher": None,
            "configuration": {"data": "folder:masks", "student": "fpn_tiny", "method": "none", "hyperparameters": {}},
            "data": {"title": "masks", "task": "segmentation", "size": 64}}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
+    monkeypatch.setattr(store, "as_data", lambda: [run])
     assert opened().selectbox(key="family").options == ["Handwritten digits (shipped)", "Photograph (ImageNet)"]
 
 
@@ -242,8 +244,8 @@ def test_the_download_holds_every_card_with_its_border(shipped, monkeypatch):
 
 def test_another_opacity_is_drawn_and_asks_the_networks_for_nothing(shipped, calls, monkeypatch):
     drawn = []
-    overlay = kdengine.overlay
-    monkeypatch.setattr(kdengine, "overlay", lambda picture, heat, opacity: drawn.append(opacity) or overlay(
+    overlay = kdengine.explain.overlay
+    monkeypatch.setattr(kdengine.explain, "overlay", lambda picture, heat, opacity: drawn.append(opacity) or overlay(
         picture, heat, opacity))
     at = opened()
     assert (calls["heat_map"], calls["predict"], calls["open_network"]) == (3, 3, 3)
@@ -288,8 +290,9 @@ def test_a_class_makes_no_difference_to_a_method_that_ignores_it(shipped, calls)
 
 def test_the_class_that_is_explained(shipped, monkeypatch, first_truth):
     asked = []
-    monkeypatch.setattr(kdengine, "heat_map", lambda network, picture, target, **named: asked.append(target) or {
-        "heat": [[0.0, 1.0]], "stage": "stage3", "size": (1, 2)})
+    heat = {"heat": [[0.0, 1.0]], "stage": "stage3", "size": (1, 2)}
+    monkeypatch.setattr(kdengine.explain, "heat_map",
+                        lambda network, picture, target, **_: asked.append(target) or heat)
     wrong = (first_truth + 1) % 10
     at = opened()
     assert asked == [first_truth, first_truth, wrong]
@@ -305,11 +308,11 @@ def test_the_class_that_is_explained(shipped, monkeypatch, first_truth):
 
 
 def test_a_map_of_few_cells_or_none_is_not_shown_as_if_it_said_something(shipped, monkeypatch):
-    monkeypatch.setattr(kdengine, "heat_map", lambda network, *_, **__: {
+    monkeypatch.setattr(kdengine.explain, "heat_map", lambda network, *_, **__: {
         "heat": [[0.0, 0.0]] * 2, "stage": "stage3", "size": (2, 2)})
     assert any("nothing here speaks for this class" in each.value for each in opened().caption)
     st.cache_data.clear()
-    monkeypatch.setattr(kdengine, "heat_map", lambda network, *_, **__: {
+    monkeypatch.setattr(kdengine.explain, "heat_map", lambda network, *_, **__: {
         "heat": [[0.0, 1.0]] * 2, "stage": "stage3", "size": (2, 2)})
     assert any("2 × 2 cells: too coarse" in each.value for each in opened().caption)
 
@@ -333,7 +336,7 @@ def test_an_image_number_beyond_the_last_is_not_followed(shipped):
 
 
 def test_they_disagree_goes_to_the_next_such_image_and_around(shipped, monkeypatch, calls):
-    monkeypatch.setattr(kdengine, "disagreements", counting(calls, "disagreements", lambda *_: [3, 8]))
+    monkeypatch.setattr(kdengine.measures, "disagreements", counting(calls, "disagreements", lambda *_: [3, 8]))
     at = opened()
     seen = []
     for _ in range(3):
@@ -404,11 +407,12 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
     monkeypatch.setattr(st.delta_generator.DeltaGenerator, "altair_chart",
                         lambda _, chart, **__: charts.append(chart.to_dict()))
     at = opened(family="Shapes (shipped)", objects="true")
-    assert calls["heat_on_objects"] == 3 * len(kdengine.list_heat_maps())
+    assert calls["heat_on_objects"] == 3 * len(kdengine.explain.list_heat_maps())
     names = {"shapes-teacher": "labels alone · resnet8 · shapes-teacher (teacher)",
              "shapes-kd": "Logit matching · resnet8", "shapes-none": "labels alone · resnet8 · shapes-none"}
-    found = {title: {each["title"]: kdengine.heat_on_objects(kdengine.open_network(reference), drawn, each["name"], 200)
-                     for each in kdengine.list_heat_maps()} for reference, title in names.items()}
+    found = {title: {each["title"]: kdengine.explain.heat_on_objects(
+                        kdengine.open_network(reference), drawn, each["name"], 200)
+                     for each in kdengine.explain.list_heat_maps()} for reference, title in names.items()}
     for measure, table, chart in zip(("pointing", "inside"), on_objects(at), charts, strict=True):
         expected = objects.table(found, measure)
         assert list(table.index) == [row[""] for row in expected]
@@ -423,7 +427,7 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
 
 
 def test_the_heat_on_the_objects_is_measured_once(drawn, calls):
-    every = len(kdengine.list_heat_maps())
+    every = len(kdengine.explain.list_heat_maps())
     at = opened(family="Shapes (shipped)", objects="true")
     at.number_input(key="image").increment().run()
     at.selectbox(key="method").set_value("layercam").run()
@@ -555,7 +559,7 @@ def test_the_packaged_networks_name_what_a_photograph_shows(shipped):
 
 def test_without_the_test_images_they_are_offered_and_a_sample_is_shown_with_its_truth(shipped, monkeypatch):
     fetched = []
-    monkeypatch.setattr(kdengine, "download", fetched.append)
+    monkeypatch.setattr(kdengine.data, "download", fetched.append)
     animals = ("bird", "cat", "dog")
     for name, answer, method in (("animals-teacher", 1, "none"), ("animals-kd", 2, "kd")):
         checkpoints.save(saying(answer, animals), shipped / f"{name}.safetensors", method=method,
@@ -587,17 +591,18 @@ def test_students_are_shown_as_they_were_after_an_epoch(monkeypatch, waiting):
     at.select_slider(key="epoch").set_value(2).run()
     assert not at.exception, at.exception
     data = kdengine.open_data("digits")
-    picture, _ = kdengine.example(data, 3)
+    picture, _ = kdengine.data.example(data, 3)
     teacher = kdengine.open_network("digits-teacher")
     taught = kdengine.predict(teacher, picture)
     rows = agreement(at)
     for place, run in enumerate(ids):
-        then = kdengine.open_network(kdengine.snapshots(run)[2])
+        then = kdengine.open_network(kdengine.runs.snapshots(run)[2])
         said = kdengine.predict(then, picture)
-        heats = [kdengine.heat_map(each, picture, answer["probabilities"].index(max(answer["probabilities"])))["heat"]
+        heats = [kdengine.explain.heat_map(
+                    each, picture, answer["probabilities"].index(max(answer["probabilities"])))["heat"]
                  for each, answer in ((then, said), (teacher, taught))]
         row = rows.iloc[place]
         assert rows.index[place].endswith(", epoch 2")
-        assert row["KL(teacher ‖ student), nats"] == comparison.figure(kdengine.kl_to_teacher(said, taught))
-        alike = kdengine.compare_heat_maps(*heats)
+        assert row["KL(teacher ‖ student), nats"] == comparison.figure(kdengine.measures.kl_to_teacher(said, taught))
+        alike = kdengine.explain.compare_heat_maps(*heats)
         assert row["Maps: cosine"] == comparison.figure(alike["cosine"])

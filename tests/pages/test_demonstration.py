@@ -23,7 +23,7 @@ APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 def quick(monkeypatch):
     """One epoch, nothing measured, nothing kept of other tests' teachers."""
     monkeypatch.setattr(demonstration, "EPOCHS", 1)
-    monkeypatch.setattr("kdengine.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
+    monkeypatch.setattr("kdengine.runs.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -123,7 +123,7 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     assert "the two not" not in told
     compare, temperature = (json.loads(json.dumps(parse_qs(each.proto.query_string))) for each in at.get("page_link"))
     assert len(compare["digits students"]) == 2 and "family" not in compare and "digits teacher" not in compare
-    first = str(kdengine.hard_examples("digits-teacher", 359)[0])
+    first = str(kdengine.runs.hard_examples("digits-teacher", 359)[0])
     assert temperature["student_network"][0].startswith("Logit matching, T 4, alpha 1 · resnet8 · ")
     assert temperature["T"] == ["4"] and temperature["example"] == compare["image"] == [first]
     (label, report, file, kind), = offered
@@ -147,7 +147,7 @@ def test_students_of_one_method_are_judged_against_the_first(train_here, questio
     press(at, "Start")
     ids = sorted(run["id"] for run in kdengine.list_runs())
     first, *others = [store.read(run).result["test"]["top1"] for run in ids]
-    judged = kdengine.judge([(run, ids[0]) for run in ids[1:]])
+    judged = kdengine.runs.judge([(run, ids[0]) for run in ids[1:]])
     expected = "; ".join(f"{name} {100 * (score - first):+.1f} points, {each['text']}"
                          for name, score, each in zip(names[1:], others, judged, strict=True))
     assert f"Against {names[0]}, on these images: {expected}." in words(at).replace("\\", "")
@@ -172,7 +172,7 @@ def test_a_setting_that_a_question_compares_is_found_again_for_the_next():
 def test_the_links_name_the_images_that_are_shown(train_here):
     at = opened()
     press(at, "Start")
-    shown = [str(each) for each in kdengine.hard_examples("digits-teacher", 359)]
+    shown = [str(each) for each in kdengine.runs.hard_examples("digits-teacher", 359)]
     press(at, "Others")
     compare, temperature = (parse_qs(each.proto.query_string) for each in at.get("page_link"))
     assert compare["image"] == temperature["example"] == [shown[3]]
@@ -186,14 +186,14 @@ def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
     press(at, "Pause")
     assert all(kdengine.watch(run)["pausing"] and not kdengine.watch(run)["paused"] for run in ids)
     assert all(store.pauses(run, 1) and not store.pauses(run, 0) for run in ids)
-    kdengine.pause(ids, 0)  # as if one epoch were complete already
+    kdengine.runs.pause(ids, 0)  # as if one epoch were complete already
     for run in ids:
         store.set_state(store.read(run), "running")
     at = opened(**query)
     assert "Paused after epoch 0 of 2" in "".join(each.proto.text for each in at.get("progress"))
     press(at, "One epoch")
     assert all(store.pauses(run, 1) and not store.pauses(run, 0) for run in ids)
-    kdengine.pause(ids, 0)
+    kdengine.runs.pause(ids, 0)
     at = opened(**query)
     press(at, "Go on")
     assert not any(store.pauses(run, 99) for run in ids)
@@ -205,7 +205,7 @@ def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):
     assert "Stopped on request." in words(at)
     resumed, paused = [], []
     monkeypatch.setattr("kdengine.resume", resumed.append)
-    monkeypatch.setattr("kdengine.pause", lambda *given: paused.append(given))
+    monkeypatch.setattr("kdengine.runs.pause", lambda *given: paused.append(given))
     press(at, "One epoch")
     assert resumed == [ids] and paused == [(ids, 1)]
 

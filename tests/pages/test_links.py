@@ -33,7 +33,7 @@ KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("kdengine.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
+    monkeypatch.setattr("kdengine.runs.pace", lambda asked: estimates.Pace(0.5, (0.5,) * len(asked)))
     st.cache_data.clear()
     st.cache_resource.clear()
 

@@ -24,7 +24,7 @@ from kdengine.colors import BACKGROUND, CLASSES, RIGHT, STUDENTS, TEACHER, WRONG
 from kdengine.configuration import Configuration
 from kdengine.data.dataset import DataSet
 from kdengine.measures import evaluation
-from kdengine.runs import checkpoints, results
+from kdengine.runs import checkpoints, results, store
 from kdengine.runs.records import PREDICTIONS
 from kdengine.signals import IGNORE
 from kdengine.views import Split
@@ -141,8 +141,10 @@ def ship(folder, held, name, method, changed):
 def calls(monkeypatch):
     """How often the engine was asked for what."""
     counted = Counter()
-    for name in ("heat_map", "segment", "mask_scores", "open_network", "read_picture", "mask_disagreements"):
-        monkeypatch.setattr(kdengine, name, counting(counted, name, getattr(kdengine, name)))
+    for part, name in ((kdengine.explain, "heat_map"), (kdengine, "segment"), (kdengine.measures, "mask_scores"),
+                       (kdengine, "open_network"), (kdengine.data, "read_picture"),
+                       (kdengine.runs, "mask_disagreements")):
+        monkeypatch.setattr(part, name, counting(counted, name, getattr(part, name)))
     return counted
 
 
@@ -150,13 +152,13 @@ def calls(monkeypatch):
 def asked(monkeypatch):
     """The class and the region of every heat map that was asked for, in order."""
     found = []
-    real = kdengine.heat_map
+    real = kdengine.explain.heat_map
 
     def heat_map(network, picture, target, **named):
         found.append((target, named["region"]))
         return real(network, picture, target, **named)
 
-    monkeypatch.setattr(kdengine, "heat_map", heat_map)
+    monkeypatch.setattr(kdengine.explain, "heat_map", heat_map)
     return found
 
 
@@ -322,7 +324,7 @@ def test_networks_that_classify_are_not_offered(shipped, monkeypatch):
     run = {"id": "run-1", "name": None, "state": "finished", "created": 0.0, "teacher": None,
            "configuration": {"data": "digits", "student": "resnet8", "method": "none", "hyperparameters": {}},
            "data": {"title": "Digits", "task": "classification", "size": 32}}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run])
+    monkeypatch.setattr(store, "as_data", lambda: [run])
     assert opened().selectbox(key="mask family").options == ["blocks (shipped)"]
 
 
@@ -332,7 +334,7 @@ def test_a_finished_run_is_offered_and_an_unfinished_one_is_not(shipped, monkeyp
            "data": {"title": "Blocks", "task": "segmentation", "size": SIZE},
            "teacher": {"reference": "blocks-teacher", "architecture": "by_colour:network"}}
     active, named = run | {"id": "run-2", "state": "running"}, run | {"id": "run-3", "name": "my *best*"}
-    monkeypatch.setattr(kdengine, "list_runs", lambda: [run, active, named])
+    monkeypatch.setattr(store, "as_data", lambda: [run, active, named])
     real = kdengine.open_network
     monkeypatch.setattr(kdengine, "open_network", lambda each: real(each.replace("run-1", "blocks-kd")))
     at = opened()

@@ -20,7 +20,7 @@ from explorer.wording import as_text
 from kdengine import paths
 from kdengine.configuration import Configuration
 from kdengine.measures.uncertainty import share_interval
-from kdengine.runs import checkpoints, control, estimates, results, store, worker
+from kdengine.runs import checkpoints, control, estimates, references, results, store, worker
 from kdengine.runs.records import RECORD
 from tests.faults import hostile
 from tests.kdengine import made
@@ -50,12 +50,12 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     at = open_page("start")
     drawn = "".join(each.proto.body for each in at.get("html"))
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
-        test = checkpoints.describe(checkpoints.locate(name))["scores"]["test"]
+        test = checkpoints.describe(references.locate(name))["scores"]["test"]
         sure = share_interval(test["top1"], test["n"])
         assert f"{test['top1']:.2%}, 95% interval {sure.low:.2%} to {sure.high:.2%}" in drawn
     assert "5 labels a class" in words(at)
     assert "no label at all" in words(at)
-    distilled = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))
+    distilled = checkpoints.describe(references.locate("digits-resnet8-kd"))
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
     for size in ("ResNet-20 with 272,474 parameters", "ResNet-8 with 78,042 parameters"):  # counted by hand: He 2016
         assert re.search(rf"{size} and takes \*\*\d+\.\d ms\*\*", words(at))
@@ -65,8 +65,8 @@ def test_start_shows_a_digit_that_the_student_alone_misreads():
     st.cache_data.clear()  # other tests have other networks of these names
     st.cache_resource.clear()
     at = open_page("start")
-    index = kdengine.telling_example("digits-teacher", "digits-resnet8-kd", "digits-resnet8-none")
-    picture, truth = kdengine.example(kdengine.open_data("digits"), index)
+    index = kdengine.runs.telling_example("digits-teacher", "digits-resnet8-kd", "digits-resnet8-none")
+    picture, truth = kdengine.data.example(kdengine.open_data("digits"), index)
     reads = {}
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
         logits = np.array(kdengine.predict(kdengine.open_network(name), picture)["logits"])
@@ -91,7 +91,7 @@ def measured(monkeypatch):
         asked.append([each.student for each in configurations])
         return estimates.Pace(0.5, (0.5,) * len(configurations))
 
-    monkeypatch.setattr("kdengine.pace", pace)
+    monkeypatch.setattr("kdengine.runs.pace", pace)
     st.cache_resource.clear()
     yield asked
     st.cache_resource.clear()
@@ -99,7 +99,7 @@ def measured(monkeypatch):
 
 def test_nothing_blocks_start_and_nothing_is_measured_twice(measured, waiting, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr("kdengine.pace", lambda asked, pace=kdengine.pace: held.wait() and pace(asked))
+    monkeypatch.setattr("kdengine.runs.pace", lambda asked, pace=kdengine.runs.pace: held.wait() and pace(asked))
     at = open_page("distill", view="Your own runs")
     assert "Measuring how fast this machine is" in words(at)
     assert [each for each in at.button if each.label == "Start"]
@@ -280,7 +280,7 @@ def test_distill_shows_a_pause_and_ends_it(waiting):
     run, = control.submit([Configuration(teacher="digits-teacher")])
     at = open_page("distill", view="Your own runs")
     assert "Paused" not in words(at) and "Go on" not in [each.label for each in at.button]
-    kdengine.pause([run], 0)
+    kdengine.runs.pause([run], 0)
     at = open_page("distill", view="Your own runs")
     assert ":orange-badge[Paused]" in words(at)
     next(each for each in at.button if each.label == "Go on").click().run()
@@ -325,7 +325,7 @@ def test_results_hold_every_shipped_checkpoint_and_its_change():
     assert set(checkpoints.shipped()) <= set(table["name"])
     kd = table[table["name"] == "digits-resnet8-kd"].iloc[0]
     alone = table[table["name"] == "digits-resnet8-none"].iloc[0]
-    measured = checkpoints.describe(checkpoints.locate("digits-resnet8-kd"))["scores"]["test"]["top1"]
+    measured = checkpoints.describe(references.locate("digits-resnet8-kd"))["scores"]["test"]["top1"]
     assert kd["accuracy"] == pytest.approx(100 * measured)  # in hundredths, as shown
     assert kd["change"] == pytest.approx(kd["accuracy"] - alone["accuracy"])
     assert kd["verdict"].startswith("differ (p")
@@ -423,14 +423,14 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     def drawn():
         return [each.proto.body for each in at.get("html") if "pinned" in each.proto.body]
 
-    hard = kdengine.hard_examples("digits-teacher", 359)
-    last, answers = drawn(), kdengine.answers_over_epochs(ids[0])
+    hard = kdengine.runs.hard_examples("digits-teacher", 359)
+    last, answers = drawn(), kdengine.runs.answers_over_epochs(ids[0])
     assert len(last) == 3
 
     def shown(card, row):
         return card.split('<div class="pinned three">')[row]
 
-    taught = np.array(kdengine.predict(kdengine.open_network("digits-teacher"), kdengine.example(
+    taught = np.array(kdengine.predict(kdengine.open_network("digits-teacher"), kdengine.data.example(
         kdengine.open_data("digits"), hard[0])[0])["logits"])
     for row, logits in enumerate((taught, answers[1, hard[0]]), start=1):  # Teacher, kd, none
         shares = softmax(logits / 4)

@@ -86,7 +86,7 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, fol
     assert {store.read(run).state for run in (*ids, *firsts)} == {"finished"}
     pages = every_page()
     at = pages["Compare"]
-    titles = [kdengine.method_title(method) for method in TWO_STAGES]
+    titles = [kdengine.runs.method_title(method) for method in TWO_STAGES]
     names = labelled(at.selectbox, "Teacher").options
     assert names[0] == "labels alone · resnet8"
     assert sorted(name.partition(" · ")[0].partition(",")[0] for name in names[1:]) == sorted(titles)
@@ -99,8 +99,8 @@ def test_a_kept_first_stage_is_never_shown_and_never_teaches(train_here, folder)
     first = store.read(run).configuration.initial
     results.keep(first, "digits-untrained")
     (folder / "digits-teacher.safetensors").unlink()
-    assert kdengine.default_teacher("digits") is None  # though it is the only one, and was trained on every label
-    assert kdengine.shipped_families() == {}
+    assert kdengine.runs.default_teacher("digits") is None  # though it is the only one, and was trained on every label
+    assert kdengine.runs.shipped_families() == {}
     pages = every_page()
     assert first not in labelled(pages["Distill"].selectbox, "Teacher").options
     assert "digits-untrained" not in labelled(pages["Distill"].selectbox, "Teacher").options
@@ -119,12 +119,12 @@ def test_a_first_stage_of_segmentation_is_no_network_there_either(train_here):
     at.selectbox(key="mask family").set_value("shapes_segmentation 48").run()
     assert not at.exception, at.exception
     assert [name.rpartition(" · ")[0] for name in labelled(at.selectbox, "Teacher").options] == [
-        f"{kdengine.method_title(store.read(each).configuration.method)} · fpn_tiny" for each in (run, teacher)]
+        f"{kdengine.runs.method_title(store.read(each).configuration.method)} · fpn_tiny" for each in (run, teacher)]
 
 
 def test_a_method_that_is_no_more_is_called_by_its_name(folder):
     save(folder, "digits-old", "forgotten", scores={"test": {"top1": 0.5, "n": 10}})
-    assert kdengine.method_title("forgotten") == "forgotten"
+    assert kdengine.runs.method_title("forgotten") == "forgotten"
     at = every_page()["Compare"]
     assert "forgotten · resnet8" in labelled(at.multiselect, "Students").options
 
@@ -153,7 +153,7 @@ def test_an_imported_checkpoint_stands_beside_the_others(folder, tmp_path, alone
                  "--data", "digits", *NORMALISED]) == 0
     about = kdengine.list_checkpoints()["digits-mine"]
     assert about["method"] is None and about["scores"] == {}
-    assert kdengine.teacher_of("digits-mine", about) is None
+    assert kdengine.runs.teacher_of("digits-mine", about) is None
     pages = every_page()
     at = pages["Compare"]
     at.selectbox(key="family").set_value("digits").run()
@@ -239,7 +239,7 @@ def test_a_teacher_of_another_size_sets_the_size_of_the_images(folder, monkeypat
 
 
 def test_a_teacher_of_the_data_set_s_own_size_leaves_the_size_open(folder):
-    assert kdengine.teaching_size("digits-teacher", "digits") is None
+    assert kdengine.runs.teaching_size("digits-teacher", "digits") is None
     assert "brought to" not in words(opened("distill"))
 
 
@@ -253,7 +253,7 @@ def test_a_teacher_that_cannot_teach_this_is_offered_and_not_preselected(folder,
     save(folder, "able", "none", data=data, classes=kdengine.open_data(data).classes,
          size=kdengine.open_data(data).size, scores={})
     save(folder, "unable", "none", data=data, classes=classes, **about)
-    assert kdengine.default_teacher(data) == "unable"
+    assert kdengine.runs.default_teacher(data) == "unable"
     at = opened("distill")
     at.selectbox(key="data").set_value(data).run()
     teacher = labelled(at.selectbox, "Teacher")
@@ -270,5 +270,5 @@ def test_the_weights_of_a_first_stage_cannot_teach(train_here):
     first = store.read(run).configuration.initial
     assert (store.directory(first) / STUDENT).is_file()
     with pytest.raises(kdengine.KDError, match="is the first stage of a method"):
-        kdengine.teaching_size(first, "digits")
-    assert kdengine.teaching_size(run, "digits") is None
+        kdengine.runs.teaching_size(first, "digits")
+    assert kdengine.runs.teaching_size(run, "digits") is None

@@ -130,7 +130,7 @@ def test_a_label_that_is_gone_gives_way_to_the_first():
 
 def test_an_example_is_the_test_picture_as_both_networks_answer_it(shipped):
     at = opened(source="Example", example="7", T="3")
-    picture, label = kdengine.example(kdengine.open_data("digits"), 7)
+    picture, label = kdengine.data.example(kdengine.open_data("digits"), 7)
     given = drawn(at)
     for role, reference in (("teacher", "digits-teacher"), ("student", "digits-resnet8-kd")):
         expected = kdengine.predict(kdengine.open_network(reference), picture)["logits"]
@@ -204,7 +204,7 @@ def test_networks_that_segment_are_never_offered(shipped, tmp_path):
 def test_a_picture_can_go_to_the_digits_networks(shipped):
     at = opened(source="Picture")
     at.selectbox(key="networks").set_value("digits").run()
-    picture, _ = kdengine.example(kdengine.open_data("digits"), 3)
+    picture, _ = kdengine.data.example(kdengine.open_data("digits"), 3)
     at.file_uploader[0].upload("three.png", png(np.asarray(picture)), "image/png").run()
     expected = kdengine.predict(kdengine.open_network("digits-teacher"), picture)["logits"]
     assert drawn(at)["teacher"] == pytest.approx(expected, abs=1e-5)

@@ -32,11 +32,11 @@ def test_the_command_line_says_it(discs, capsys):
 
 
 def test_the_public_face_says_it(discs, make_mask_folder):
-    assert kdengine.data_notes(discs) == (TAKEN,)
-    assert kdengine.data_notes("digits") == ()
+    assert kdengine.data.notes(discs) == (TAKEN,)
+    assert kdengine.data.notes("digits") == ()
     make_mask_folder("data/levels", classes=None, values=(0, 128, 255), train=10, test=4)
     with pytest.raises(KDError, match="The masks hold the values 0, 128, 255"):
-        kdengine.data_notes("folder:levels")
+        kdengine.data.notes("folder:levels")
 
 
 def test_a_run_s_log_and_record_say_it(discs, capsys, monkeypatch):

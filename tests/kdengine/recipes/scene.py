@@ -7,7 +7,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from kdengine import paths
-from kdengine.recipes.recipe import Outcome, Plan, Recipe, students, teacher
+from kdengine.recipes.parts import students, teacher
+from kdengine.recipes.recipe import Outcome, Plan, Recipe
 from kdengine.runs.records import HISTORY, PREDICTIONS, Record
 from tests.kdengine.made import row
 from tests.kdengine.made import teacher as taught_by

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from kdengine import data, explain, models
+from kdengine import data, models
 from kdengine.colors import RIGHT, WRONG
 from kdengine.data import pictures
+from kdengine.explain import comparison, heat_maps
 from kdengine.recipes import gallery
 from kdengine.recipes.recipe import Plan
 from kdengine.runs import checkpoints, store
@@ -55,8 +56,8 @@ def test_a_row_is_a_disputed_picture_and_what_each_network_makes_of_it():
     assert [look.right for look in first] == [None, True, True, False]
     assert [look.answer for look in first[1:]] == [DIGITS[truth[0]]] * 2 + [DIGITS[(truth[0] + 1) % 10]]
     shown = pictures.picture(test.images[0]).resize(first[0].picture.size)
-    heat = explain.heat_map(always(truth[0]), test.images[:1].float() / 255, [truth[0]])[0]
-    assert first[1].picture.tobytes() == explain.overlay(shown, heat, 0.5).tobytes()
+    heat = heat_maps.heat_map(always(truth[0]), test.images[:1].float() / 255, [truth[0]])[0]
+    assert first[1].picture.tobytes() == comparison.overlay(shown, heat, 0.5).tobytes()
 
 
 def test_networks_that_agree_on_everything_are_shown_the_first_pictures():

@@ -25,7 +25,7 @@ def test_a_group_s_report_names_its_students_and_lacks_nothing(waiting):
     assert [part.label for part in outcome.parts] == [
         "Independent student", "Logit matching, T 4, alpha 1", "Logit matching, T 8, alpha 0.5"]
     assert outcome.missing == [] and outcome.failures == {}
-    report = kdengine.group_report(ids)
+    report = kdengine.recipes.group_report(ids)
     right = store.read(ids[2]).result["test"]["top1"]
     row, *_ = re.findall(r"\| Logit matching, T 8, alpha 0\.5 \|.*", report["markdown"])
     assert f"| {right:.2%} |" in row
@@ -49,7 +49,7 @@ def test_what_failed_is_said_and_what_trains_is_missing(waiting):
     assert outcome.failures == {("Logit matching, T 4, alpha 1", 5): "The loss became NaN."}
     assert outcome.missing == [("Independent student", 5), ("Logit matching, T 8, alpha 0.5", 5)]
     with pytest.raises(KDError, match="nothing to report"):
-        kdengine.group_report(ids)
+        kdengine.recipes.group_report(ids)
 
 
 def test_runs_of_several_groups_are_no_group(waiting):

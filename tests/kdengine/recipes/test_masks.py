@@ -12,7 +12,7 @@ from kdengine.data import pictures
 from kdengine.measures import metrics, uncertainty
 from kdengine.recipes import comparison, gallery, report
 from kdengine.recipes.recipe import INDEPENDENT
-from kdengine.runs import checkpoints, results
+from kdengine.runs import references, results
 from tests.kdengine import tiny
 from tests.kdengine.recipes.scene import drawn_from
 from tests.kdengine.recipes.test_report import Page
@@ -58,7 +58,7 @@ def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tm
         assert truth.answer == ", ".join(name for number, name in enumerate(held.classes) if (mask == number).any())
         scores = {}
         for label, look in zip(labels, others, strict=True):
-            network = checkpoints.open_reference(first[label].id)
+            network = references.open_reference(first[label].id)
             with torch.inference_mode():
                 answer = network(held.test.images[place][None].float() / 255).argmax(dim=1)
             counts = metrics.confusion(answer, mask[None].long(), len(held.classes))[0]

@@ -16,11 +16,12 @@ from kdengine.measures import evaluation
 from kdengine.recipes import RECIPES, SCALES, Outcome, Plan, Recipe, comparison
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
-from kdengine.recipes.recipe import CHANGES, students, teacher
+from kdengine.recipes.parts import students, teacher
+from kdengine.recipes.recipe import CHANGES
 from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
-from kdengine.runs import checkpoints, control, store, sweeps
+from kdengine.runs import checkpoints, control, references, store, sweeps
 from kdengine.runs.records import Record
 from tests.kdengine.recipes import scene
 from tests.kdengine.recipes.scene import drawn_from, finished
@@ -530,7 +531,7 @@ def test_six_methods_are_ranked_by_their_distance_to_the_teacher():
 def test_colours_are_measured_on_the_same_images_with_other_colours():
     record = Record("digits-teacher", "group", 1.0, Configuration(data="digits"), {"state": "finished"})
     told = COLOUR_INVARIANCE.measure(record)
-    network, clean = checkpoints.open_reference("digits-teacher"), data.load("digits").test
+    network, clean = references.open_reference("digits-teacher"), data.load("digits").test
     jittered = views.jittered(clean, 0.4, seed=0)
     assert not torch.equal(jittered.images, clean.images)
     before, after = (evaluation.predict(network, split).argmax(1).clone() for split in (clean, jittered))
@@ -539,7 +540,7 @@ def test_colours_are_measured_on_the_same_images_with_other_colours():
     assert told["jittered"] == pytest.approx((after == target).double().mean().item())
     assert told["drop"] == pytest.approx(right - told["jittered"])
     assert told["same_answer"] == pytest.approx((before == after).double().mean().item())
-    scores = checkpoints.describe(checkpoints.locate("digits-teacher"))["scores"]
+    scores = checkpoints.describe(references.locate("digits-teacher"))["scores"]
     assert right == pytest.approx(scores["test"]["top1"])
 
 

@@ -8,6 +8,7 @@ from filelock import FileLock
 
 from kdengine import recipes
 from kdengine.errors import KDError
+from kdengine.recipes import plans
 from kdengine.runs import processes, sweeps
 
 
@@ -23,7 +24,7 @@ def test_a_start_is_the_plan_s_own_command_and_counts_as_running_at_once(launche
 
 
 def lock_of(asked):
-    return recipes._place(asked) / "lock"
+    return plans._place(asked) / "lock"
 
 
 @pytest.mark.parametrize("hours", [-100, 0, 100])
@@ -48,7 +49,7 @@ def test_where_no_process_can_be_started_no_plan_runs(monkeypatch):
 
 def test_two_processes_do_not_run_one_plan(launched, monkeypatch):
     asked = recipes.plan("six_methods")
-    monkeypatch.setattr(recipes, "_LOCK_PATIENCE_S", 0.01)
+    monkeypatch.setattr(plans, "_LOCK_PATIENCE_S", 0.01)
     recipes.start(asked)
     processes.take(lock_of(asked), 0).release()
     with FileLock(lock_of(asked)):

@@ -1,0 +1,126 @@
+"""The picture that the Compare page looks at: a test image, a sample, or one of a person's own."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer import choosing, comparison, downloads, families, forms
+from explorer.choosing import (
+    KINDS,
+    OWN_PICTURE,
+    TEST_IMAGE,
+    read,
+    telling,
+)
+from explorer.networks import open_data_for, open_network
+from explorer.wording import as_text, error_text, show_error
+from kdengine import KDError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is looked at. key: equal for equal pictures. inside: its centre square, as it is drawn."""
+
+    key: str
+    name: str
+    image: Image.Image
+    inside: Image.Image
+    truth: int | None
+    index: int | None = None
+    """Its number among the test images, None where it is none of them."""
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def centre(key: str, _image: Image.Image) -> Image.Image:
+    """The centre square of the picture with that key."""
+    return comparison.square(_image)
+
+
+@st.cache_data(max_entries=64, show_spinner="Searching the test images …")
+def disputed(data: str, references: tuple[str, ...]) -> list[int]:
+    """The test images that not all of these networks answer alike."""
+    return kdengine.measures.disagreements(open_data_for(data, references), [open_network(each) for each in references])
+
+
+def choose_picture(family: families.Family, references: list[str], classes: tuple[str, ...]) -> Picture | None:
+    """A test image, an upload or a sample; None where there is none yet."""
+    if family.data is None:
+        return uploaded(classes, samples=True)
+    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
+        return instead("", classes)
+    try:
+        held = open_data_for(family.data, references)
+    except KDError as error:
+        return instead(f"The test images are not to be had: {error_text(error)}", classes)
+    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
+                      label_visibility="collapsed")
+    return uploaded(classes) if source == OWN_PICTURE else test_image(held, references)
+
+
+def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
+    """A picture of one's own, or a sample, where there are no test images. why: in Markdown, empty where it is told."""
+    names = ", ".join(as_text(each) for each in classes[:10])
+    st.caption(f"{why} Bring a picture of your own: {names}{' …' if len(classes) > 10 else ''}.".strip())
+    known = [each["title"] for each in kdengine.data.sample_photographs() if set(each["classes"]) & set(classes)]
+    return uploaded(classes, samples=True, opening=next(iter(known), None))
+
+
+def test_image(held: Any, references: list[str]) -> Picture:
+    """A picture of the test split, by number."""
+    last = len(held.test) - 1
+    choosing.within(last, "image")
+    thumbnail, number = st.columns([2, 3], vertical_alignment="bottom")
+    with number:
+        first = min(last, telling(tuple(references), held.digest))
+        index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, "image")
+    image, truth = kdengine.data.example(held, index)
+    key = f"{held.digest} {index}"
+    inside = centre(key, image)
+    thumbnail.image(inside, f"Truth: {as_text(held.classes[truth])}", width=76, alt="The picture alone")
+    choosing.other_images(
+        last, "image", lambda: disputed(held.name, tuple(references)), disabled=len(references) < 2,
+        help="The next test image that they do not answer alike.",
+        none="They name the same class for every test image.")
+    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
+
+
+def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | None = None) -> Picture | None:
+    """A person's own picture, or, where offered, a sample photograph; a bad file is told and gives None.
+
+    opening: the sample that is shown before anything is chosen.
+    """
+    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
+    held = {each["title"]: each for each in kdengine.data.sample_photographs()} if samples else {}
+    chosen = None
+    if samples and not file:
+        chosen = st.pills("Or a sample", list(held), default=opening, key="sample", bind="query-params")
+    if file:
+        content, name = file.getvalue(), Path(file.name).stem
+    elif chosen:
+        content, name = held[chosen]["path"].read_bytes(), chosen
+    else:
+        return None
+    try:
+        image = read(content)
+    except KDError as error:
+        show_error(error)
+        return None
+    key = hashlib.sha256(content).hexdigest()
+    inside = centre(key, image)
+    thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
+    thumbnail.image(inside, width=76, alt="The picture alone")
+    fitting = [classes.index(each) for each in held[chosen]["classes"] if each in classes] if chosen else []
+    known = truth.selectbox("What it is", range(len(classes)), index=next(iter(fitting), None),
+                            placeholder="not told", key=f"truth {key}", persist_state="session",
+                            format_func=lambda each: classes[each],
+                            help="Tell the true class, and the borders show who is right.")
+    if chosen:
+        st.caption(held[chosen]["credit"])
+    return Picture(key, name, image, inside, known)

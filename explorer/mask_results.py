@@ -1,0 +1,79 @@
+"""What the shown networks' stored tests say, and what they cost."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import families, segmentation
+from explorer.networks import open_network
+from explorer.wording import as_text
+from kdengine import KDError, charts
+from kdengine.colors import STUDENTS, TEACHER
+from kdengine.runs import results
+from kdengine.runs.records import RECORD, read_record
+
+MOST_OTHERS = 8
+IOU_HELP = (
+    "IoU, intersection over union: of the pixels that are of a class or were taken for it, the share that is both. "
+    "mIoU is the mean over the classes. The interval says what other images of the same kind would change, not another "
+    "seed."
+)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def measured(reference: str) -> dict | None:
+    """What is stored of a network's test: scores, interval, parameters, milliseconds; None where nothing is."""
+    try:
+        record = read_record(results.folder(reference) / RECORD)
+    except KDError:
+        return None
+    if "iou" not in record.result.get("test", {}):
+        return None
+    return {
+        "test": record.result["test"], "interval": results.interval(reference, record),
+        "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],
+    }
+
+
+def colour_of(place: int) -> str:
+    """The teacher's colour, or that of a student by its place after it."""
+    return STUDENTS[place - 1] if place else TEACHER
+
+
+def price(reference: str) -> list[str]:
+    """What a network costs, as far as it was measured."""
+    known = measured(reference)
+    return [f"{segmentation.amount(known['parameters'])} parameters · {known['milliseconds']:.1f} ms"] if known else []
+
+
+def show_others(family: families.Family, references: list[str]) -> None:
+    """How good the networks are that are not shown: nobody may take the shown ones for all there is."""
+    others = {known.name: measured(each) for each, known in family.networks.items() if each not in references}
+    told = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
+    if told:
+        st.caption(f"Not shown, and their mIoU: {', '.join(told[:MOST_OTHERS])}"
+                   f"{' …' if len(told) > MOST_OTHERS else ''}. Choose them under Students.")
+
+
+def show_classes(references: list[str], names: dict[str, str]) -> None:
+    """How well each class is found on the whole test split, as it was measured at the end of training."""
+    tested = {each: measured(each) for each in references}
+    counts = " or ".join(sorted({f"{about['test']['n']:,}" for about in tested.values() if about}))
+    if not counts:
+        st.caption("No test results of these networks are stored.")
+        return
+    st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU",
+                help=IOU_HELP)
+    st.html(segmentation.legend({sentence(names[each], about): colour_of(place)
+                                 for place, (each, about) in enumerate(tested.items())}))
+    classes = open_network(references[0]).classes
+    st.altair_chart(charts.class_ious({names[each]: about["test"]["iou"] if about else [None] * len(classes)
+                                       for each, about in tested.items()}, classes), width="stretch")
+
+
+def sentence(name: str, about: dict | None) -> str:
+    """One network's mIoU in words."""
+    if about is None:
+        return f"{name}: no stored test results"
+    told, sure = f"{name}: mIoU {about['test']['miou']:.1%}", about["interval"]
+    return f"{told} ({sure.low:.1%} to {sure.high:.1%})" if sure else told

@@ -1,0 +1,82 @@
+"""Recipes and their results as pages show them: plain data, charts and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kdengine.errors import KDError
+from kdengine.recipes import archive, comparison, gallery, group, plans, report
+from kdengine.recipes.recipe import Outcome, Plan
+
+
+def list_recipes() -> list[dict[str, Any]]:
+    """The lab experiments in display order: name, title, question, and by scale data, epochs and parts."""
+    return [plans.describe(each) for each in plans.RECIPES.values()]
+
+
+def recipe_results(asked: Plan) -> dict[str, Any]:
+    """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
+
+    figures: Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where the recipe has none;
+    gallery_title and gallery_caption say what it shows.
+    """
+    outcome = plans.so_far(asked)
+    recipe = outcome.plan.recipe
+    looks = gallery.looks(outcome) if recipe.gallery else []
+    return _told(outcome, comparison.rows(outcome)) | {
+        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
+        "gallery_title": gallery.TITLES[recipe.headline],
+        "gallery_caption": gallery.CAPTIONS[recipe.headline],
+    }
+
+
+def earlier_results(recipe: str) -> list[dict[str, Any]]:
+    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, without a gallery, and more.
+
+    name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
+    sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
+    to `kdengine results verify`.
+    """
+    found = []
+    for folder in archive.folders():
+        try:
+            outcome, table, _ = archive.read(folder)
+        except KDError:
+            continue
+        plan = outcome.plan
+        if plan.recipe.name != recipe or not outcome.records:
+            continue
+        newest = max(outcome.records.values(), key=lambda record: record.created)
+        titles, printed = comparison.printed(outcome, table)
+        found.append(_told(outcome, table) | {
+            "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
+            "device": newest.environment["device_name"], "apart": plan.recipe.apart,
+            "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
+            "html": (folder / report.PAGE).read_text(encoding="utf-8"),
+        })
+    return found
+
+
+def recipe_report(asked: Plan) -> dict[str, str]:
+    """The lab report of what of a recipe is finished: `html`, one file that needs nothing beside it, and `markdown`."""
+    outcome = plans.so_far(asked)
+    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+
+
+def group_report(ids: Sequence[str]) -> dict[str, str]:
+    """The lab report of runs of one group, as `recipe_report`. Raises KDError where none of them has finished."""
+    outcome = group.outcome(ids)
+    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+
+
+def _told(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A recipe's table as texts, how to read it, what it says, and its charts."""
+    recipe = outcome.plan.recipe
+    titles = comparison.titles(recipe).values()
+    return {
+        "table": [dict(zip(titles, cells, strict=True)) for cells in comparison.texts(recipe, table)],
+        "reading": comparison.READING,
+        "remarks": comparison.remarks(outcome, table),
+        "figures": report.figures(outcome, table),
+    }

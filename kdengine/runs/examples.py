@@ -1,0 +1,127 @@
+"""Test images that tell something, found in the answers that results have stored: no network is asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kdengine.errors import KDError
+from kdengine.runs import records, results, verdicts
+
+if TYPE_CHECKING:
+    import numpy
+    from torch import Tensor
+
+    from kdengine.data import DataSet
+
+
+def hard_examples(name: str, among: int) -> list[int]:
+    """Of the first `among` test images those that a network answers rightly, by entropy: the least certain first.
+
+    From stored answers; all in their order where there are none.
+    """
+    from kdengine.measures import metrics
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        return list(range(among))
+    right = verdicts.right(stored)
+    uncertain = metrics.entropy(metrics.soften(_logits(stored)[:among], 1))
+    return [each for each in uncertain.argsort(descending=True, stable=True).tolist() if right[each]]
+
+
+def misses(name: str) -> tuple[int, int] | None:
+    """How many of its test images a checkpoint or finished run answers wrongly, and how many there are.
+
+    From stored answers; None where there are none, or of segmentation.
+    """
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        return None
+    right = verdicts.right(stored)
+    return int((~right).sum()), len(right)
+
+
+def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
+    """The number of a test image that shows what a teacher gives: it and the distilled student are right, one alone
+    is wrong.
+
+    Of such images, where the distilled student is no farther from its teacher (KL) than it is in the mean, the one
+    that the teacher is least certain of (entropy): of those where the one alone is sure of its wrong class, if there
+    are any. From stored answers; None where they are missing or there is none.
+    """
+    import torch
+
+    from kdengine.measures import metrics
+    stored = [_stored(name) for name in (teacher, distilled, alone)]
+    if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
+           or (each["target"] != stored[0]["target"]).any() for each in stored):
+        return None
+    right = [torch.from_numpy(verdicts.right(each)) for each in stored]
+    taught, distilled_says, alone_says = map(_logits, stored)
+    apart = metrics.divergences(distilled_says, taught)
+    telling = right[0] & right[1] & ~right[2] & (apart <= apart.mean())
+    sure = telling & (metrics.soften(alone_says, 1).amax(dim=1) > 0.5)
+    telling = sure if sure.any() else telling
+    uncertain = metrics.entropy(metrics.soften(taught, 1))
+    return int(torch.where(telling, uncertain, -1).argmax()) if telling.any() else None
+
+
+def mask_disagreements(data: DataSet, names: Sequence[str]) -> list[int]:
+    """Test pictures, by index: the tenth on which stored answers differ most from the first one's, and differ at all.
+
+    names: shipped checkpoints and finished runs. Two answers differ on at least half as many pixels as their stored
+    confusion matrices of the picture count differently: no network is asked again. Raises KDError where one has no
+    stored answers to these very pictures.
+    """
+    import numpy
+
+    first, *others = _confusions(data, names)
+    differ = numpy.max([numpy.abs(each - first).sum(axis=(1, 2)) for each in others], axis=0)
+    most = numpy.argsort(-differ, kind="stable")[: max(1, len(differ) // 10)]
+    return sorted(int(index) for index in most if differ[index])
+
+
+def typical_masks(data: DataSet, names: Sequence[str]) -> int:
+    """The number of the test picture on which these networks are most as they are in the mean, by its mIoU of each.
+
+    Raises KDError as `mask_disagreements`.
+    """
+    import torch
+
+    from kdengine.measures import metrics
+
+    found = []
+    for counts in _confusions(data, names):
+        iou = torch.tensor([metrics.mean_iou(torch.from_numpy(each)) for each in counts])
+        found.append((iou - iou.nanmean()).abs().nan_to_num(nan=1.0))
+    return int(sum(found).argmin())
+
+
+def _stored(name: str) -> dict[str, Any] | None:
+    """A result's stored answers; None where there is no such result, or nothing is stored."""
+    try:
+        return results.predictions(name)
+    except KDError:
+        return None
+
+
+def _logits(stored: Mapping[str, Any]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(stored["logits"]).double()
+
+
+def _confusions(data: DataSet, names: Sequence[str]) -> list[numpy.ndarray]:
+    """The stored confusion matrices of each test picture, int64 [N, C, C], of each network."""
+    import numpy
+
+    matrices = []
+    for name in names:
+        held = results.predictions(name)
+        tested = records.read_record(results.folder(name) / records.RECORD).data.get("digest")
+        if held is None or tested != data.digest or held.keys() != {"confusion"} or (
+                matrices and held["confusion"].shape != matrices[0].shape):
+            raise KDError(f"{name} has no stored answers to these test pictures, so it cannot be told where it "
+                          "disagrees. Finish a run of it on this data set first.")
+        matrices.append(held["confusion"].astype(numpy.int64))
+    return matrices

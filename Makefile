@@ -14,7 +14,7 @@ else
   INSTALL := uv pip install --quiet --compile-bytecode --python $(PYTHON)
 endif
 
-.PHONY: app setup test test-slow test-faults lint checkpoints checkpoints-natural clean
+.PHONY: app setup test test-slow test-faults test-install lint checkpoints checkpoints-natural clean
 
 app: setup
 	$(PYTHON) -m streamlit run explorer/app.py
@@ -44,6 +44,10 @@ test-slow: $(VENV)/.installed-dev
 # A hundred kills, thousands of damaged pictures, headers and records
 test-faults: $(VENV)/.installed-dev
 	$(PYTHON) -m pytest -m slow tests/faults $(PARALLEL)
+
+# The package in an empty environment outside the tree: it distills from the shipped teacher, and writes nothing into itself
+test-install:
+	tests/install.sh
 
 # The checkpoints this project ships, from nothing. The teacher reads every label; all four students see the same
 # training images with 5 labels a class. alpha = 1: this distilled student reads no label at all. The networks for

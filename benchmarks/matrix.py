@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdengine import models
-from kdengine.devices import synchronise
+from kdengine.devices import synchronize
 from kdengine.measures import evaluation
 
 
@@ -20,10 +20,10 @@ def product_rate(device: torch.device, kind: torch.dtype) -> float:
     factor = torch.randn(side, side, device=device, dtype=kind)
     times = []
     for _ in range(6):
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         factor @ factor
-        synchronise(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return 2 * side**3 / min(times)
 

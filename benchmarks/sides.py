@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from kdengine.configuration import Configuration
-from kdengine.devices import lay, synchronise
+from kdengine.devices import lay, synchronize
 from kdengine.methods import method
 from kdengine.models.network import Network
 from kdengine.training import Learner, speeds, train
@@ -82,7 +82,7 @@ def published(
             total += loss.item() * len(images)
             right += (logits.argmax(dim=1) == target).sum().item()
             seen += len(images)
-        synchronise(device)
+        synchronize(device)
         return time.perf_counter() - start
 
     return epoch
@@ -126,7 +126,7 @@ def torchdistill(
             meters.update(loss=value.item(), lr=box.optimizer.param_groups[0]["lr"])
             meters.update(speed=len(images) / (time.time() - began))
         box.post_epoch_process()
-        synchronise(device)
+        synchronize(device)
         return time.perf_counter() - start
 
     return epoch
@@ -146,7 +146,7 @@ def bare(teacher: Network, student: Network, split: Split, device: torch.device)
                 taught = teacher(images)
             student.zero_grad()
             _kd(student(images), taught, target).backward()
-        synchronise(device)
+        synchronize(device)
         return time.perf_counter() - start
 
     return epoch

@@ -38,7 +38,7 @@ class Picture:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def centre(key: str, _image: Image.Image) -> Image.Image:
+def center(key: str, _image: Image.Image) -> Image.Image:
     """The centre square of the picture with that key."""
     return comparison.square(_image)
 
@@ -82,7 +82,7 @@ def test_image(held: Any, references: list[str]) -> Picture:
         index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, "image")
     image, truth = kdengine.data.example(held, index)
     key = f"{held.digest} {index}"
-    inside = centre(key, image)
+    inside = center(key, image)
     thumbnail.image(inside, f"Truth: {as_text(held.classes[truth])}", width=76, alt="The picture alone")
     choosing.other_images(
         last, "image", lambda: disputed(held.name, tuple(references)), disabled=len(references) < 2,
@@ -113,7 +113,7 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
         show_error(error)
         return None
     key = hashlib.sha256(content).hexdigest()
-    inside = centre(key, image)
+    inside = center(key, image)
     thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
     thumbnail.image(inside, width=76, alt="The picture alone")
     fitting = [classes.index(each) for each in held[chosen]["classes"] if each in classes] if chosen else []

@@ -35,7 +35,7 @@ _MARGIN, _GAP, _HEAD, _FOOT, _LINE = 36, 28, 112, 80, 34
 class Card:
     """One network's answer to one picture. Classes are numbers: two of ImageNet's bear the same name, crane.
 
-    inside: the picture with the heat map over it, without a border. truth: None where it is not known. colour: by which
+    inside: the picture with the heat map over it, without a border. truth: None where it is not known. color: by which
     the network is told from the others on its page.
     """
 
@@ -45,7 +45,7 @@ class Card:
     probabilities: Sequence[float]
     classes: Sequence[str]
     truth: int | None
-    colour: str
+    color: str
 
     @property
     def top(self) -> list[int]:
@@ -76,7 +76,7 @@ def square(picture: Image.Image) -> Image.Image:
 
 def framed(inside: Image.Image, right: bool | None) -> Image.Image:
     """A square picture in its border: green when right, red when wrong, grey when the truth is not known."""
-    return ImageOps.expand(inside, BORDER, _colour(right))
+    return ImageOps.expand(inside, BORDER, _color(right))
 
 
 def percent(share: float) -> str:
@@ -101,10 +101,10 @@ def heading(card: Card) -> str:
     """A card's role, name and verdict as HTML, in the page's own text colour."""
     badge = ""
     if card.verdict:
-        colour, mark = _colour(card.right), "✓" if card.right else "✗"
-        badge = (f'<span style="float:right;border:1px solid {colour};border-radius:1rem;padding:0 .55rem;'
-                 f'background:color-mix(in srgb, {colour} 22%, transparent)">{mark} {card.verdict}</span>')
-    role = f'<b style="color:{card.colour}">{html.escape(card.role)}</b>'
+        color, mark = _color(card.right), "✓" if card.right else "✗"
+        badge = (f'<span style="float:right;border:1px solid {color};border-radius:1rem;padding:0 .55rem;'
+                 f'background:color-mix(in srgb, {color} 22%, transparent)">{mark} {card.verdict}</span>')
+    role = f'<b style="color:{card.color}">{html.escape(card.role)}</b>'
     name = (f'<div style="{_TWO_LINES}" title="{html.escape(card.name)}">'
             f"{html.escape(card.name)}</div>")
     return f'<div style="font-size:.95rem;line-height:1.5">{badge}{role}{name}</div>'
@@ -116,7 +116,7 @@ def bars(card: Card) -> str:
     for each in card.top:
         name, share = card.classes[each], card.probabilities[each]
         mark = f'<b style="color:{RIGHT}" title="the true class">✓</b> ' if each == card.truth else ""
-        tint = f"color-mix(in srgb, {card.colour} 38%, transparent) {100 * share:.2f}%"
+        tint = f"color-mix(in srgb, {card.color} 38%, transparent) {100 * share:.2f}%"
         rows.append(
             f'<li style="display:flex;justify-content:space-between;gap:.5rem;padding:.1rem .4rem;margin:0 0 .2rem;'
             f'border-radius:.25rem;background:linear-gradient(to right, {tint}, rgba(138,147,163,.13) 0)">'
@@ -166,14 +166,14 @@ def _column(
     told: str, right: bool | None,
 ) -> None:
     x, y = column_at(place)
-    colour = _INK if right is None else _colour(right)
-    draw.text((x, _MARGIN), _fitting(titles[0], 34, True, SIDE), colour, _font(34, True))
-    draw.text((x, _MARGIN + 54), _fitting(titles[1], 22, False, SIDE), colour, _font(22, False))
+    color = _INK if right is None else _color(right)
+    draw.text((x, _MARGIN), _fitting(titles[0], 34, True, SIDE), color, _font(34, True))
+    draw.text((x, _MARGIN + 54), _fitting(titles[1], 22, False, SIDE), color, _font(22, False))
     paper.paste(picture, (x, y))
-    draw.text((x, y + SIDE + 18), _fitting(told, 28, True, SIDE), colour, _font(28, True))
+    draw.text((x, y + SIDE + 18), _fitting(told, 28, True, SIDE), color, _font(28, True))
 
 
-def _colour(right: bool | None) -> str:
+def _color(right: bool | None) -> str:
     return {True: RIGHT, False: WRONG, None: NEUTRAL}[right]
 
 

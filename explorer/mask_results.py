@@ -35,7 +35,7 @@ def measured(reference: str) -> dict | None:
     }
 
 
-def colour_of(place: int) -> str:
+def color_of(place: int) -> str:
     """The teacher's colour, or that of a student by its place after it."""
     return STUDENTS[place - 1] if place else TEACHER
 
@@ -64,7 +64,7 @@ def show_classes(references: list[str], names: dict[str, str]) -> None:
         return
     st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU",
                 help=IOU_HELP)
-    st.html(segmentation.legend({sentence(names[each], about): colour_of(place)
+    st.html(segmentation.legend({sentence(names[each], about): color_of(place)
                                  for place, (each, about) in enumerate(tested.items())}))
     classes = open_network(references[0]).classes
     st.altair_chart(charts.class_ious({names[each]: about["test"]["iou"] if about else [None] * len(classes)

@@ -58,7 +58,7 @@ _STYLE = """<style>
 class Tile:
     """A picture under its title and a network's name, and what is to be read below it.
 
-    colour: of the title; None is the page's own. mask and rim: RGBA, stretched over the picture, the mask with the
+    color: of the title; None is the page's own. mask and rim: RGBA, stretched over the picture, the mask with the
     opacity, in [0, 1]. told: lines of plain text; the quiet ones are set back.
     """
 
@@ -66,7 +66,7 @@ class Tile:
     picture: Image.Image
     alt: str
     name: str = ""
-    colour: str | None = None
+    color: str | None = None
     mask: Image.Image | None = None
     opacity: float = 1.0
     rim: Image.Image | None = None
@@ -81,9 +81,9 @@ def drawn(picture: Image.Image) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def painted(mask: np.ndarray, colours: Sequence[str]) -> Image.Image:
+def painted(mask: np.ndarray, colors: Sequence[str]) -> Image.Image:
     """A mask [H, W] of class numbers as a layer: each class in its colour, what counts nowhere hatched."""
-    return _layer(np.where(mask >= 0, mask, len(colours)), [*colours, None])
+    return _layer(np.where(mask >= 0, mask, len(colors)), [*colors, None])
 
 
 def judged(answer: np.ndarray, truth: np.ndarray) -> Image.Image:
@@ -133,22 +133,22 @@ def tiles(shown: Sequence[Tile]) -> str:
             f'<img class="{name}" src="{_inline(layer, "PNG")}" alt="" style="opacity: {opacity:.2f}">'
             for name, layer, opacity in (("mask", tile.mask, tile.opacity), ("rim", tile.rim, 1)) if layer)
         # Under a mask the picture loses its own colours, or they would turn the mask's into others.
-        grey = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
-        colour = f' style="color: {tile.colour}"' if tile.colour else ""
+        gray = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
+        color = f' style="color: {tile.color}"' if tile.color else ""
         told = "".join(f"<div>{html.escape(line)}</div>" for line in tile.told)
         told += "".join(f'<div class="quiet">{html.escape(line)}</div>' for line in tile.quiet)
         figures.append(
-            f'<figure><div class="role"{colour}>{html.escape(tile.title)}</div>'
+            f'<figure><div class="role"{color}>{html.escape(tile.title)}</div>'
             f'<div class="name" title="{html.escape(tile.name)}">{html.escape(tile.name)}</div>'
             f'<div class="picture" style="{place}">'
-            f'<img src="{_inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{grey}>{layers}</div>'
+            f'<img src="{_inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{gray}>{layers}</div>'
             f"<figcaption>{told}</figcaption></figure>")
     return f'{_STYLE}<div class="segments" style="--columns: {len(shown)}">{"".join(figures)}</div>'
 
 
 def legend(entries: Mapping[str, str], *, void: bool = False) -> str:
     """Colours by what they mean, as HTML; void: whether anything is hatched."""
-    swatches = {name: f"background: {colour}" for name, colour in entries.items()}
+    swatches = {name: f"background: {color}" for name, color in entries.items()}
     if void:
         swatches["not counted"] = f"background: repeating-linear-gradient(135deg, {_DARK} 0 3px, {_LIGHT} 3px 6px)"
     items = "".join(f'<span><i style="{style}"></i>{html.escape(name)}</span>' for name, style in swatches.items())
@@ -160,11 +160,11 @@ def amount(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
 
 
-def _layer(places: np.ndarray, colours: Sequence[str | None]) -> Image.Image:
+def _layer(places: np.ndarray, colors: Sequence[str | None]) -> Image.Image:
     """RGBA of places in a list of colours, [H, W]; None is hatched."""
     rows, columns = np.indices(places.shape)
     stripes = (rows + columns) // _STRIPE % 2
-    palette = np.array([[_rgba(colour or each) for each in (_DARK, _LIGHT)] for colour in colours], dtype=np.uint8)
+    palette = np.array([[_rgba(color or each) for each in (_DARK, _LIGHT)] for color in colors], dtype=np.uint8)
     return Image.fromarray(palette[places, stripes])
 
 
@@ -174,8 +174,8 @@ def _beside(region: np.ndarray) -> np.ndarray:
     return padded[1:-1, :-2] | padded[1:-1, 2:] | padded[:-2, 1:-1] | padded[2:, 1:-1]
 
 
-def _rgba(colour: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(colour.removeprefix("#").ljust(8, "f")))
+def _rgba(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color.removeprefix("#").ljust(8, "f")))
 
 
 def _inline(picture: Image.Image, form: str) -> str:

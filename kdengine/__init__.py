@@ -104,6 +104,8 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'kdengine' has no attribute {name!r}")
 
 
+__version__ = "0.2.0"
+
 __all__ = [
     "Configuration",
     "DataMissing",

@@ -1,4 +1,4 @@
-"""The command line: `python -m kdengine COMMAND`. Each command has its own `--help`."""
+"""The command line: `kdengine COMMAND`, or `python -m kdengine COMMAND`. Each command has its own `--help`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import kdengine
 from kdengine.cli import convert, evaluate, lists, recipes, runs, train
 from kdengine.cli.parsing import Commands, Parser
 from kdengine.cli.printing import shown
@@ -42,11 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
-    made = Parser(prog="python -m kdengine", description="Knowledge distillation, exact and fast.")
+    made = Parser(prog=_called(), description="Knowledge distillation, exact and fast.")
+    made.add_argument("--version", action="version", version=f"kdengine {kdengine.__version__}")
     commands = Commands(made)
     for each in (train, evaluate, runs, lists, recipes, convert):
         each.add(commands)
     return made
+
+
+def _called() -> str:
+    """How it was started, so that help can be typed as it stands."""
+    return "kdengine" if Path(sys.argv[0]).stem == "kdengine" else "python -m kdengine"
 
 
 def _set_places(given: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from kdengine.colors import STUDENT, STUDENTS, TEACHER
 from kdengine.runs.records import headline, headline_name
 
 _HEIGHT = 320
-_GREY = "#8a93a3"
+_GRAY = "#8a93a3"
 """Readable on white and on black."""
 
 
@@ -31,25 +31,25 @@ def accuracy_curves(
     ]
     named = {headline_name(row["validation"]) for rows in histories.values() for row in rows} or {"accuracy"}
     title = f"Validation {' or '.join(sorted(named))}"
-    colour = _by_run(histories, teacher is not None)
+    color = _by_run(histories, teacher is not None)
     layers = [alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
         x=_epochs(epochs),
         y=alt.Y("accuracy:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-        color=colour,
+        color=color,
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
                  alt.Tooltip("accuracy:Q", title=title, format=".2%")],
     )]
     if teacher is not None:
         line = alt.Chart(alt.Data(values=[{"run": "teacher", "accuracy": teacher}]))
         layers.append(line.mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(
-            y="accuracy:Q", color=colour,
+            y="accuracy:Q", color=color,
             tooltip=[alt.Tooltip("run:N", title="Run"),
                      alt.Tooltip("accuracy:Q", title=title, format=".2%")],
         ))
     if histories.get(baseline):
         last = {"run": baseline, "accuracy": headline(histories[baseline][-1]["validation"])}
         line = alt.Chart(alt.Data(values=[last])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5)
-        layers.append(line.encode(y="accuracy:Q", color=colour))
+        layers.append(line.encode(y="accuracy:Q", color=color))
     return alt.layer(*layers).properties(height=_HEIGHT)
 
 
@@ -84,8 +84,8 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int |
         y=alt.Y("value:Q", title="Training loss"),
         color=_by_run(histories, False),
         strokeDash=alt.StrokeDash("term:N", legend=alt.Legend(
-            title=None, orient="bottom", columns=3, symbolType="stroke", symbolStrokeColor=_GREY,
-            symbolFillColor=_GREY, symbolOpacity=1, symbolStrokeWidth=2, symbolSize=300)),
+            title=None, orient="bottom", columns=3, symbolType="stroke", symbolStrokeColor=_GRAY,
+            symbolFillColor=_GRAY, symbolOpacity=1, symbolStrokeWidth=2, symbolSize=300)),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("term:N", title="Term"),
                  alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title="Weighted value", format=".4f")],
     ).properties(height=_HEIGHT)
@@ -103,7 +103,7 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
     low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
     return alt.layer(
-        base.mark_rule(strokeWidth=2, color=_GREY).encode(x=low, x2="high:Q"),
+        base.mark_rule(strokeWidth=2, color=_GRAY).encode(x=low, x2="high:Q"),
         base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
             x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
                                      alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
@@ -115,7 +115,7 @@ def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
     """Numbers by name as bars, the smallest first."""
     base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
         x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
-    numbers = base.mark_text(align="left", dx=4, color=_GREY).encode(text=alt.Text("value:Q", format=".4f"))
+    numbers = base.mark_text(align="left", dx=4, color=_GRAY).encode(text=alt.Text("value:Q", format=".4f"))
     return alt.layer(base.mark_bar(color=STUDENT), numbers).properties(height=alt.Step(28))
 
 
@@ -128,9 +128,9 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
         x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("alpha:O", title="alpha", sort="descending"))
     middle = sum(point["validation"] for point in points) / max(1, len(points))
-    colour = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
+    color = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
                        scale=alt.Scale(scheme="viridis"))
-    cells = base.mark_rect().encode(color=colour, tooltip=[
+    cells = base.mark_rect().encode(color=color, tooltip=[
         alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
         alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])
     numbers = base.mark_text().encode(  # viridis is dark where it is low
@@ -174,18 +174,18 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
     [0, 1]; the first network is the teacher. area: what a map that prefers nothing gets, a dashed line.
     """
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    colours = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(networks) - 1))]
+    colors = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(networks) - 1))]
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("method:N", sort=None, title=None, axis=alt.Axis(grid=False)),
         yOffset=alt.YOffset("network:N", sort=networks, scale=alt.Scale(paddingOuter=0.5)),
-        color=alt.Color("network:N", scale=alt.Scale(domain=networks, range=colours),
+        color=alt.Color("network:N", scale=alt.Scale(domain=networks, range=colors),
                         legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300)),
         tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("method:N", title="Heat map"),
                  alt.Tooltip("mean:Q", title="In its own box", format=".1%"),
                  alt.Tooltip("low:Q", title="95% from", format=".1%"),
                  alt.Tooltip("high:Q", title="to", format=".1%"),
                  alt.Tooltip("elsewhere:Q", title="In the other boxes", format=".1%")])
-    line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=_GREY)
+    line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=_GRAY)
     return alt.layer(
         line.encode(x="area:Q", tooltip=[alt.Tooltip("area:Q", title="Area of the boxes", format=".1%")]),
         base.mark_rule(strokeWidth=2).encode(
@@ -206,13 +206,13 @@ def class_ious(
     names = list(networks)
     values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
               for class_name, iou in zip(classes, ious, strict=True) if iou is not None]
-    colours = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(names) - 1))]
+    colors = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(names) - 1))]
     return alt.Chart(alt.Data(values=values)).mark_bar().encode(
         x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=90),
                 scale=alt.Scale(domain=list(classes))),
         xOffset=alt.XOffset("network:N", sort=names),
         y=alt.Y("iou:Q", title="Test IoU", axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
-        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colours),
+        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colors),
                         legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240) if legend else None),
         tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
                  alt.Tooltip("iou:Q", title="IoU", format=".1%")],
@@ -235,10 +235,10 @@ def _few(histories: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
 
 def _by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     names = list(histories)
-    colours = [STUDENTS[place % len(STUDENTS)] for place in range(len(names))]
+    colors = [STUDENTS[place % len(STUDENTS)] for place in range(len(names))]
     if with_teacher:
-        names, colours = ["teacher", *names], [TEACHER, *colours]
+        names, colors = ["teacher", *names], [TEACHER, *colors]
     # As many beside each other as a phone has room for: what does not fit would be cut off
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
-    return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours),
+    return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
                      legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300))

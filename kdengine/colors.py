@@ -20,7 +20,7 @@ contrast of 2 or more with a white page and with a dark one."""
 BACKGROUND = "#8a93a3"
 
 
-def class_colours(names: Sequence[str]) -> list[str]:
+def class_colors(names: Sequence[str]) -> list[str]:
     """A colour for each class of pixels: BACKGROUND for the one of that name, CLASSES in turn for the others."""
     others = iter(range(len(names)))
     return [BACKGROUND if name == "background" else CLASSES[next(others) % len(CLASSES)] for name in names]

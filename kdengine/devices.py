@@ -150,7 +150,7 @@ def workers(count: int, threads: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)  # MKL's number is one for all threads
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait until the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -106,7 +106,7 @@ class Views:
     """long [N, 2]: top-left corner of the crop in the padded image, for the i-th shown."""
     flips: Tensor
     """bool [N], for the i-th shown."""
-    colours: Tensor
+    colors: Tensor
     """float32 [N, 4]: factors of brightness, contrast and saturation, and turns of hue, for the i-th shown."""
     windows: Tensor
     """float32 [N, 3]: how much of an image a side of the window shows (1 / its scale), and the window's middle across
@@ -135,7 +135,7 @@ class Views:
         images = images.float().div_(255)
         if self.policy.zoom > 1:
             images = _zoomed(images, self.windows[start:stop], "bilinear")
-        return _jitter(images, self.colours[start:stop]) if self.policy.jitter else images
+        return _jitter(images, self.colors[start:stop]) if self.policy.jitter else images
 
     def target(self, start: int, stop: int) -> Tensor:
         """The labels, or the masks, of the images shown from `start` to `stop`: long [B], or [B, H, W] moved with them.
@@ -176,9 +176,9 @@ def views(split: Split, policy: Policy, seed: int, epoch: int, labelled_share: f
     # Drawn whatever the policy, and per image rather than per place in the order: two policies share their order.
     offsets = torch.randint(0, 2 * policy.padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
-    colours = _colours(policy, count, generator)
+    colors = _colors(policy, count, generator)
     windows = _windows(policy, count, generator)
-    return Views(split, policy, *(each.to(device) for each in (order, offsets, flips, colours, windows)))
+    return Views(split, policy, *(each.to(device) for each in (order, offsets, flips, colors, windows)))
 
 
 def jittered(split: Split, strength: float, seed: int) -> Split:
@@ -188,8 +188,8 @@ def jittered(split: Split, strength: float, seed: int) -> Split:
     pixels do not depend on the others'. Raises KDError for another strength.
     """
     generator = torch.Generator().manual_seed(seed_from("jittered", seed))
-    colours = _colours(Policy(jitter=strength), len(split), generator).to(split.images.device)
-    parts = zip(split.images.split(256), colours.split(256), strict=True)  # not the whole split as floats at once
+    colors = _colors(Policy(jitter=strength), len(split), generator).to(split.images.device)
+    parts = zip(split.images.split(256), colors.split(256), strict=True)  # not the whole split as floats at once
     images = [_jitter(part.float().div_(255), drawn).mul_(255).round_().to(torch.uint8) for part, drawn in parts]
     return replace(split, images=torch.cat(images))
 
@@ -239,21 +239,21 @@ def _zoomed(images: Tensor, windows: Tensor, mode: str) -> Tensor:
     return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
-def _colours(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
-    """Draws what `Views.colours` holds: float32 [count, 4], on the CPU."""
+def _colors(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
+    """Draws what `Views.colors` holds: float32 [count, 4], on the CPU."""
     spread = policy.jitter * torch.tensor([1, 1, 1, 0.25])
     return torch.tensor([1.0, 1, 1, 0]) + spread * (2 * torch.rand(count, 4, generator=generator) - 1)
 
 
-def _jitter(images: Tensor, colours: Tensor) -> Tensor:
-    """Each image of [B, 3, H, W] in [0, 1] with its own row of `colours` [B, 4], by torchvision's adjust_* formulas."""
-    brightness, contrast, saturation, turn = (each[:, None, None, None] for each in colours.unbind(1))
+def _jitter(images: Tensor, colors: Tensor) -> Tensor:
+    """Each image of [B, 3, H, W] in [0, 1] with its own row of `colors` [B, 4], by torchvision's adjust_* formulas."""
+    brightness, contrast, saturation, turn = (each[:, None, None, None] for each in colors.unbind(1))
     images = (brightness * images).clamp_(0, 1)
     # The mean is summed in whole numbers, exact in any order: float sums would differ by device and by batch size.
-    parts = (_grey(images) * 2**24).round_().long()
+    parts = (_gray(images) * 2**24).round_().long()
     mean = parts.sum((1, 2, 3), keepdim=True) / (2**24 * parts[0].numel())
     images = _blend(images, mean, contrast)
-    images = _blend(images, _grey(images), saturation)
+    images = _blend(images, _gray(images), saturation)
     return _turn_hue(images, turn)
 
 
@@ -262,7 +262,7 @@ def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return (factor * images + (1 - factor) * other).clamp_(0, 1)
 
 
-def _grey(images: Tensor) -> Tensor:
+def _gray(images: Tensor) -> Tensor:
     """Luma of [B, 3, H, W] by the weights of ITU-R 601, rounded as torchvision does: [B, 1, H, W]."""
     red, green, blue = images.split(1, dim=1)
     return 0.2989 * red + 0.587 * green + 0.114 * blue

@@ -129,7 +129,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
             role=family.other_role if place else family.first_role, name=known.name,
             inside=kdengine.explain.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
             probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth,
-            colour=STUDENTS[place - 1] if place else TEACHER,
+            color=STUDENTS[place - 1] if place else TEACHER,
         )
         cards.append(card)
         maps.append(found and found | {"target": target})

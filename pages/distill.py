@@ -186,8 +186,8 @@ def show_run(run: str, watched: dict, name: str) -> None:
     """A run's state, score and buttons in one row."""
     row = st.container(key=f"run-{run}")
     what, score, button = row.columns([3, 4, 1], vertical_alignment="center")
-    word, colour = ("Paused", "orange") if watched["paused"] else BADGES[watched["state"]]
-    what.markdown(f"**{as_text(name)}** :{colour}-badge[{word}]")
+    word, color = ("Paused", "orange") if watched["paused"] else BADGES[watched["state"]]
+    what.markdown(f"**{as_text(name)}** :{color}-badge[{word}]")
     if watched["state"] == FINISHED:
         test = watched["result"]["test"]
         score.markdown(f"Test {headline_name(test)} **{headline(test):.2%}** on {test['n']} images, last epoch")

@@ -25,7 +25,7 @@ from explorer.networks import open_data, open_network
 from explorer.segmentation import Tile
 from explorer.wording import error_text, show_error
 from kdengine import KDError
-from kdengine.colors import class_colours
+from kdengine.colors import class_colors
 
 ANSWERS, ERRORS, HEAT = "Answers", "Errors", "Heat maps"
 IMAGE = "mask image"  # pages share their widgets' state by key, and Compare has an image of its own
@@ -166,7 +166,7 @@ def choose_heat(stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tupl
 def show(references: list[str], names: dict[str, str], picture: Picture) -> None:
     """The picture, the truth and every network's answer beside each other, and what their colours mean."""
     classes = open_network(references[0]).classes
-    colours = class_colours(classes)
+    colors = class_colors(classes)
     what, strength = st.columns([3, 2], vertical_alignment="center")
     view = what.segmented_control("Show", [ANSWERS, ERRORS, HEAT], default=ANSWERS, required=True, key="show",
                                   bind="query-params", label_visibility="collapsed")
@@ -180,7 +180,7 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
     if picture.truth is not None:
         painted.append(picture.truth)
         tiles.append(Tile("Truth", picture.shown, "What each pixel is", opacity=opacity,
-                          mask=segmentation.painted(picture.truth, colours)))
+                          mask=segmentation.painted(picture.truth, colors)))
     if view == HEAT:
         looks = look(masks, picture, opacity)
     elif view == ERRORS:
@@ -188,19 +188,19 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
                         "mask": segmentation.judged(mask, picture.truth)} for each, mask in masks.items()}
     else:
         painted.extend(masks.values())
-        looks = {each: {"alt": "what it takes each pixel for", "mask": segmentation.painted(mask, colours)}
+        looks = {each: {"alt": "what it takes each pixel for", "mask": segmentation.painted(mask, colors)}
                  for each, mask in masks.items()}
     for place, (reference, found) in enumerate(looks.items()):
         tiles.append(Tile(
             "Student" if place else "Teacher", found.get("picture", picture.shown),
-            f"{names[reference]}: {found['alt']}", name=names[reference], colour=mask_results.colour_of(place),
+            f"{names[reference]}: {found['alt']}", name=names[reference], color=mask_results.color_of(place),
             mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=quality(answers[reference]["scores"]),
             quiet=[*found.get("notes", []), *mask_results.price(reference)]))
     st.html(segmentation.tiles(tiles))
     if view == ERRORS:
         st.html(segmentation.legend(segmentation.RIGHT_WRONG, void=segmentation.has_void(picture.truth)))
     else:
-        st.html(segmentation.legend({classes[each]: colours[each] for each in segmentation.present(painted)},
+        st.html(segmentation.legend({classes[each]: colors[each] for each in segmentation.present(painted)},
                                     void=any(map(segmentation.has_void, painted))))
     if view == HEAT:
         st.caption(f"Violet is cold, yellow is hot. {SCALED}")

@@ -18,7 +18,7 @@ from kdengine.measures.uncertainty import share_interval
 
 TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
 SHOWN = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
-COLOURS = dict(zip(SHOWN.values(), (TEACHER, *STUDENTS), strict=False))
+COLORS = dict(zip(SHOWN.values(), (TEACHER, *STUDENTS), strict=False))
 TEMPERATURE = 4.0
 FIRST_LOOK_S = 0.2
 
@@ -29,7 +29,7 @@ def answers_to_one_digit() -> None:
     index = telling(tuple(SHOWN), data.digest)
     picture, truth = kdengine.data.example(data, index)
     says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
-    rows = [(role, COLOURS[role], shares) for role, shares in says.items()]
+    rows = [(role, COLORS[role], shares) for role, shares in says.items()]
     second = as_text(data.classes[says[SHOWN[TEACHER_NAME]].argsort()[-2]])
     alone, taught = (as_text(data.classes[says[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
@@ -88,7 +88,7 @@ for reference, role in SHOWN.items():
         sure = share_interval(test["top1"], test["n"])
         measured.append({
             "name": f"{role} ({about['architecture']})", "accuracy": test["top1"], "low": sure.low, "high": sure.high,
-            "colour": COLOURS[role],
+            "colour": COLORS[role],
         })
 
 digit, words = st.columns([3, 2], gap="large")

@@ -5,6 +5,7 @@ import importlib
 import itertools
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import FunctionType
@@ -25,9 +26,9 @@ FLOORS = (
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "files": {"errors"}, "trust": {"errors"}, "signals": {"errors"}, "devices": {"errors"},
+    "files": {"errors"}, "paths": {"files"}, "trust": {"errors"}, "signals": {"errors"}, "devices": {"errors"},
     "configuration": {"errors", "files"}, "losses": {"errors", "signals"}, "views": {"errors", "signals"},
-    "recipes": {"charts"}, "cli": {"__init__"}, "__main__": {"cli"},
+    "recipes": {"charts"}, "cli": {"__init__"}, "__main__": {"__init__", "cli"},
 }
 MOST_ROOMS, MOST_LINES, MOST_FUNCTION_LINES = 20, 350, 60
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -163,3 +164,15 @@ def test_nothing_heavy_is_loaded_on_the_way_to_the_first_page():
     code = ("from streamlit.testing.v1 import AppTest; at = AppTest.from_file('explorer/app.py', default_timeout=30)"
             ".run(); assert not at.exception, at.exception; assert at.title")
     assert loaded(code) == {"streamlit"}
+
+
+def requirements(lines):
+    return sorted(line.partition("#")[0].strip() for line in lines if line.partition("#")[0].strip())
+
+
+def test_the_package_asks_for_what_the_project_installs_and_holds_every_part():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["app"]]
+    assert sorted(asked) == requirements((ROOT / "requirements.txt").read_text().splitlines())
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "kdengine").rglob("__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == packages | {"kdengine.shipped"}

@@ -52,8 +52,8 @@ class Digits(Source):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        grey = torch.from_numpy(digits.images).to(torch.int64)
-        images = ((grey * 255 + 8) // 16).to(torch.uint8)  # 0..16 to 0..255, to the nearest
+        gray = torch.from_numpy(digits.images).to(torch.int64)
+        images = ((gray * 255 + 8) // 16).to(torch.uint8)  # 0..16 to 0..255, to the nearest
         images = resized(images[:, None].expand(-1, 3, -1, -1), size)
         whole = Split(images, torch.from_numpy(digits.target).long())
         rest, test = hold_out(whole.target, 0.2, "test")

@@ -68,11 +68,11 @@ class FashionMNIST(Public):
     def _decode(self, place: Path, size: int) -> Content:
         splits = {}
         for split, (images, labels) in _FILES.items():
-            grey, target = _read_idx(_file(place, images)), _read_idx(_file(place, labels))
-            if grey.dim() != 3 or grey.shape[1:] != (28, 28) or target.shape != grey.shape[:1] or target.max() > 9:
+            gray, target = _read_idx(_file(place, images)), _read_idx(_file(place, labels))
+            if gray.dim() != 3 or gray.shape[1:] != (28, 28) or target.shape != gray.shape[:1] or target.max() > 9:
                 raise KDError(f"{place / images} and {labels} do not belong together, or are not Fashion-MNIST.")
-            colour = F.pad(grey, (2, 2, 2, 2))[:, None].repeat(1, 3, 1, 1)
-            splits[split] = Split(resized(colour, size), target.long())
+            color = F.pad(gray, (2, 2, 2, 2))[:, None].repeat(1, 3, 1, 1)
+            splits[split] = Split(resized(color, size), target.long())
         return content(_CLASSES, **splits)
 
 

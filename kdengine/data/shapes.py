@@ -160,16 +160,16 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
     kinds[:, 0] = target
     present = torch.arange(MOST_OBJECTS) < torch.randint(1, MOST_OBJECTS + 1, (count, 1), generator=generator)
     radius = torch.cat([uniform(*_LARGE, 1), uniform(*_SMALL, MOST_OBJECTS - 1)], dim=1)
-    centre = radius[..., None] + (1 - 2 * radius[..., None]) * uniform(0, 1, MOST_OBJECTS, 2)
+    center = radius[..., None] + (1 - 2 * radius[..., None]) * uniform(0, 1, MOST_OBJECTS, 2)
     turn = uniform(0, 2 * torch.pi, MOST_OBJECTS)
     hue = uniform(0, 1, MOST_OBJECTS)
     hue = kinds / len(KINDS) + uniform(-0.03, 0.03, MOST_OBJECTS) if tied else hue
-    colours = _rgb(hue, uniform(0.5, 1, MOST_OBJECTS), uniform(0.55, 1, MOST_OBJECTS))
+    colors = _rgb(hue, uniform(0.5, 1, MOST_OBJECTS), uniform(0.55, 1, MOST_OBJECTS))
 
     cover = torch.zeros(count, MOST_OBJECTS, size, size)
     for number, inside in enumerate(KINDS.values()):
         scene, place = ((kinds == number) & present).nonzero(as_tuple=True)
-        u, v = _frame(centre[scene, place], radius[scene, place], turn[scene, place], size)
+        u, v = _frame(center[scene, place], radius[scene, place], turn[scene, place], size)
         cover[scene, place] = F.avg_pool2d(inside(u, v).float()[:, None], _SHARP)[:, 0]
 
     # From the back to the front: the large object first, unless the others would hide too much of it.
@@ -178,21 +178,21 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
     hidden = seen.sum((1, 2, 3)) < _VISIBLE * large.sum((1, 2, 3))
     seen[hidden] = large[hidden]
     images = _background(uniform, size)
-    images = torch.where(hidden[:, None, None, None], images, _painted(images, large, colours[:, 0]))
+    images = torch.where(hidden[:, None, None, None], images, _painted(images, large, colors[:, 0]))
     for place in range(1, MOST_OBJECTS):
-        images = _painted(images, cover[:, place:place + 1], colours[:, place])
-    images = torch.where(hidden[:, None, None, None], _painted(images, large, colours[:, 0]), images)
+        images = _painted(images, cover[:, place:place + 1], colors[:, place])
+    images = torch.where(hidden[:, None, None, None], _painted(images, large, colors[:, 0]), images)
     masks = _masks(cover, kinds, hidden)
     noise = torch.randn(images.shape, generator=generator) * uniform(0.01, 0.06, 1, 1, 1)
     images = ((images + noise).clamp(0, 1) * 255).round().to(torch.uint8)
     return Scenes(images, target, _boxes(seen[:, 0] >= 0.5), masks)
 
 
-def _frame(centre: Tensor, radius: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _frame(center: Tensor, radius: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The points of a fine grid in each object's own frame: u, v [n, fine, fine], 1 a radius from the centre."""
     points = (torch.arange(size * _SHARP) + 0.5) / (size * _SHARP)
-    x = (points[None, None, :] - centre[:, 0, None, None]) / radius[:, None, None]
-    y = (centre[:, 1, None, None] - points[None, :, None]) / radius[:, None, None]
+    x = (points[None, None, :] - center[:, 0, None, None]) / radius[:, None, None]
+    y = (center[:, 1, None, None] - points[None, :, None]) / radius[:, None, None]
     cosine, sine = turn.cos()[:, None, None], turn.sin()[:, None, None]
     return cosine * x + sine * y, cosine * y - sine * x
 
@@ -204,9 +204,9 @@ def _background(uniform: Callable[..., Tensor], size: int) -> Tensor:
     return texture * first[:, :, None, None] + (1 - texture) * second[:, :, None, None]
 
 
-def _painted(images: Tensor, cover: Tensor, colour: Tensor) -> Tensor:
+def _painted(images: Tensor, cover: Tensor, color: Tensor) -> Tensor:
     """The images [N, 3, H, H] with one object in front of them: cover [N, 1, H, H] in [0, 1], colour [N, 3]."""
-    return (1 - cover) * images + cover * colour[:, :, None, None]
+    return (1 - cover) * images + cover * color[:, :, None, None]
 
 
 def _masks(cover: Tensor, kinds: Tensor, hidden: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from kdengine.views import Split
 if TYPE_CHECKING:
     from PIL import Image
 
-COLOURS = "viridis"
+COLORS = "viridis"
 """matplotlib's name of the colour map: evenly spaced to the eye, safe for the colour-blind, and neither end is black
 or white, so a map stays visible on a dark page and on a light one."""
 _AT_ONCE = 100
@@ -99,5 +99,5 @@ def overlay(picture: Image.Image, heat: Tensor, opacity: float) -> Image.Image:
     if not 0 <= opacity <= 1:
         raise out_of_range("opacity", opacity, 0, 1)
     enlarged = resized(heat.detach().float().cpu(), (picture.height, picture.width))
-    coloured = matplotlib.colormaps[COLOURS](enlarged.numpy(), bytes=True)[..., :3]
-    return Image.blend(picture.convert("RGB"), Image.fromarray(coloured), opacity)
+    colored = matplotlib.colormaps[COLORS](enlarged.numpy(), bytes=True)[..., :3]
+    return Image.blend(picture.convert("RGB"), Image.fromarray(colored), opacity)

@@ -157,5 +157,5 @@ def _one_minus_pearson(first: Tensor, second: Tensor) -> Tensor:
     """1 - the correlation of each row, mean over the rows; 0 where there is no row."""
     if not len(first):
         return first.sum() * 0
-    centred = [each - each.mean(dim=1, keepdim=True) for each in (first, second)]
-    return 1 - F.cosine_similarity(*centred, dim=1, eps=1e-8).mean()
+    centerd = [each - each.mean(dim=1, keepdim=True) for each in (first, second)]
+    return 1 - F.cosine_similarity(*centerd, dim=1, eps=1e-8).mean()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine.devices import autocast, synchronise
+from kdengine.devices import autocast, synchronize
 from kdengine.errors import KDError
 from kdengine.losses import cross_entropy, kl_divergence
 from kdengine.measures import metrics
@@ -168,7 +168,7 @@ def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
         for _ in range(5 + repeats):
             start = time.perf_counter()
             network(image)
-            synchronise(device)
+            synchronize(device)
             times.append((time.perf_counter() - start) * 1e3)
     network.train(was_training)
     times = times[5:]

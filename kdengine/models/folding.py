@@ -22,11 +22,11 @@ def folded(network: Network) -> Network:
     copied = copy.deepcopy(network).eval()
     net = copied.net
     stages = [stage.path.removeprefix("net.") for stage in network.stages]
-    for convolution, normalisation in _followed(net):
-        if any(_inside(convolution, stage) and not _inside(normalisation, stage) for stage in stages):
+    for convolution, normalization in _followed(net):
+        if any(_inside(convolution, stage) and not _inside(normalization, stage) for stage in stages):
             continue
-        _put(net, convolution, fuse_conv_bn_eval(net.get_submodule(convolution), net.get_submodule(normalisation)))
-        _put(net, normalisation, nn.Identity())
+        _put(net, convolution, fuse_conv_bn_eval(net.get_submodule(convolution), net.get_submodule(normalization)))
+        _put(net, normalization, nn.Identity())
     return copied
 
 
@@ -41,8 +41,8 @@ def _followed(net: nn.Module) -> list[tuple[str, str]]:
     read = {node.target.rpartition(".")[0] for node in nodes if node.op == "get_attr"}  # whose weights, say
     pairs = []
     for node in calls:
-        normalisation = net.get_submodule(node.target)
-        if not isinstance(normalisation, nn.BatchNorm2d) or normalisation.running_mean is None or node.kwargs:
+        normalization = net.get_submodule(node.target)
+        if not isinstance(normalization, nn.BatchNorm2d) or normalization.running_mean is None or node.kwargs:
             continue
         before, = node.args
         if (

@@ -12,7 +12,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine.colors import RIGHT, WRONG, class_colours
+from kdengine.colors import RIGHT, WRONG, class_colors
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import INDEPENDENT, Outcome
 from kdengine.runs import verdicts
@@ -71,7 +71,7 @@ def colors(outcome: Outcome) -> dict[str, str]:
     if outcome.plan.recipe.headline != "mIoU":
         return {}
     names = next(iter(outcome.records.values())).data["classes"]
-    return dict(zip(names, class_colours(names), strict=True))
+    return dict(zip(names, class_colors(names), strict=True))
 
 
 def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side: int) -> list[list[Look]]:
@@ -124,7 +124,7 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
     chosen = numpy.argsort(-apart, kind="stable")[:_MASKED_PICTURES].tolist()
     truth = held.test.target[chosen].long()
     shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
-    palette = class_colours(held.classes)
+    palette = class_colors(held.classes)
     answers = {}
     for label, record in records.items():
         with torch.inference_mode():
@@ -209,8 +209,8 @@ def _cell(look: Look) -> str:
     if look.right is None:
         told = f"{name}<br>{answer}"
     else:
-        mark, colour = ("✓", RIGHT) if look.right else ("✗", WRONG)
-        told = f'<span style="color:{colour}">{name}<br>{mark} {answer}</span>'
+        mark, color = ("✓", RIGHT) if look.right else ("✗", WRONG)
+        told = f'<span style="color:{color}">{name}<br>{mark} {answer}</span>'
     return (f'<td style="padding:.25rem;vertical-align:top;width:{_SIDE}px;white-space:normal">'
             f'<img src="data:image/png;base64,{source}" width="{_SIDE}" height="{_SIDE}" alt="{name}: {answer}">'
             f"<div>{told}</div></td>")

@@ -56,7 +56,7 @@ def import_foreign(
     from kdengine import models
     from kdengine.runs import foreign
 
-    _check_normalisation(mean, std)
+    _check_normalization(mean, std)
     held = read_foreign(path)
     size, of_data = input_size, known and known.size
     if size is None and architecture in models.MODELS:
@@ -77,7 +77,7 @@ def import_foreign(
     return network.eval(), reading.told
 
 
-def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+def _check_normalization(mean: Sequence[float], std: Sequence[float]) -> None:
     """Raise KDError for numbers that are not on [0, 1], as images are here, with those that are probably meant."""
     from kdengine.models.network import check_input
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdengine.configuration import Configuration
-from kdengine.devices import synchronise, workers
+from kdengine.devices import synchronize, workers
 from kdengine.errors import NotFinite, OutOfMemory
 from kdengine.models.network import Network
 from kdengine.signals import IGNORE, Batch, observing
@@ -143,7 +143,7 @@ def _train_epoch(
         on_step(end)
 
     together.finish()
-    synchronise(device)
+    synchronize(device)
     seconds = time.perf_counter() - start  # before anyone's epoch is validated and saved
 
     def tell(learner: Learner, history: list[dict[str, Tensor]], clock: Clock) -> None:

@@ -18,7 +18,7 @@ import psutil
 import torch
 from torch import nn
 
-from kdengine.devices import autocast, device_name, lay, memory_formats, multiplies_bfloat16, synchronise
+from kdengine.devices import autocast, device_name, lay, memory_formats, multiplies_bfloat16, synchronize
 from kdengine.errors import KDError
 from kdengine.files import read_json, write_json
 from kdengine.models.network import Network
@@ -194,10 +194,10 @@ def _step_seconds(ways: Mapping[Way, tuple[nn.Module, str]], batch_size: int) ->
     for repeat in range(4):
         for each, (network, precision) in ways.items():
             images = torch.rand(batch_size, 3, network.input_size, network.input_size, device=_device(network))
-            synchronise(images.device)
+            synchronize(images.device)
             start = time.perf_counter()
             _step(network, images, precision)
-            synchronise(images.device)
+            synchronize(images.device)
             if repeat:
                 best[each] = min(best[each], time.perf_counter() - start)
     return best

@@ -194,7 +194,7 @@ def _asked(
             images = views.render(start, stop)
             with torch.no_grad(), autocast(device, precision):
                 seen = look(images)
-            parts = {LOGITS: _centred(seen.logits)}
+            parts = {LOGITS: _centerd(seen.logits)}
             parts |= {FEATURES + name: each for name, each in seen.features.items()}
             parts |= {PREACTIVATIONS + name: each for name, each in seen.preactivations.items()}
             for what, part in parts.items():
@@ -204,6 +204,6 @@ def _asked(
     return rows
 
 
-def _centred(logits: Tensor) -> Tensor:
+def _centerd(logits: Tensor) -> Tensor:
     """[B, C] with a mean of 0 in each row. Maps [B, C, H, W] stay: losses compare them across pixels too."""
     return logits - logits.mean(dim=1, keepdim=True) if logits.dim() == 2 else logits

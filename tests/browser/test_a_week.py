@@ -148,26 +148,26 @@ def test_8_neighbours_are_damaged(every_page, page, week):
     whole = next((week / "runs").glob(f"*/{RECORD}")).parent
     held = json.loads((whole / RECORD).read_text())
 
-    def neighbour(name, record=None):
+    def neighbor(name, record=None):
         place = shutil.copytree(whole, week / "runs" / name, ignore=shutil.ignore_patterns("lock"))
         if record is not None:
             (place / RECORD).write_text(record)
         return place
 
-    neighbour("truncated", json.dumps(held)[:200])
-    neighbour("nested", "[" * 100_000)
-    neighbour("no-text").joinpath(RECORD).write_bytes(b"\xff\xfe\x00")
-    neighbour("no-object", "7")
-    neighbour("no-state", json.dumps(held | {"id": "no-state", "status": {}}))
-    neighbour("no-time", json.dumps(held | {"id": "no-time", "created": None}))
-    neighbour("strange", json.dumps(held | {"id": "strange", "moon": "full",
+    neighbor("truncated", json.dumps(held)[:200])
+    neighbor("nested", "[" * 100_000)
+    neighbor("no-text").joinpath(RECORD).write_bytes(b"\xff\xfe\x00")
+    neighbor("no-object", "7")
+    neighbor("no-state", json.dumps(held | {"id": "no-state", "status": {}}))
+    neighbor("no-time", json.dumps(held | {"id": "no-time", "created": None}))
+    neighbor("strange", json.dumps(held | {"id": "strange", "moon": "full",
                                             "configuration": held["configuration"] | {"method": "forgotten"}}))
-    directory = neighbour("directory")
+    directory = neighbor("directory")
     (directory / RECORD).unlink()
     (directory / RECORD).mkdir()
     running = held | {"status": {"state": "running", "reason": None, "epoch": 0, "launched": 1.0}}
-    (neighbour("lock-is-a-folder", json.dumps(running | {"id": "lock-is-a-folder"})) / "lock").mkdir()
-    (neighbour("lock-is-a-loop", json.dumps(running | {"id": "lock-is-a-loop"})) / "lock").symlink_to("lock")
+    (neighbor("lock-is-a-folder", json.dumps(running | {"id": "lock-is-a-folder"})) / "lock").mkdir()
+    (neighbor("lock-is-a-loop", json.dumps(running | {"id": "lock-is-a-loop"})) / "lock").symlink_to("lock")
     for name, metadata in (("no-keys", {"kdengine": "{}"}), ("no-json", {"kdengine": "["}), ("no-header", {}),
                            ("nested", {"kdengine": '{"a":' + "[" * 100_000})):
         save_file({"weight": torch.zeros(1)}, week / "checkpoints" / f"{name}.safetensors", metadata=metadata)

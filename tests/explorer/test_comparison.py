@@ -15,9 +15,9 @@ PROBABILITIES = (0.05, 0.1, 0.5, 0.2, 0.1, 0.05)
 INSIDE = Image.new("RGB", (SIDE - 2 * BORDER, SIDE - 2 * BORDER), "#102030")
 
 
-def card(truth=None, colour=STUDENT, **changed):
+def card(truth=None, color=STUDENT, **changed):
     held = {"role": "Student", "name": "resnet8 · kd", "inside": INSIDE, "probabilities": PROBABILITIES,
-            "classes": CLASSES, "truth": truth, "colour": colour}
+            "classes": CLASSES, "truth": truth, "color": color}
     return Card(**held | changed)
 
 
@@ -43,12 +43,12 @@ def test_right_is_told_by_the_class_number_since_two_classes_share_a_name():
     assert card().right is None
 
 
-@pytest.mark.parametrize(("truth", "colour"), [(2, RIGHT), (1, WRONG), (None, NEUTRAL)])
-def test_the_border_is_green_when_right_and_red_when_wrong_and_grey_when_nobody_knows(truth, colour):
+@pytest.mark.parametrize(("truth", "color"), [(2, RIGHT), (1, WRONG), (None, NEUTRAL)])
+def test_the_border_is_green_when_right_and_red_when_wrong_and_grey_when_nobody_knows(truth, color):
     picture = card(truth).picture
     assert picture.size == (SIDE, SIDE)
     for corner in ((0, 0), (SIDE - 1, 0), (0, SIDE - 1), (SIDE - 1, SIDE - 1), (BORDER - 1, SIDE // 2)):
-        assert picture.getpixel(corner) == ImageColor.getrgb(colour)
+        assert picture.getpixel(corner) == ImageColor.getrgb(color)
     assert picture.getpixel((BORDER, BORDER)) == (0x10, 0x20, 0x30)
 
 
@@ -66,7 +66,7 @@ def test_bars_name_the_class_its_probability_and_the_true_one():
 def test_a_bar_is_as_long_as_the_probability_and_has_the_colour_of_the_role():
     markup = comparison.bars(card())
     assert f"{STUDENT} 38%, transparent) 50.00%" in markup
-    assert TEACHER in comparison.bars(card(colour=TEACHER))
+    assert TEACHER in comparison.bars(card(color=TEACHER))
 
 
 def test_a_name_is_text_and_never_markup():
@@ -100,10 +100,10 @@ def test_the_square_is_the_centre_of_the_picture():
 
 def test_the_sheet_holds_the_original_and_a_column_a_card():
     original = Image.new("RGB", INSIDE.size, "#abcdef")
-    cards = [card(2, colour=TEACHER), card(2, probabilities=(0.9, *PROBABILITIES[1:]))]
+    cards = [card(2, color=TEACHER), card(2, probabilities=(0.9, *PROBABILITIES[1:]))]
     sheet = comparison.sheet(original, cards, "a\nb")
     assert sheet.width == 2 * 36 + 3 * SIDE + 2 * 28
-    borders = [ImageColor.getrgb(colour) for colour in (NEUTRAL, RIGHT, WRONG)]
+    borders = [ImageColor.getrgb(color) for color in (NEUTRAL, RIGHT, WRONG)]
     for place, border in enumerate(borders):
         x, y = comparison.column_at(place)
         assert sheet.getpixel((x, y)) == border
@@ -112,7 +112,7 @@ def test_the_sheet_holds_the_original_and_a_column_a_card():
         inside = sheet.getpixel((x + SIDE // 2, y + SIDE // 2))
         assert inside == ((0xAB, 0xCD, 0xEF) if place == 0 else (0x10, 0x20, 0x30))
         title = sheet.crop((x, 0, x + SIDE, y)).getcolors(100_000)
-        assert ((31, 36, 48) if place == 0 else border) in [colour for _, colour in title]
+        assert ((31, 36, 48) if place == 0 else border) in [color for _, color in title]
 
 
 def test_the_sheet_grows_with_the_lines_of_its_caption():

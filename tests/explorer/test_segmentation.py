@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from explorer import segmentation
 from explorer.segmentation import SIDE, Tile
-from kdengine.colors import BACKGROUND, CLASSES, RIGHT, WRONG, class_colours
+from kdengine.colors import BACKGROUND, CLASSES, RIGHT, WRONG, class_colors
 
 RED, BLUE = "#ff0000", "#0000ff"
 DARK, LIGHT = (*ImageColor.getrgb("#1f2430"), 255), (255, 255, 255, 255)
@@ -23,7 +23,7 @@ def pixels(layer):
     return np.asarray(layer)
 
 
-def colour(name, alpha=255):
+def color(name, alpha=255):
     return (*ImageColor.getrgb(name), alpha)
 
 
@@ -44,7 +44,7 @@ def sources(markup):
 
 def test_a_mask_is_painted_pixel_by_pixel_in_its_classes_colours():
     layer = pixels(segmentation.painted(np.array([[0, 1], [1, 0], [1, 1]]), [RED, BLUE]))
-    expected = [[colour(RED), colour(BLUE)], [colour(BLUE), colour(RED)], [colour(BLUE)] * 2]
+    expected = [[color(RED), color(BLUE)], [color(BLUE), color(RED)], [color(BLUE)] * 2]
     assert layer.tolist() == [[list(each) for each in row] for row in expected]
 
 
@@ -52,7 +52,7 @@ def test_what_counts_nowhere_is_hatched_in_slanted_stripes_of_both_tones():
     mask = np.full((12, 12), VOID)
     mask[0, 0] = 1
     layer = pixels(segmentation.painted(mask, [RED, BLUE]))
-    assert tuple(layer[0, 0]) == colour(BLUE)
+    assert tuple(layer[0, 0]) == color(BLUE)
     rest = [tuple(each) for each in layer.reshape(-1, 4)[1:].tolist()]
     assert set(rest) == {DARK, LIGHT}
     assert 0.4 < rest.count(DARK) / len(rest) < 0.6
@@ -63,8 +63,8 @@ def test_what_counts_nowhere_is_hatched_in_slanted_stripes_of_both_tones():
 def test_an_error_map_compares_truth_and_answer_and_lets_the_right_stay_back():
     answer, truth = np.array([[0, 1, 1]]), np.array([[0, 0, VOID]])
     layer = [tuple(each) for each in pixels(segmentation.judged(answer, truth))[0].tolist()]
-    assert layer[0][:3] == colour(RIGHT)[:3] and 0 < layer[0][3] < 128
-    assert layer[1] == colour(WRONG)
+    assert layer[0][:3] == color(RIGHT)[:3] and 0 < layer[0][3] < 128
+    assert layer[1] == color(WRONG)
     assert layer[2] in (DARK, LIGHT)
 
 
@@ -196,9 +196,9 @@ def ciede2000(first, second):
     """The colour difference of Sharma, Wu and Dalal 2005, of two CIELAB colours."""
     (l1, a1, b1), (l2, a2, b2) = first, second
     chroma = (math.hypot(a1, b1) + math.hypot(a2, b2)) / 2
-    grey = 1.5 - 0.5 * math.sqrt(chroma**7 / (chroma**7 + 25**7))
-    c1, c2 = math.hypot(a1 * grey, b1), math.hypot(a2 * grey, b2)
-    h1, h2 = (math.degrees(math.atan2(b, a * grey)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    gray = 1.5 - 0.5 * math.sqrt(chroma**7 / (chroma**7 + 25**7))
+    c1, c2 = math.hypot(a1 * gray, b1), math.hypot(a2 * gray, b2)
+    h1, h2 = (math.degrees(math.atan2(b, a * gray)) % 360 for a, b in ((a1, b1), (a2, b2)))
     turn = (h2 - h1 + 180) % 360 - 180 if c1 * c2 else 0
     d_l, d_c, d_h = l2 - l1, c2 - c1, 2 * math.sqrt(c1 * c2) * math.sin(math.radians(turn / 2))
     light, strong, hue = (l1 + l2) / 2, (c1 + c2) / 2, (h1 + turn / 2) % 360
@@ -220,9 +220,9 @@ def test_the_difference_of_colours_is_the_published_one(first, second, differenc
 
 
 def test_the_classes_colours_are_distinct():
-    colours = [lab(each) for each in (*CLASSES, BACKGROUND)]
-    assert len(colours) >= 22  # the classes of VOC, and one more
-    assert min(ciede2000(colours[i], colours[j]) for i in range(len(colours)) for j in range(i)) >= 18
+    colors = [lab(each) for each in (*CLASSES, BACKGROUND)]
+    assert len(colors) >= 22  # the classes of VOC, and one more
+    assert min(ciede2000(colors[i], colors[j]) for i in range(len(colors)) for j in range(i)) >= 18
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#0e1117"])
@@ -236,5 +236,5 @@ def test_the_classes_colours_are_seen_on_a_light_and_on_a_dark_page(page):
 
 
 def test_the_background_is_grey_wherever_it_stands_and_the_colours_come_round_again():
-    assert class_colours(["pet", "background", "border"]) == [CLASSES[0], BACKGROUND, CLASSES[1]]
-    assert class_colours([f"class {number}" for number in range(30)])[28:] == list(CLASSES[:2])
+    assert class_colors(["pet", "background", "border"]) == [CLASSES[0], BACKGROUND, CLASSES[1]]
+    assert class_colors([f"class {number}" for number in range(30)])[28:] == list(CLASSES[:2])

@@ -72,21 +72,21 @@ def test_a_flip_mirrors_about_half_of_the_images():
     assert 150 < drawn.flips.sum() < 250
 
 
-def by_torchvision(image, colours):
+def by_torchvision(image, colors):
     """One image [3, H, W] in [0, 1] with its brightness, contrast, saturation and hue adjusted in turn."""
     for adjust, value in zip(
         (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation, functional.adjust_hue),
-        colours.tolist(), strict=True,
+        colors.tolist(), strict=True,
     ):
         image = adjust(image, value)
     return image
 
 
-def coloured(split, colours):
+def colored(split, colors):
     """The split in its own order, every image with the given row of colours."""
     drawn = views(split, Policy(jitter=1.0), 0, 0)
     order = torch.arange(len(split))
-    return replace(drawn, order=order, colours=torch.as_tensor(colours).expand(len(split), 4)).render(0, len(split))
+    return replace(drawn, order=order, colors=torch.as_tensor(colors).expand(len(split), 4)).render(0, len(split))
 
 
 def special_split():
@@ -97,68 +97,68 @@ def special_split():
     return Split(torch.cat([make_split(20).images, images]), torch.zeros(32, dtype=torch.long))
 
 
-@pytest.mark.parametrize("colours", [
+@pytest.mark.parametrize("colors", [
     [0.0, 1, 1, 0], [0.4, 1, 1, 0], [1.7, 1, 1, 0],  # brightness alone
     [1, 0.0, 1, 0], [1, 0.4, 1, 0], [1, 1.7, 1, 0],  # contrast
     [1, 1, 0.0, 0], [1, 1, 0.4, 0], [1, 1, 1.7, 0],  # saturation
     [1, 1, 1, -0.5], [1, 1, 1, -0.25], [1, 1, 1, -0.07], [1, 1, 1, 0.07], [1, 1, 1, 1 / 6], [1, 1, 1, 0.25],  # hue
     [1.3, 0.7, 1.4, 0.1], [0.6, 1.4, 0.6, -0.1],
 ])
-def test_each_adjustment_is_that_of_torchvision(colours):
+def test_each_adjustment_is_that_of_torchvision(colors):
     split = special_split()
-    colours = torch.tensor(colours, dtype=torch.float32)
-    expected = torch.stack([by_torchvision(image, colours) for image in split.images.float() / 255])
-    torch.testing.assert_close(coloured(split, colours), expected, rtol=0, atol=1e-5)
+    colors = torch.tensor(colors, dtype=torch.float32)
+    expected = torch.stack([by_torchvision(image, colors) for image in split.images.float() / 255])
+    torch.testing.assert_close(colored(split, colors), expected, rtol=0, atol=1e-5)
 
 
 def test_jitter_is_torchvisions_with_the_factors_drawn_for_each_image():
     split = make_split(60)
     drawn = views(split, POLICIES["crop+flip+jitter"], 5, 3)
     plain = views(split, POLICIES["crop+flip"], 5, 3).render(0, 60)
-    expected = torch.stack([by_torchvision(*each) for each in zip(plain, drawn.colours, strict=True)])
+    expected = torch.stack([by_torchvision(*each) for each in zip(plain, drawn.colors, strict=True)])
     torch.testing.assert_close(drawn.render(0, 60), expected, rtol=0, atol=1e-5)
-    assert len(drawn.colours.unique(dim=0)) == 60
+    assert len(drawn.colors.unique(dim=0)) == 60
 
 
 def test_factor_1_and_hue_0_change_nothing():
     split = special_split()
     # Hue goes through numbers up to 6, whose last bit is 5e-7: far below half a step of a uint8, 2e-3.
-    torch.testing.assert_close(coloured(split, [1.0, 1, 1, 0]), split.images.float() / 255, rtol=0, atol=1e-6)
+    torch.testing.assert_close(colored(split, [1.0, 1, 1, 0]), split.images.float() / 255, rtol=0, atol=1e-6)
 
 
 def test_hue_is_in_turns_of_the_full_circle():
     red = Split(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1), torch.zeros(1, dtype=torch.long))
-    for turn, colour in [(1 / 3, [0, 1, 0]), (-1 / 3, [0, 0, 1]), (0.5, [0, 1, 1]), (0.25, [0.5, 1, 0])]:
-        assert coloured(red, [1, 1, 1, turn]).flatten().tolist() == pytest.approx(colour, abs=1e-6)
+    for turn, color in [(1 / 3, [0, 1, 0]), (-1 / 3, [0, 0, 1]), (0.5, [0, 1, 1]), (0.25, [0.5, 1, 0])]:
+        assert colored(red, [1, 1, 1, turn]).flatten().tolist() == pytest.approx(color, abs=1e-6)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
 def test_factors_fill_the_range_of_their_strength(strength):
-    colours = views(make_split(4000, 1), Policy(jitter=strength), 0, 0).colours
-    low, high = colours.amin(0), colours.amax(0)
+    colors = views(make_split(4000, 1), Policy(jitter=strength), 0, 0).colors
+    low, high = colors.amin(0), colors.amax(0)
     reach = strength * torch.tensor([1, 1, 1, 0.25])
-    centre = torch.tensor([1.0, 1, 1, 0])
-    torch.testing.assert_close(low, centre - reach, rtol=0, atol=0.01)
-    torch.testing.assert_close(high, centre + reach, rtol=0, atol=0.01)
-    assert bool((low >= centre - reach - 1e-6).all()) and bool((high <= centre + reach + 1e-6).all())
-    torch.testing.assert_close(colours.mean(0), centre, rtol=0, atol=0.04)
+    center = torch.tensor([1.0, 1, 1, 0])
+    torch.testing.assert_close(low, center - reach, rtol=0, atol=0.01)
+    torch.testing.assert_close(high, center + reach, rtol=0, atol=0.01)
+    assert bool((low >= center - reach - 1e-6).all()) and bool((high <= center + reach + 1e-6).all())
+    torch.testing.assert_close(colors.mean(0), center, rtol=0, atol=0.04)
     if strength:
-        off_diagonal = torch.corrcoef(colours.T) - torch.eye(4)
+        off_diagonal = torch.corrcoef(colors.T) - torch.eye(4)
         assert off_diagonal.abs().max() < 0.07  # the four are drawn apart; standard error 0.016
 
 
 def test_jitter_leaves_order_crops_and_flips_as_they_were():
     split = make_split()
-    plain, coloured = (views(split, POLICIES[name], 4, 2) for name in ("crop+flip", "crop+flip+jitter"))
+    plain, colored = (views(split, POLICIES[name], 4, 2) for name in ("crop+flip", "crop+flip+jitter"))
     generator = torch.Generator().manual_seed(seed_from("views", 4, 2))  # what was drawn before there was a jitter
     order = torch.randperm(23, generator=generator)
     offsets = torch.randint(0, 9, (23, 2), generator=generator)
     flips = torch.rand(23, generator=generator) < 0.5
-    for drawn in (plain, coloured):
+    for drawn in (plain, colored):
         assert torch.equal(drawn.order, order)
         assert torch.equal(drawn.offsets, offsets)
         assert torch.equal(drawn.flips, flips)
-    assert not torch.equal(plain.render(0, 23), coloured.render(0, 23))
+    assert not torch.equal(plain.render(0, 23), colored.render(0, 23))
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
@@ -184,9 +184,9 @@ def test_a_jittered_split_is_the_same_every_time_and_keeps_its_targets():
 def test_a_jittered_split_is_torchvisions_rounded():
     split = make_split(30)
     generator = torch.Generator().manual_seed(seed_from("jittered", 9))
-    colours = torch.tensor([1.0, 1, 1, 0]) + (2 * torch.rand(30, 4, generator=generator) - 1) * torch.tensor(
+    colors = torch.tensor([1.0, 1, 1, 0]) + (2 * torch.rand(30, 4, generator=generator) - 1) * torch.tensor(
         [0.4, 0.4, 0.4, 0.1])
-    exact = torch.stack([by_torchvision(*each) for each in zip(split.images.float() / 255, colours, strict=True)])
+    exact = torch.stack([by_torchvision(*each) for each in zip(split.images.float() / 255, colors, strict=True)])
     found = jittered(split, 0.4, 9).images
     assert (found - 255 * exact).abs().max() <= 0.5 + 255e-5  # the nearest whole number
 
@@ -341,14 +341,14 @@ def test_zoom_leaves_every_other_draw_as_it_was():
     order = torch.randperm(23, generator=generator)
     offsets = torch.randint(0, 9, (23, 2), generator=generator)
     flips = torch.rand(23, generator=generator) < 0.5
-    colours = torch.tensor([1.0, 1, 1, 0]) + 0.4 * torch.tensor([1, 1, 1, 0.25]) * (
+    colors = torch.tensor([1.0, 1, 1, 0]) + 0.4 * torch.tensor([1, 1, 1, 0.25]) * (
         2 * torch.rand(23, 4, generator=generator) - 1)
     for zoom in (1.0, 1.5):
         drawn = views(split, Policy(padding=4, flip=True, zoom=zoom, jitter=0.4), 4, 2)
         assert torch.equal(drawn.order, order)
         assert torch.equal(drawn.offsets, offsets)
         assert torch.equal(drawn.flips, flips)
-        assert torch.equal(drawn.colours, colours)
+        assert torch.equal(drawn.colors, colors)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -236,7 +236,7 @@ def test_the_download_holds_every_card_with_its_border(shipped, monkeypatch):
     assert (name, kind) == ("compare-digits-0-gradcam.png", "image/png")
     sheet = Image.open(BytesIO(make()))
     borders = [sheet.getpixel(column_at(place)) for place in range(4)]
-    assert borders == [ImageColor.getrgb(colour) for colour in (NEUTRAL, RIGHT, RIGHT, WRONG)]
+    assert borders == [ImageColor.getrgb(color) for color in (NEUTRAL, RIGHT, RIGHT, WRONG)]
 
 
 # -- nothing is done twice -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import kdengine
 from explorer import demonstration
 from kdengine.configuration import Configuration
 from kdengine.runs import estimates, results, store
-from tests.kdengine.test_few_labels import plain_loop
+from tests.kdengine.runs.test_few_labels import plain_loop
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 
@@ -246,7 +246,7 @@ def test_the_student_alone_of_the_page_is_within_noise_of_a_plain_loop(monkeypat
         _, alone = demonstration._configurations(question, demonstration.Settings(4, 1.0, 5, seed))
         run, = kdengine.start([alone])
         shown.append(store.read(run).result["test"]["top1"])
-    monkeypatch.setattr("tests.kdengine.test_few_labels.EPOCHS", 15)
+    monkeypatch.setattr("tests.kdengine.runs.test_few_labels.EPOCHS", 15)
     from kdengine import data
 
     plain = [plain_loop(data.load("digits", labels_per_class=5), seed) for seed in range(3)]

@@ -32,28 +32,28 @@ from tests.kdengine import made
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "pages" / "segmentation.py"
 NAMES = ("background", "red", "blue")
-COLOURS = (BACKGROUND, *CLASSES[:2])
+COLORS = (BACKGROUND, *CLASSES[:2])
 SIZE, COUNT = 16, 40
 
 
-class ByColour(nn.Module):
+class ByColor(nn.Module):
     """A pixel's class is red or blue where it is more than half of that, else background."""
 
-    stages = (("colours", 3, 1),)
+    stages = (("colors", 3, 1),)
     input_size, task = SIZE, "segmentation"
     mean, std = (0.0,) * 3, (1.0,) * 3
 
     def __init__(self, classes):
         super().__init__()
-        self.colours, self.says = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, classes, 1)
+        self.colors, self.says = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, classes, 1)
         with torch.no_grad():
-            self.colours.weight.copy_(torch.eye(3)[:, :, None, None])
+            self.colors.weight.copy_(torch.eye(3)[:, :, None, None])
             self.says.weight.zero_()
             self.says.weight[1, 0] = self.says.weight[2, 2] = 1
             self.says.bias.copy_(torch.tensor([0.5, 0, 0]))
 
     def forward(self, images):
-        return self.says(self.colours(images))
+        return self.says(self.colors(images))
 
 
 def swapped(net):
@@ -106,7 +106,7 @@ def shipped(held, tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(folder))
     module = ModuleType("by_colour")
-    module.network = ByColour
+    module.network = ByColor
     monkeypatch.setitem(sys.modules, "by_colour", module)
     monkeypatch.setenv("KDENGINE_TRUST", "by_colour")
     for name, method, changed in (("blocks-teacher", "none", None), ("blocks-kd", "kd", None),
@@ -217,7 +217,7 @@ def layer(figure, name="mask"):
 
 def painted(mask):
     """What a mask should look like where it is no void."""
-    return np.array([(*ImageColor.getrgb(colour), 255) for colour in COLOURS], dtype=np.uint8)[mask]
+    return np.array([(*ImageColor.getrgb(color), 255) for color in COLORS], dtype=np.uint8)[mask]
 
 
 def legend(at):

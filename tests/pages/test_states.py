@@ -19,7 +19,7 @@ from kdengine.runs.records import STUDENT
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 DIGITS = tuple("0123456789")
 TWO_STAGES = ("fsp", "factor", "fitnet_original", "activation_boundary")
-NORMALISED = ("--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25")
+NORMALIZED = ("--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25")
 SHORT = {"share": 0.1, "epochs": 1, "batch_size": 32, "precision": "float32", "teacher": "digits-teacher"}
 
 
@@ -150,7 +150,7 @@ def test_an_imported_checkpoint_stands_beside_the_others(folder, tmp_path, alone
     weights = tmp_path / "weights.pth"
     torch.save(models.build("resnet8", DIGITS, seed=3).net.state_dict(), weights)
     assert main(["import", str(weights), str(folder / "digits-mine.safetensors"), "--model", "resnet8",
-                 "--data", "digits", *NORMALISED]) == 0
+                 "--data", "digits", *NORMALIZED]) == 0
     about = kdengine.list_checkpoints()["digits-mine"]
     assert about["method"] is None and about["scores"] == {}
     assert kdengine.runs.teacher_of("digits-mine", about) is None
@@ -170,7 +170,7 @@ def test_an_imported_network_that_segments_is_shown(folder, tmp_path):
     classes = kdengine.open_data("shapes_segmentation").classes
     torch.save(models.build("fpn_tiny", classes).net.state_dict(), weights)
     assert main(["import", str(weights), str(folder / "scenes-mine.safetensors"), "--model", "fpn_tiny",
-                 "--data", "shapes_segmentation", *NORMALISED]) == 0
+                 "--data", "shapes_segmentation", *NORMALIZED]) == 0
     at = every_page()["Segmentation"]
     assert not at.error
     assert labelled(at.selectbox, "Teacher").options == ["mine · fpn_tiny"]

@@ -24,7 +24,7 @@ from kdengine.runs import checkpoints, control, records, references, store
 from kdengine.views import Split
 from tests.kdengine import made
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "results", "import",
             "export", "worker")
 QUICK = ["--share", "0.1", "--epochs", "1", "--precision", "float32", "--threads", "1"]

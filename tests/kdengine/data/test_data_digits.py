@@ -49,7 +49,7 @@ def test_every_split_is_stratified(digits):
         assert np.abs(np.bincount(split.target) - share * whole).max() <= 1.5
 
 
-def slow_bilinear(grey):
+def slow_bilinear(gray):
     """32 x 32 from 8 x 8 by the textbook: pixel centres, edges repeated, the two nearest in each direction."""
     at = (np.arange(32) + 0.5) / 4 - 0.5
     low = np.floor(at).astype(int)
@@ -58,13 +58,13 @@ def slow_bilinear(grey):
     for row in range(32):
         weights[row, min(max(low[row], 0), 7)] += 1 - part[row]
         weights[row, min(max(low[row] + 1, 0), 7)] += part[row]
-    return weights @ grey @ weights.T
+    return weights @ gray @ weights.T
 
 
 def test_pixels_and_labels_are_scikit_learns(digits):
     """Each image is found again among the originals, once, by an independent resize; so no image is in two splits."""
     source = load_digits()
-    expected = np.stack([slow_bilinear(grey * 255 / 16) for grey in source.images]).reshape(1797, -1)
+    expected = np.stack([slow_bilinear(gray * 255 / 16) for gray in source.images]).reshape(1797, -1)
     images = torch.cat([split.images for split in splits(digits)])
     target = torch.cat([split.target for split in splits(digits)]).numpy()
     assert torch.equal(images[:, 0], images[:, 1])
@@ -93,7 +93,7 @@ def test_another_size_holds_the_same_digits(digits, root):
     assert small.size == 8
     assert torch.equal(small.test.target, digits.test.target)
     assert small.digest != digits.digest
-    source = {grey.tobytes() for grey in ((load_digits().images * 255 + 8) // 16).astype(np.uint8)}
+    source = {gray.tobytes() for gray in ((load_digits().images * 255 + 8) // 16).astype(np.uint8)}
     assert all(image[0].numpy().tobytes() in source for image in small.test.images)
 
 

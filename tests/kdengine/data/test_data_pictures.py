@@ -66,7 +66,7 @@ def test_a_path_is_read_like_its_bytes(tmp_path):
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 def test_the_first_frame_of_an_animation_is_read(form):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN, BLUE)]
+    frames = [Image.new("RGB", (8, 8), color) for color in (RED, GREEN, BLUE)]
     data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=50,
                    **({"lossless": True} if form == "WEBP" else {}))
     assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == 3
@@ -112,12 +112,12 @@ def test_cmyk_is_converted():
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [("RGBA", (255, 0, 0, 0), WHITE), ("RGBA", (255, 0, 0, 255), RED), ("RGBA", (255, 0, 0, 51), (255, 204, 204)),
      ("LA", (0, 0), WHITE), ("LA", (0, 255), (0, 0, 0))],
 )
-def test_alpha_is_composited_on_white(mode, colour, expected):
-    assert near(read_picture(encoded(Image.new(mode, (3, 3), colour))).getpixel((1, 1)), expected, 1)
+def test_alpha_is_composited_on_white(mode, color, expected):
+    assert near(read_picture(encoded(Image.new(mode, (3, 3), color))).getpixel((1, 1)), expected, 1)
 
 
 def test_palette_transparency_is_composited_on_white():
@@ -174,9 +174,9 @@ def test_junk_in_place_of_exif_does_not_cost_the_picture(junk):
     assert near(read.getpixel((8, 8)), GREEN, 8)
 
 
-@pytest.mark.parametrize(("mode", "colour", "expected"), [("L", 77, (77,) * 3), ("1", 1, WHITE), ("1", 0, (0, 0, 0))])
-def test_grey_and_one_bit_become_three_equal_channels(mode, colour, expected):
-    assert read_picture(encoded(Image.new(mode, (1, 1), colour))).getpixel((0, 0)) == expected
+@pytest.mark.parametrize(("mode", "color", "expected"), [("L", 77, (77,) * 3), ("1", 1, WHITE), ("1", 0, (0, 0, 0))])
+def test_grey_and_one_bit_become_three_equal_channels(mode, color, expected):
+    assert read_picture(encoded(Image.new(mode, (1, 1), color))).getpixel((0, 0)) == expected
 
 
 # --- large ones ---------------------------------------------------------------------------------------------------

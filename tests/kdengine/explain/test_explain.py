@@ -56,12 +56,12 @@ def small_network(seed=0):
 
 def linear_network(weight):
     """Colour planes, averaged over the image, times `weight` [classes, 3]: the simplest network with a stage."""
-    colours = nn.Conv2d(3, 3, 1, bias=False)
+    colors = nn.Conv2d(3, 3, 1, bias=False)
     head = nn.Linear(3, len(weight), bias=False)
     with torch.no_grad():
-        colours.weight.copy_(torch.eye(3)[:, :, None, None])
+        colors.weight.copy_(torch.eye(3)[:, :, None, None])
         head.weight.copy_(torch.tensor(weight))
-    net = nn.Sequential(colours, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    net = nn.Sequential(colors, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     return network_of(net, [Stage("colours", "net.0", 3, 1)], CLASSES[: len(weight)], size=4)
 
 
@@ -269,10 +269,10 @@ def test_the_score_of_a_region_is_the_sum_of_the_class_over_its_pixels(method, d
 
 def test_cell_by_cell_a_network_of_single_pixels_looks_at_the_region_alone():
     """Each pixel's logit is its own red, so outside of the region nothing is looked at."""
-    colours = nn.Conv2d(3, 3, 1, bias=False)
+    colors = nn.Conv2d(3, 3, 1, bias=False)
     with torch.no_grad():
-        colours.weight.copy_(torch.eye(3)[:, :, None, None])
-    network = network_of(nn.Sequential(colours, nn.Identity()), [Stage("colours", "net.0", 3, 1)],
+        colors.weight.copy_(torch.eye(3)[:, :, None, None])
+    network = network_of(nn.Sequential(colors, nn.Identity()), [Stage("colours", "net.0", 3, 1)],
                          ("red", "green", "blue"), size=4, task="segmentation")
     image, region = pictures(1, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
     region[0, 1:3, :2] = True
@@ -558,9 +558,9 @@ def test_opacity_one_is_the_colour_map():
     heat = torch.zeros(6, 10)
     heat[:, 4:6], heat[:, 6:] = 0.5, 1
     result = np.asarray(overlay(picture(), heat, 1.0)).astype(int)
-    for columns, colour in ((slice(4), (0x44, 0x01, 0x54)), (slice(4, 6), (0x21, 0x91, 0x8C)),
+    for columns, color in ((slice(4), (0x44, 0x01, 0x54)), (slice(4, 6), (0x21, 0x91, 0x8C)),
                             (slice(6, 10), (0xFD, 0xE7, 0x25))):
-        assert np.abs(result[:, columns] - colour).max() <= 1  # hexadecimal codes round, the table may not
+        assert np.abs(result[:, columns] - color).max() <= 1  # hexadecimal codes round, the table may not
 
 
 def test_a_heat_map_is_enlarged_upright_and_blended():

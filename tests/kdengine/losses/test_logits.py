@@ -337,8 +337,8 @@ def limits(student, teacher, target):
     found["dkd"] = 0.7 * found["target_class"] + 3 * found["non_target"]
     rows = [each.tolist() for each in (student, teacher)]
     found["inter_class"] = mean(1 - pearson(s, t) for s, t in zip(*rows, strict=True))
-    centred = [(each - each.mean(dim=1, keepdim=True)).T.tolist() for each in (student, teacher)]
-    found["intra_class"] = mean(1 - pearson(s, t) for s, t in zip(*centred, strict=True))
+    centerd = [(each - each.mean(dim=1, keepdim=True)).T.tolist() for each in (student, teacher)]
+    found["intra_class"] = mean(1 - pearson(s, t) for s, t in zip(*centerd, strict=True))
     return found
 
 

@@ -163,8 +163,8 @@ def test_kl_becomes_logit_matching_for_a_high_temperature():
     student = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(3, 6, dtype=torch.float64)
     kl_divergence(student, teacher, temperature=1e6).backward()
-    centred = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
-    torch.testing.assert_close(student.grad, centred.detach() / 6 / 3, rtol=1e-3, atol=1e-7)
+    centerd = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
+    torch.testing.assert_close(student.grad, centerd.detach() / 6 / 3, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", [

@@ -27,7 +27,7 @@ def used(network, seed=0):
     return network.eval()
 
 
-def normalisations(network):
+def normalizations(network):
     return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
@@ -45,12 +45,12 @@ def seen(network):
 
 def test_a_merged_convolution_is_the_formula():
     network = used(tiny.network())
-    convolution, normalisation = network.net[0], network.net[1]
+    convolution, normalization = network.net[0], network.net[1]
     merged = folded(network).net
-    scale = normalisation.weight / (normalisation.running_var + normalisation.eps).sqrt()
+    scale = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
     torch.testing.assert_close(merged[0].weight, convolution.weight * scale[:, None, None, None])
     torch.testing.assert_close(
-        merged[0].bias, (convolution.bias - normalisation.running_mean) * scale + normalisation.bias)
+        merged[0].bias, (convolution.bias - normalization.running_mean) * scale + normalization.bias)
     assert isinstance(merged[1], nn.Identity)
 
 
@@ -61,8 +61,8 @@ def test_a_merged_convolution_is_the_formula():
 def test_nothing_is_left_to_normalise_and_every_signal_stays(name):
     network = used(models.build(name, CLASSES, input_size=32))
     merged = folded(network)
-    assert normalisations(network) > 0
-    assert normalisations(merged) == 0
+    assert normalizations(network) > 0
+    assert normalizations(merged) == 0
     for plain, after in zip(seen(network), seen(merged), strict=True):
         assert (plain - after).abs().max() <= 1e-4 * plain.abs().max()
 
@@ -80,7 +80,7 @@ def test_normalisation_before_a_convolution_stays():
     network = used(models.build("wrn_16_1", CLASSES))
     merged = folded(network)
     # Of each of the 6 blocks the second follows a convolution that nothing else reads; the last of all follows a sum.
-    assert (normalisations(network), normalisations(merged)) == (13, 7)
+    assert (normalizations(network), normalizations(merged)) == (13, 7)
     for plain, after in zip(seen(network), seen(merged), strict=True):
         assert (plain - after).abs().max() <= 1e-4 * plain.abs().max()
 
@@ -102,12 +102,12 @@ class Forked(nn.Module):
     def __init__(self):
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, padding=1)
-        self.normalisation = nn.BatchNorm2d(4)
+        self.normalization = nn.BatchNorm2d(4)
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
         x = self.convolution(x)
-        return self.head((self.normalisation(x) - 2 * x).mean(dim=(2, 3)))
+        return self.head((self.normalization(x) - 2 * x).mean(dim=(2, 3)))
 
 
 class Shared(nn.Module):
@@ -128,23 +128,23 @@ class Choosing(nn.Module):
     def __init__(self):
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, padding=1)
-        self.normalisation = nn.BatchNorm2d(4)
+        self.normalization = nn.BatchNorm2d(4)
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
         x = self.convolution(x)
         if x.mean() > 0:
             x = -x
-        return self.head(self.normalisation(x).mean(dim=(2, 3)))
+        return self.head(self.normalization(x).mean(dim=(2, 3)))
 
 
 @pytest.mark.parametrize(("net", "path"), [
-    (Forked, "normalisation"), (Shared, "second"), (Choosing, "normalisation"),
+    (Forked, "normalization"), (Shared, "second"), (Choosing, "normalization"),
 ])
 def test_what_cannot_be_folded_stays_to_the_bit(net, path):
     network = used(Network(net(), architecture="own", classes=CLASSES, stages=numbered([(path, 4, 1)]), input_size=8))
     merged = folded(network)
-    assert normalisations(merged) == normalisations(network)
+    assert normalizations(merged) == normalizations(network)
     assert torch.equal(network(noise(network)), merged(noise(network)))
 
 
@@ -152,7 +152,7 @@ def test_every_network_for_32_pixels_can_be_folded():
     for name, each in MODELS.items():
         if each.input_size == 32:
             network = models.build(name, CLASSES)
-            assert normalisations(folded(network)) < normalisations(network), name
+            assert normalizations(folded(network)) < normalizations(network), name
 
 
 class Chained(nn.Module):
@@ -161,21 +161,21 @@ class Chained(nn.Module):
     def __init__(self):
         super().__init__()
         self.block = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
-        self.normalisation = nn.BatchNorm2d(4)
+        self.normalization = nn.BatchNorm2d(4)
         self.relu = nn.ReLU()
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.head(self.relu(self.normalisation(self.block(x))).mean(dim=(2, 3)))
+        return self.head(self.relu(self.normalization(self.block(x))).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize(("path", "left"), [("block.0", 1), ("block", 1), ("normalisation", 0), ("relu", 0)])
+@pytest.mark.parametrize(("path", "left"), [("block.0", 1), ("block", 1), ("normalization", 0), ("relu", 0)])
 def test_a_stage_shows_the_same_folded_wherever_it_ends(path, left):
     """At a convolution, at a block that ends in one, at a normalisation, behind it."""
     network = used(Network(Chained(), architecture="own", classes=CLASSES, stages=numbered([(path, 4, 1)]),
                            input_size=8))
     merged = folded(network)
-    assert normalisations(merged) == left
+    assert normalizations(merged) == left
     for plain, after in zip(seen(network), seen(merged), strict=True):
         torch.testing.assert_close(plain, after, rtol=1e-4, atol=1e-5)
 
@@ -196,16 +196,16 @@ class Calling(nn.Module):
         self.how = how
         self.place = Place()
         self.convolution = nn.Conv2d(3, 4, 3, padding=1)
-        self.normalisation = nn.BatchNorm2d(4, track_running_stats=how != "no statistics")
+        self.normalization = nn.BatchNorm2d(4, track_running_stats=how != "no statistics")
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
         if self.how == "without arguments":
             x = x + self.place()
         if self.how == "by keyword":
-            x = self.normalisation(input=self.convolution(input=x))
+            x = self.normalization(input=self.convolution(input=x))
         else:
-            x = self.normalisation(self.convolution(x))
+            x = self.normalization(self.convolution(x))
         if self.how == "weights read":
             x = x + self.convolution.weight.mean()
         return self.head(x.mean(dim=(2, 3)))
@@ -218,5 +218,5 @@ def test_however_layers_are_called_the_answers_stay(how, left):
     if how != "no statistics":
         network = used(network)
     merged = folded(network)
-    assert normalisations(merged) == left
+    assert normalizations(merged) == left
     torch.testing.assert_close(network(noise(network)), merged(noise(network)), rtol=1e-4, atol=1e-5)

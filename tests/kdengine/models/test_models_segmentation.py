@@ -115,11 +115,11 @@ def with_uneven_statistics(network):
 def test_a_pyramid_computes_what_it_says(name, blocks, size):
     network = with_uneven_statistics(models.build(name, CLASSES, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2)).double())
     images = some_images(*size).double()
-    normalised = (images - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.25, 2])[:, None, None]
+    normalized = (images - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.25, 2])[:, None, None]
     with torch.no_grad():
-        cells = by_hand(normalised, network.net.state_dict(), blocks)
+        cells = by_hand(normalized, network.net.state_dict(), blocks)
         assert cells.shape[2:] == (-(-size[0] // 4), -(-size[1] // 4))
-        torch.testing.assert_close(network.net(normalised), cells)
+        torch.testing.assert_close(network.net(normalized), cells)
         expected = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)
         torch.testing.assert_close(network(images), expected)
 

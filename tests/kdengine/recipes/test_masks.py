@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdengine import data, recipes
-from kdengine.colors import class_colours
+from kdengine.colors import class_colors
 from kdengine.data import pictures
 from kdengine.measures import metrics, uncertainty
 from kdengine.recipes import comparison, gallery, report
@@ -30,16 +30,16 @@ def outcome(tmp_path, train_here):
 
 def blended(picture, mask, palette):
     """Each pixel three tenths of its own grey and seven of its class's colour, or of black."""
-    grey = np.asarray(picture.convert("L"), dtype=float)[..., None]
+    gray = np.asarray(picture.convert("L"), dtype=float)[..., None]
     known = np.array([[int(each[at:at + 2], 16) for at in (1, 3, 5)] for each in palette] + [[0, 0, 0]], dtype=float)
-    return 0.3 * grey + 0.7 * known[np.where(mask < 0, len(palette), mask)]
+    return 0.3 * gray + 0.7 * known[np.where(mask < 0, len(palette), mask)]
 
 
 def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tmp_path):
     assert outcome.failures == {} and len(outcome.records) == 1 + 3 * SEEDS
     labels = [part.label for part in outcome.parts]
     held = data.load("folder:tiles", image_size=tiny.TILED_SIZE)
-    palette = class_colours(held.classes)
+    palette = class_colors(held.classes)
     first = {label: outcome.of(label)[0] for label in labels}
 
     # The scenes on which the students are furthest apart, and what each network makes of them.

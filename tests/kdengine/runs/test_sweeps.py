@@ -24,7 +24,7 @@ from kdengine.runs import checkpoints, control, processes, records, store, sweep
 from kdengine.runs.sweeps import Part
 from tests.kdengine import made
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SMALL = {"share": 0.05, "epochs": 2, "batch_size": 32, "precision": "float32", "threads": 1, "device": "cpu"}
 TWO_STAGES = ("activation_boundary", {})
 DIVERGES = 1e30
@@ -469,7 +469,7 @@ def test_a_sweep_killed_at_any_write_ends_as_an_undisturbed_one(trainers, monkey
 SWEEP = """
 from kdengine import recipes
 from kdengine.recipes.recipe import Plan
-from tests.kdengine.test_sweeps import LONGER
+from tests.kdengine.runs.test_sweeps import LONGER
 recipes.run(Plan(LONGER))
 """
 

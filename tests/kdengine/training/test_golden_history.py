@@ -1,8 +1,8 @@
 """The numbers of one short run, to the bit: what a change of the code around the mathematics must not move.
 
-`golden/history.json` was written by `OMP_NUM_THREADS=1 python -m tests.kdengine.test_golden_history` at the commit, on
-the processor and with the torch it names. There the history is equal to the bit. Another processor or torch sums in
-another order: there the first epoch is nearly equal.
+`golden/history.json` was written by `OMP_NUM_THREADS=1 python -m tests.kdengine.training.test_golden_history` at the
+commit, on the processor and with the torch it names. There the history is equal to the bit. Another processor or torch
+sums in another order: there the first epoch is nearly equal.
 """
 
 import json

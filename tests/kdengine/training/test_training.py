@@ -69,7 +69,7 @@ def test_it_equals_a_plain_loop():
     rows, = run(each)
 
     network, theirs = tiny.network(), teacher()
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     means = []
     for epoch in range(2):
         losses = []
@@ -78,9 +78,9 @@ def test_it_equals_a_plain_loop():
             divergence = F.kl_div(F.log_softmax(logits / 3, 1), F.softmax(taught / 3, 1), reduction="batchmean")
             assert torch.equal(labels, SPLIT.target[index])
             loss = 0.4 * F.cross_entropy(logits, labels) + 0.6 * 9 * divergence
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             losses.append(loss.item())
         means.append(sum(losses) / len(losses))
     for name, value in network.state_dict().items():
@@ -383,7 +383,7 @@ def test_on_masks_it_equals_a_plain_loop_over_the_pixels_that_have_a_class(class
     counts = [int((MASKS.target == label).sum()) for label in range(3)]
     weight = [sorted(counts)[1] / count for count in counts] if class_weights == "balanced" else [1.0] * 3
     network, theirs = tiny.segmenter(), teacher(MASKS)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     means = []
     for epoch in range(2):
         losses = []
@@ -392,9 +392,9 @@ def test_on_masks_it_equals_a_plain_loop_over_the_pixels_that_have_a_class(class
             taught, _ = masked_rows(theirs(images), target)
             divergence = F.kl_div(F.log_softmax(logits / 3, 1), F.softmax(taught / 3, 1), reduction="batchmean")
             loss = 0.4 * F.cross_entropy(logits, labels, torch.tensor(weight)) + 0.6 * 9 * divergence
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             losses.append(loss.item())
         means.append(sum(losses) / len(losses))
     for name, value in network.state_dict().items():
@@ -548,14 +548,14 @@ def test_alone_with_few_masks_it_equals_a_plain_loop_over_the_images_that_have_o
     run(each, learner("kd", settings(epochs=2, schedule="constant", labelled_images=6), split=few), split=few)
 
     network = tiny.segmenter()
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for epoch in range(2):
         for index, images, target in views(few, POLICIES["crop+flip"], 0, epoch, 0.5).batches(8):
             assert 2 <= (index < 6).sum() <= 4  # half of a batch of 8, or of the last one of 5
             logits, labels = masked_rows(network(images[index < 6]), target[index < 6])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             F.cross_entropy(logits, labels).backward()
-            optimiser.step()
+            optimizer.step()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from kdengine import trust
 from kdengine.cli.parsing import DEFAULTS, Commands, add_json
 from kdengine.cli.printing import print_json, print_table
 from kdengine.configuration import DEVICES
@@ -125,9 +126,13 @@ def _speeds(given: argparse.Namespace) -> int:
 
 def _methods(given: argparse.Namespace) -> int:
     import kdengine
-    from kdengine.methods import METHODS, loss_code
+    from kdengine import methods
+    from kdengine.methods import loss_code
 
     found = {each["name"]: each for each in kdengine.list_methods()}
+    if given.name and ":" in given.name:
+        trust.add(given.name)
+        found[given.name] = methods.describe(methods.find(given.name))
     if given.name is None:
         if given.json:
             print_json(list(found.values()))
@@ -150,7 +155,7 @@ def _methods(given: argparse.Namespace) -> int:
         print_table(["field", "default", "allowed", "what it is"],
                      [[field["name"], str(field["default"]), _allowed(field), field["help"]]
                       for field in method["fields"]])
-    chosen = METHODS[given.name]
+    chosen = methods.find(given.name)
     for stage in filter(None, (chosen.first_stage, chosen)):
         print(f"\n# {stage.title}\n\n{loss_code(stage)}")
     return 0

@@ -29,7 +29,8 @@ def add(commands: Commands) -> None:
     distill.add_argument("--student", default=DEFAULTS["student"],
                          help="architecture, or package.module:function (%(default)s)")
     distill.add_argument("--method", action="append", nargs="+", metavar=("NAME", "FIELD=VALUE"), default=None,
-                         help="a method and its hyperparameters; may be given several times (kd and none)")
+                         help="a method, or package.module:Class, and its hyperparameters; may be given several times "
+                              "(kd and none)")
     _add_training_options(distill)
 
 
@@ -82,14 +83,15 @@ def _train(given: argparse.Namespace) -> int:
 
 def _distill(given: argparse.Namespace) -> int:
     import kdengine
-    from kdengine import data
-    from kdengine.methods import METHODS
+    from kdengine import data, methods
 
     trust.add(given.student)
     asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
+    for name, _ in asked:
+        trust.add(name)
     data.require(given.data)
     teacher = given.teacher or kdengine.runs.default_teacher(given.data)
-    if teacher is None and any(METHODS[name].needs_teacher for name, _ in asked if name in METHODS):
+    if teacher is None and any(methods.find(name).needs_teacher for name, _ in asked):
         raise KDError(f"No checkpoint is shipped for {given.data}. Train a teacher first "
                       f"(python -m kdengine train --data {given.data} --keep my-teacher), then name it with --teacher.")
     return _run(given, [_configuration(given, given.student, method, teacher) for method in asked])

@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdengine import trust
+from kdengine.errors import KDError, unknown_name
 from kdengine.methods import contract
 from kdengine.methods.activation_boundary import ActivationBoundary
 from kdengine.methods.attention import Attention
 from kdengine.methods.combined import Combined
-from kdengine.methods.contract import Method, describe, loss_code
+from kdengine.methods.contract import Method, describe, hyperparameter, loss_code
 from kdengine.methods.crd import CRD, CRDBatch
 from kdengine.methods.cwd import CWD
 from kdengine.methods.dist import DIST
@@ -49,14 +51,27 @@ FIRST_STAGES: dict[str, type[Method]] = {
 _FEW = 2
 
 
+def find(name: str) -> type[Method]:
+    """The class of a method, or first stage: one of these, or a user's own, named as `package.module:Class`.
+
+    Raises KDError for an unknown name, a module that is not trusted, and a class that is no method, see `contract`.
+    """
+    if ":" not in name:
+        known = FIRST_STAGES | METHODS
+        if name not in known:
+            raise unknown_name("method", name, METHODS)
+        return known[name]
+    found = trust.load(name, "method")
+    contract.check(found, name)
+    return found
+
+
 def method(name: str, **fields: Any) -> Method:
     """The method of that name, or first stage, with these fields.
 
-    Raises KDError for an unknown name, field or value.
+    Raises KDError as `find`, and for an unknown field or value.
     """
-    if name in FIRST_STAGES:
-        return contract.build(FIRST_STAGES, name, fields)
-    return contract.build(METHODS, name, fields)
+    return contract.build(find(name), name, fields)
 
 
 def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -> str:
@@ -70,7 +85,7 @@ def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -
         return "imported"
     if name == "none":
         return "labels alone"
-    known = METHODS.get(name) or FIRST_STAGES.get(name)
+    known = _known(name)
     if known is None:
         return name
     fields = dataclasses.fields(known)
@@ -88,13 +103,21 @@ def told_apart(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     for name, fields in students:
         others = [theirs for method, theirs in students if method == name]
         apart = {key: value for key, value in fields.items() if any(value != other.get(key) for other in others)}
-        known = METHODS.get(name)
+        known = _known(name)
         symbols = {each.name: _symbol(each) for each in dataclasses.fields(known)} if known else {}
         title = ", ".join(
             [titled(name), *(f"{symbols.get(key, key)} {_value(value)}" for key, value in apart.items())])
         before = sum(each.partition(" (")[0] == title for each in called)
         called.append(f"{title} ({before + 1})" if before else title)
     return called
+
+
+def _known(name: str) -> type[Method] | None:
+    """The class of that name; None where it is gone, or of a module that is not trusted."""
+    try:
+        return find(name)
+    except KDError:
+        return None
 
 
 def _symbol(field: dataclasses.Field) -> str:
@@ -107,4 +130,5 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "loss_code", "method", "titled", "told_apart"]
+__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "find", "hyperparameter", "loss_code", "method", "titled",
+           "told_apart"]

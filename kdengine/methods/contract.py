@@ -110,17 +110,32 @@ def loss_code(method: type[Method]) -> str:
     return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, losses)])
 
 
-def build(methods: dict[str, type[Method]], name: str, fields: dict[str, Any]) -> Method:
-    """The method of that name with these fields, checked. Raises KDError for an unknown name, field or value."""
-    if name not in methods:
-        raise unknown_name("method", name, methods)
-    declared = [each.name for each in dataclasses.fields(methods[name])]
+def check(found: Any, name: str) -> None:
+    """Raise KDError unless a user's own class is a method: a frozen dataclass of `Method` that says what it is."""
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise KDError(f"{name} is no method: it must be a subclass of kdengine.methods.Method.")
+    if "__dataclass_fields__" not in vars(found):
+        raise KDError(f"{name} is no frozen dataclass; write @dataclass(frozen=True) above it.")
+    said = ("name", "title", "summary", "formula", "source", "matches")
+    if missing := [each for each in said if not isinstance(getattr(found, each, None), str)]:
+        raise KDError(f"{name} lacks {', '.join(missing)}: a method says what it is, each in a text.")
+    for field in dataclasses.fields(found):
+        if not {"low", "high", "choices", "symbol", "help"} <= field.metadata.keys():
+            raise KDError(f"{name}'s {field.name} has no range; declare it with kdengine.methods.hyperparameter.")
+    if found.first_stage is not None:
+        raise KDError(f"{name} has a first stage. Only the methods of this project have one; train it in a run of its "
+                      "own, and start from that.")
+
+
+def build(found: type[Method], name: str, fields: dict[str, Any]) -> Method:
+    """The method of that class with these fields, checked. Raises KDError for an unknown field or value."""
+    declared = [each.name for each in dataclasses.fields(found)]
     for given in fields:
         if given not in declared:
             if not declared:
                 raise KDError(f"Method {name!r} has no hyperparameters; {given!r} was given.")
             raise unknown_name(f"hyperparameter of {name}", given, declared)
-    return methods[name](**fields)
+    return found(**fields)
 
 
 def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:

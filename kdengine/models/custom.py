@@ -14,9 +14,6 @@ module's own affair.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -34,28 +31,10 @@ INPUT_SIZE = 32
 
 
 def function(reference: str) -> Callable[[int], Any]:
-    """What `package.module:function` refers to; the current folder is searched too.
-
-    Raises KDError where its module is not trusted, and nothing is imported; and where there is no such function.
-    """
-    module_name, _, name = reference.partition(":")
-    if not module_name or not name.isidentifier():
-        raise KDError(f"{reference!r} names no model. Write package.module:function, as in my_networks:small.")
-    trust.require(reference)
-    here = os.getcwd()  # noqa: PTH109  sys.path holds text
-    if here not in sys.path:
-        sys.path.append(here)  # at the end, so that no file there can stand in for an installed module
-    importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs a stranger's code: anything can come out
-        raise KDError(
-            f"The module {module_name} of {reference} cannot be imported ({type(error).__name__}: {error}). "
-            f"It must be installed, or lie in {here}."
-        ) from error
-    found = getattr(module, name, None)
+    """What `package.module:function` refers to. Raises KDError as `trust.load`, and where it cannot be called."""
+    found = trust.load(reference, "model")
     if not callable(found):
-        raise KDError(f"The module {module_name} ({getattr(module, '__file__', None)}) has no function {name!r}.")
+        raise KDError(f"{reference} is no function that makes a network; it is a {type(found).__name__}.")
     return found
 
 

@@ -214,7 +214,7 @@ def _cost(record: Record) -> str:
 
 def _methods(outcome: Outcome) -> list[type[methods.Method]]:
     used = dict.fromkeys(part.configuration.method for part in outcome.parts)
-    return [methods.METHODS[name] for name in used]
+    return [methods.find(name) for name in used]
 
 
 def _html_table(titles: list[str], cells: list[list[str]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdengine.configuration import Configuration, one_group
-from kdengine.errors import KDError, unknown_name
+from kdengine.errors import KDError
 from kdengine.runs.first_stages import first_stage
 from kdengine.runs.inputs import outline
 
@@ -33,8 +33,6 @@ def check(configurations: Sequence[Configuration]) -> None:
             raise KDError(f"warmup_epochs is {each.warmup_epochs:g} of {each.epochs} epochs, so the learning rate is "
                           "never reached; allowed are at most as many as there are epochs.")
     for each in configurations:
-        if each.method not in methods.METHODS:
-            raise unknown_name("method", each.method, methods.METHODS)
         method = methods.method(each.method, **each.hyperparameters)
         if method.needs_teacher and each.teacher is None:
             raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")

@@ -80,7 +80,7 @@ def _group(configurations: Sequence[Configuration]) -> list[Record]:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     group = f"{stamp}-{secrets.token_hex(2)}"
     return [
-        Record(f"{group}-{place}-{configuration.method}", group, now, configuration,
+        Record(f"{group}-{place}-{configuration.method.rpartition(':')[2]}", group, now, configuration,
                {"state": QUEUED, "reason": None, "epoch": 0, "launched": now})
         for place, configuration in enumerate(configurations, start=1)
     ]
@@ -173,8 +173,9 @@ def _require_all_there(record: Record) -> None:
     from kdengine.runs import references
 
     asked = record.configuration
-    if ":" in asked.student:
-        trust.require(asked.student)
+    for name in (asked.student, asked.method):
+        if ":" in name:
+            trust.require(name)
     if asked.initial is not None:
         try:
             directory(asked.initial)

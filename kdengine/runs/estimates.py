@@ -36,7 +36,7 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
     shared = configurations[0]
     device, held = choose_device(shared.device), inputs.load(shared)
     taught = 0.0
-    if any(methods.METHODS[each.method].needs_teacher for each in configurations):
+    if any(methods.find(each.method).needs_teacher for each in configurations):
         teacher = references.open_teacher(shared.teacher, held.classes, held.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
     alike: dict[tuple[str, str], float] = {}
@@ -61,7 +61,7 @@ def estimate(configurations: Sequence[Configuration], paced: Pace) -> dict[str, 
     step = paced.teacher + sum(paced.students)
     first_steps = sum(first_epochs(each) * (paced.teacher + learnt)
                       for each, learnt in zip(configurations, paced.students, strict=True)
-                      if methods.METHODS[each.method].first_stage)
+                      if methods.find(each.method).first_stage)
     steps = len(inputs.load(shared).train) / shared.batch_size
     seconds = START_S + steps * ((shared.epochs + 1) * step + first_steps)
     return {"seconds": seconds, "images_per_second": shared.batch_size / step}

@@ -13,9 +13,9 @@ FIRST_STAGE_SHARE = 1 / 8
 
 def first_stage(configuration: Configuration) -> Configuration | None:
     """Of the run that a method of two stages starts from; None where it has one stage."""
-    from kdengine.methods import METHODS
+    from kdengine import methods
 
-    first = METHODS[configuration.method].first_stage
+    first = methods.find(configuration.method).first_stage
     if first is None:
         return None
     own = {each.name for each in dataclasses.fields(first)}

@@ -256,7 +256,8 @@ def names_to_keep(name: str, configurations: Sequence[Configuration]) -> list[st
         twins = [_told(other) for other in configurations if other.method == each.method]
         apart = [f"{field}-{value}" for field, value in _told(each).items()
                  if any(other.get(field) != value for other in twins)]
-        names.append("-".join([name, each.method, *(re.sub(r"[^A-Za-z0-9._-]", "-", part) for part in apart)]))
+        method = each.method.rpartition(":")[2]  # of a user's own its class alone
+        names.append("-".join([name, method, *(re.sub(r"[^A-Za-z0-9._-]", "-", part) for part in apart)]))
     return names
 
 

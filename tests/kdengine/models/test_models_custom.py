@@ -207,7 +207,7 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("reference", ["nowhere:", ":small", "nowhere:a.b", "nowhere:a:b"])
 def test_a_reference_that_is_none_is_refused(reference):
-    with pytest.raises(KDError, match=r"names no model. Write package\.module:function"):
+    with pytest.raises(KDError, match=r"names no model. Write package\.module:name"):
         models.build(reference, CLASSES)
 
 
@@ -277,8 +277,8 @@ def unused_layer(classes):
 
 
 @pytest.mark.parametrize(("name", "sentence"), [
-    ("missing", "has no function 'missing'"),
-    ("limit", "has no function 'limit'"),
+    ("missing", "has no model 'missing'"),
+    ("limit", "is no function that makes a network; it is a int"),
     ("raises", r"raises\(3\) raised RuntimeError: out of ideas"),
     ("no_module", r"returned a str; it must return a torch\.nn\.Module"),
     ("wrong_logits", r"returns logits \[2, 4\]; must be \[2, 3\]"),

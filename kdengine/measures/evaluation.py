@@ -155,7 +155,8 @@ def flops(network: Network) -> int:
 
 
 def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
-    """Milliseconds a forward of one image takes: median_ms, mean_ms, std_ms, over `repeats` after 5 to warm up.
+    """Milliseconds a forward of one image takes: median_ms, quartiles_ms (first and third), mean_ms, std_ms, over
+    `repeats` after 5 to warm up.
 
     Synchronised on a GPU. `threads` are the CPU threads in use, `device` where it ran.
     """
@@ -174,6 +175,7 @@ def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
     times = times[5:]
     return {
         "median_ms": statistics.median(times),
+        "quartiles_ms": statistics.quantiles(times, method="inclusive")[::2],
         "mean_ms": statistics.fmean(times),
         "std_ms": statistics.stdev(times),
         "repeats": repeats,

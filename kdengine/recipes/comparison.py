@@ -34,8 +34,8 @@ READING = (
     "that one has. One seed: whether these two networks differ on these images (McNemar; for mIoU by randomisation). "
     "Three seeds or more: whether the method does (paired t over the seeds). Both adjusted by Holm over all that is "
     "held against the same independent student, here or elsewhere. The interval of a change has the confidence at "
-    "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds; of "
-    "ms / image, over 50 forwards of one image."
+    "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds. ms / "
+    "image: the median of 50 forwards of one image, and the quartiles; what else the machine did makes it larger."
 )
 """How the table is to be read."""
 
@@ -64,7 +64,7 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
             values = [each[key] for each in measured]
             row[key] = statistics.fmean(values)
             if column.count:
-                row[_interval_of(key)] = _bounds(_sure(values, column.count(records[0], measured[0])))
+                row[f"{key}_interval"] = _bounds(_sure(values, column.count(records[0], measured[0])))
         if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:
             compared[part.label] = pairs
         table.append(row)
@@ -91,7 +91,7 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if value is None:
         return "–"
     if column in recipe.columns:
-        told, interval = recipe.columns[column].text, row.get(_interval_of(column))
+        told, interval = recipe.columns[column].text, row.get(f"{column}_interval")
         return told(value) if interval is None else f"{told(value)} ({told(interval[0])} to {told(interval[1])})"
     if column == "accuracy" and row["std"] is not None:
         return f"{value:.2%} ± {row['std']:.2%}"
@@ -104,7 +104,8 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if column in ("loss", "kl_to_teacher"):
         return f"{value:.4f}"
     if column == "milliseconds":
-        return f"{value:.2f} ± {row['milliseconds_std']:.2f}"
+        quartiles = " to ".join(f"{each:.2f}" for each in row.get("milliseconds_quartiles") or ())
+        return f"{value:.2f} ({quartiles})" if quartiles else f"{value:.2f}"
     if isinstance(value, float):
         return f"{value:.2%}"
     return f"{value:,}" if column == "parameters" else str(value)
@@ -288,6 +289,8 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]
     sure = results.interval(first.id, first, source.predictions) if one else uncertainty.mean_interval(values)
+    latencies = [record.result["latency"] for record in records]
+    quartiles = zip(*(each.get("quartiles_ms", ()) for each in latencies), strict=False)
     return {
         "label": label,
         "network": first.configuration.student,
@@ -304,8 +307,8 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
         "kl_to_teacher": mean("kl_to_teacher"),
         "agreement": mean("agreement"),
         "parameters": first.result["parameters"],
-        "milliseconds": statistics.fmean(record.result["latency"]["median_ms"] for record in records),
-        "milliseconds_std": statistics.fmean(record.result["latency"]["std_ms"] for record in records),
+        "milliseconds": statistics.fmean(each["median_ms"] for each in latencies),
+        "milliseconds_quartiles": [statistics.fmean(each) for each in quartiles] or None,
     }
 
 
@@ -316,10 +319,6 @@ def _sure(shares: list[float], count: int) -> uncertainty.Interval:
 
 def _bounds(sure: uncertainty.Interval) -> tuple[float, float]:
     return max(0.0, sure.low), min(1.0, sure.high)  # t knows no bounds, a share does
-
-
-def _interval_of(key: str) -> str:
-    return f"{key}_interval"
 
 
 def _among(outcome: Outcome) -> dict[str, Record]:

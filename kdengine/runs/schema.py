@@ -102,6 +102,7 @@ class Latency(TypedDict):
 
     median_ms: Amount
     std_ms: Amount
+    quartiles_ms: NotRequired[Annotated[list[Amount], Meta(min_length=2, max_length=2)]]
     mean_ms: NotRequired[Amount]
     repeats: NotRequired[Some]
     threads: NotRequired[Some]

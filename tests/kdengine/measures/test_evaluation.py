@@ -171,6 +171,17 @@ def test_latency_reports_its_own_conditions():
     assert measured["device"] == "cpu"
     assert measured["median_ms"] > 0
     assert measured["std_ms"] >= 0
+    low, high = measured["quartiles_ms"]
+    assert low <= measured["median_ms"] <= high
+
+
+def test_the_quartiles_of_a_forward_do_not_follow_one_slow_one(monkeypatch):
+    """Milliseconds 1 to 8 and 1,000, each begun and ended on a clock; the first five warm up."""
+    spans = [0.001] * 5 + [each / 1000 for each in (1, 2, 3, 4, 5, 6, 7, 8, 1000)]
+    ticks = iter([edge for span in spans for edge in (0.0, span)])
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(ticks))
+    measured = evaluation.latency(tiny.network(), repeats=9)
+    assert measured["median_ms"] == pytest.approx(5) and measured["quartiles_ms"] == pytest.approx([3, 7])
 
 
 def test_peak_memory_of_this_process_is_more_than_a_tensor_it_holds():

@@ -61,8 +61,8 @@ def finished(asked, name, logits, target=None, taught=None, measured=None, diges
                      "device_name": "A processor", "threads": 2,
                      "student_threads": 1 if taught else None, "commit": "c0ffee"},
         result={"test": test | (measured or {}), "validation": validation, "parameters": 78_042, "megabytes": 0.3125,
-                "flops": 25_000_000, "latency": {"median_ms": 1.25, "std_ms": 0.05}, "training_seconds": 12.0,
-                "images_per_second": 2345.0, "side_by_side": 3},
+                "flops": 25_000_000, "latency": {"median_ms": 1.25, "std_ms": 0.05, "quartiles_ms": [1.2, 1.5]},
+                "training_seconds": 12.0, "images_per_second": 2345.0, "side_by_side": 3},
     )
     record.save(folder)
     return record

@@ -236,7 +236,7 @@ def test_a_share_among_the_columns_has_its_interval():
         "label": "KD", "network": "resnet8", "seeds": "1", "loss": "0.5000", "accuracy": "75.00%",
         "interval": "65.70% to 82.45%, over 100 images", "change": "+15.00 pts (+25.0%)",
         "verdict": "differ (p = 0.017)", "kl_to_teacher": "0.1250", "agreement": "75.00%",
-        "parameters": "78,042", "milliseconds": "1.25 ± 0.05"}),
+        "parameters": "78,042", "milliseconds": "1.25 (1.20 to 1.50)"}),
     ({"Teacher": [90], "Independent": [80, 80], "KD": [77, 76]}, "KD", {
         "accuracy": "76.50% ± 0.71%", "interval": "70.15% to 82.85%, over 2 seeds", "change": "-3.50 pts (-4.4%)",
         "change_interval": "-9.85 to +2.85"}),  # t(0.975) of one degree of freedom, 12.7062, times half a point

@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from explorer.pages import PAGES
 from kdengine.runs import estimates, store
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
@@ -26,6 +27,8 @@ STATES = {
     "recipes": ("recipes", {}),
     "results": ("results", {}),
 }
+BARE = {title.lower() for title in PAGES} - {page for page, _ in STATES.values()}
+"""Pages of which nothing was said above: tried as they open, and they may have no control."""
 SESSION = ("guess ", "truth ", "group", "epoch ", "name ")
 """Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone."""
 KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "button_group")
@@ -69,13 +72,13 @@ def link(at):
                       for value in ([values] if isinstance(values, str) else values)])
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [*STATES, *sorted(BARE)])
 def test_every_control_stands_in_the_link(state):
     """The browser puts those into the link that are bound to it; the others do so themselves, and come back."""
-    page, query = STATES[state]
+    page, query = STATES.get(state, (state, {}))
     at = opened(page, urlencode(query))
     found = controls(at)
-    assert found or page == "start"
+    assert found or page in BARE
     for kind, key in found:
         at = opened(page, urlencode(query))
         assert key, f"A {kind} of {page} has no key: {[each.label for each in getattr(at, kind)]}"

@@ -37,7 +37,8 @@ function open(root) {
     root,
     slider: root.querySelector("input"),
     given: null, // the temperature Python sent last
-    reported: [], // temperatures sent to Python that have not come back yet
+    awaited: null, // the temperature sent to Python that has not come back yet
+    due: false, // whether another is to be sent then
     timer: 0,
   };
   instance.slider.oninput = () => {
@@ -51,10 +52,12 @@ function open(root) {
   return instance;
 }
 
+// One at a time: Python's answer to an older one would find a newer T in the link, and add an entry to the history.
 function tell(instance) {
-  const { temperature, reported, given } = instance;
-  if (temperature === (reported.at(-1) ?? given)) return; // dragged away and back
-  reported.push(temperature);
+  const { temperature, awaited, given } = instance;
+  instance.due = awaited !== null;
+  if (instance.due || temperature === given) return; // the latter: dragged away and back
+  instance.awaited = temperature;
   instance.report(temperature);
 }
 
@@ -76,15 +79,15 @@ function receive(instance, data) {
 // A temperature from Python moves the slider only if it is news: not the echo of a report, which may come back while
 // the person has long dragged on, and not what Python said last time.
 function adopt(instance, temperature) {
-  const echo = instance.reported.lastIndexOf(temperature);
-  if (echo >= 0) {
-    instance.reported.splice(0, echo + 1);
-  } else if (temperature !== instance.given) {
+  const echo = temperature === instance.awaited;
+  if (!echo && temperature !== instance.given) {
     instance.temperature = temperature;
     instance.slider.max = instance.data.stops.length - 1;
     instance.slider.value = nearest(instance.data.stops, temperature);
   }
+  if (echo || temperature !== instance.given) instance.awaited = null;
   instance.given = temperature;
+  if (echo && instance.due) tell(instance);
 }
 
 function nearest(stops, temperature) {

@@ -59,7 +59,7 @@ def find(name: str) -> type[Method]:
     if ":" not in name:
         known = FIRST_STAGES | METHODS
         if name not in known:
-            raise unknown_name("method", name, METHODS)
+            raise unknown_name("method", name, [*METHODS, "package.module:Class"])
         return known[name]
     found = trust.load(name, "method")
     contract.check(found, name)

@@ -104,7 +104,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
 
 
 def loss_code(method: type[Method]) -> str:
-    """The source of the method's terms and of every loss they call, as text."""
+    """The source of the method's terms and of the losses that they call themselves, as text."""
     called = (method.terms.__globals__.get(name) for name in method.terms.__code__.co_names)
     losses = [each for each in called if getattr(each, "__module__", "").startswith("kdengine.losses")]
     return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, losses)])

@@ -44,6 +44,21 @@ def test_terms_are_finite_scalars_and_a_gradient_reaches_the_student(name, task)
 
 
 @EVERY_BOTH
+def test_a_teacher_that_says_otherwise_changes_the_loss(name, task):
+    """Else the other tests here would speak of the labels alone. Its answers are sharp, so that it is sure of some."""
+    scene = Scene(name, task)
+    if not scene.method.needs_teacher or getattr(scene.method, "alpha", None) == 0:
+        return
+    losses = []
+    for seed in (0, 1):
+        scene.teacher.load_state_dict(Scene(name, task, seed=seed).teacher.state_dict())
+        with torch.no_grad():
+            scene.teacher.head.weight.mul_(100)
+        losses.append(sum(scene.terms().values()).item())
+    assert losses[0] != losses[1]
+
+
+@EVERY_BOTH
 def test_the_teacher_is_bit_identical_afterwards_and_no_hook_stays(name, task):
     scene = Scene(name, task)
     before = {key: value.clone() for key, value in scene.teacher.state_dict().items()}

@@ -375,7 +375,7 @@ def test_a_record_names_code_and_nothing_is_run(mark, monkeypatch):
     assert store.read("stranger").state == "failed"
     with pytest.raises(KDError, match="Unknown checkpoint"):
         kdengine.open_network("stranger")
-    with pytest.raises(KDError, match="Unknown method 'leaves_a_mark:f'"):
+    with pytest.raises(KDError, match="set KDENGINE_TRUST=leaves_a_mark and start again"):
         kdengine.start([record.configuration])
     with pytest.raises(KDError, match="KDENGINE_TRUST"):
         kdengine.start([kdengine.Configuration(student="leaves_a_mark:f")])

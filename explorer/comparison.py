@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -154,6 +155,13 @@ def png(picture: Image.Image) -> bytes:
     file = BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def inline(picture: Image.Image, form: str) -> str:
+    """A picture as the address of an image that lies in the address itself. form: PNG or JPEG."""
+    file = BytesIO()
+    picture.save(file, form, quality=90)
+    return f"data:image/{form.lower()};base64,{b64encode(file.getvalue()).decode()}"
 
 
 def column_at(place: int) -> tuple[int, int]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
 import kdengine
-from explorer.comparison import percent
+from explorer.comparison import inline, percent
 from explorer.networks import open_data, open_network
 from kdengine import KDError
 from kdengine.colors import BACKGROUND, STUDENTS, TEACHER
@@ -147,12 +145,10 @@ def _draw(
 
 def _heading(picture: Any, index: int, truth: str) -> str:
     """The picture beside what it is, as HTML: it never takes a second line."""
-    file, small = BytesIO(), picture.copy()
+    small = picture.copy()
     small.thumbnail((_SIDE, _SIDE))
-    kind = "png" if max(picture.size) <= _SIDE else "jpeg"  # a photograph as PNG is ten times as large
-    small.save(file, kind, quality=90)
-    source = f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
-    return (f'<div class="pinned-image"><img src="{source}" alt="Test image {index}">'
+    form = "PNG" if max(picture.size) <= _SIDE else "JPEG"  # a photograph as PNG is ten times as large
+    return (f'<div class="pinned-image"><img src="{inline(small, form)}" alt="Test image {index}">'
             f"<span><b>{escape(truth)}</b>, test image {index}</span></div>")
 
 

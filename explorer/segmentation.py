@@ -6,15 +6,14 @@ a mask stays as crisp as its pixels are.
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
+from explorer.comparison import inline
 from kdengine.colors import RIGHT, WRONG
 
 SIDE = 480
@@ -130,7 +129,7 @@ def tiles(shown: Sequence[Tile]) -> str:
         # The place has the picture's own shape: as wide as the tile, unless that made it too tall.
         place = f"width: min(100%, {_TALLEST * width / height:.3f}rem); aspect-ratio: {width} / {height}"
         layers = "".join(
-            f'<img class="{name}" src="{_inline(layer, "PNG")}" alt="" style="opacity: {opacity:.2f}">'
+            f'<img class="{name}" src="{inline(layer, "PNG")}" alt="" style="opacity: {opacity:.2f}">'
             for name, layer, opacity in (("mask", tile.mask, tile.opacity), ("rim", tile.rim, 1)) if layer)
         # Under a mask the picture loses its own colours, or they would turn the mask's into others.
         gray = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
@@ -141,7 +140,7 @@ def tiles(shown: Sequence[Tile]) -> str:
             f'<figure><div class="role"{color}>{html.escape(tile.title)}</div>'
             f'<div class="name" title="{html.escape(tile.name)}">{html.escape(tile.name)}</div>'
             f'<div class="picture" style="{place}">'
-            f'<img src="{_inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{gray}>{layers}</div>'
+            f'<img src="{inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{gray}>{layers}</div>'
             f"<figcaption>{told}</figcaption></figure>")
     return f'{_STYLE}<div class="segments" style="--columns: {len(shown)}">{"".join(figures)}</div>'
 
@@ -176,10 +175,3 @@ def _beside(region: np.ndarray) -> np.ndarray:
 
 def _rgba(color: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(color.removeprefix("#").ljust(8, "f")))
-
-
-def _inline(picture: Image.Image, form: str) -> str:
-    """A picture as the address of an image that lies in the address itself."""
-    file = BytesIO()
-    picture.save(file, form, quality=90)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

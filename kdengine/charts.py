@@ -129,7 +129,7 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
         y=alt.Y("alpha:O", title="alpha", sort="descending"))
     middle = sum(point["validation"] for point in points) / max(1, len(points))
     color = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
-                       scale=alt.Scale(scheme="viridis"))
+                      scale=alt.Scale(scheme="viridis"))
     cells = base.mark_rect().encode(color=color, tooltip=[
         alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
         alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])

@@ -99,7 +99,7 @@ def uploaded() -> dict | None:
     upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
     file = upload_column.file_uploader("Picture", EXTENSIONS)
     pairs = {data: family for data, family in kdengine.runs.shipped_families().items()
-                if family["teacher"] and family["students"]}
+             if family["teacher"] and family["students"]}
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}
     with networks_column:
         kind = st.selectbox("Networks", [PHOTOGRAPHS, *pairs], key="networks", bind="query-params",

@@ -60,8 +60,8 @@ def _evaluate(given: argparse.Namespace) -> int:
         print_json(measured)
     else:
         print_table(["measure", "value"],
-                     [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
-                      for key, value in measured.items() if value is not None])
+                    [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
+                     for key, value in measured.items() if value is not None])
     return 0
 
 

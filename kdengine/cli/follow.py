@@ -94,4 +94,4 @@ def _print_results(table: list[dict[str, Any]]) -> None:
     shown = [column for column in COLUMNS
              if column not in ("name", "data") and any(row[column] is not None for row in table)]
     print_table([COLUMNS[column] for column in shown],
-                 [[as_text(row[column], column) for column in shown] for row in table])
+                [[as_text(row[column], column) for column in shown] for row in table])

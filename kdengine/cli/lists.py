@@ -46,8 +46,8 @@ def _data(given: argparse.Namespace) -> int:
             print_json(found)
         else:
             print_table(["name", "classes", "here", "download", "what it is"],
-                         [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
-                           _megabytes(each["download_bytes"]), each["summary"]] for each in found])
+                        [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
+                          _megabytes(each["download_bytes"]), each["summary"]] for each in found])
         return 0
     if given.download:
         data.download(given.name)
@@ -60,7 +60,7 @@ def _data(given: argparse.Namespace) -> int:
     else:
         notes = facts.pop("notes")
         print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
-                                         for key, value in facts.items()])
+                                        for key, value in facts.items()])
         for note in notes:
             print(note)
     return 0
@@ -78,8 +78,8 @@ def _models(given: argparse.Namespace) -> int:
         print_json(found)
     else:
         print_table(["name", "family", "input", "pretrained", "what it is"],
-                     [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
-                       each["title"]] for each in found])
+                    [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
+                      each["title"]] for each in found])
     return 0
 
 
@@ -107,17 +107,17 @@ def _speeds(given: argparse.Namespace) -> int:
     fast = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if given.json:
         print_json({"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__,
-                     "precision": fast, "settled": settled})
+                    "precision": fast, "settled": settled})
         return 0
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}.\n"
           f"Networks run in {fast}, on a CPU those of depthwise convolutions in float32, or as is settled for them.")
     if settled:
         print()
         print_table(["network", "classes", "input", "batch", "of", "way", "ms a step"],
-                     [[each["network"], str(each["classes"]), f"{each['input_size']} px", str(each["batch_size"]),
-                       "training" if each["training"] else "a forward", ", ".join(each["way"]),
-                       ", ".join(f"{way} {1e3 * seconds:.1f}" for way, seconds in each["seconds"].items())]
-                      for each in settled])
+                    [[each["network"], str(each["classes"]), f"{each['input_size']} px", str(each["batch_size"]),
+                      "training" if each["training"] else "a forward", ", ".join(each["way"]),
+                      ", ".join(f"{way} {1e3 * seconds:.1f}" for way, seconds in each["seconds"].items())]
+                     for each in settled])
     else:
         print("Nothing is settled yet. Name networks to measure them, while the machine is quiet: "
               "python -m kdengine speeds resnet8 resnet20")
@@ -138,9 +138,9 @@ def _methods(given: argparse.Namespace) -> int:
             print_json(list(found.values()))
         else:
             print_table(["name", "matches", "hyperparameters", "what it does"],
-                         [[each["name"], each["matches"],
-                           " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
-                           each["summary"]] for each in found.values()])
+                        [[each["name"], each["matches"],
+                          " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
+                          each["summary"]] for each in found.values()])
         return 0
     if given.name not in found:
         raise unknown_name("method", given.name, found)
@@ -153,8 +153,8 @@ def _methods(given: argparse.Namespace) -> int:
     if method["fields"]:
         print()
         print_table(["field", "default", "allowed", "what it is"],
-                     [[field["name"], str(field["default"]), _allowed(field), field["help"]]
-                      for field in method["fields"]])
+                    [[field["name"], str(field["default"]), _allowed(field), field["help"]]
+                     for field in method["fields"]])
     chosen = methods.find(given.name)
     for stage in filter(None, (chosen.first_stage, chosen)):
         print(f"\n# {stage.title}\n\n{loss_code(stage)}")

@@ -45,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
             print_json([dataclasses.asdict(each) | {"state": state} for each, state in found])
         elif found:
             print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
-                         [_run_cells(each, state) for each, state in found])
+                        [_run_cells(each, state) for each, state in found])
         else:
             print(f"No runs in {paths.runs_root()} yet. Start one: python -m kdengine distill --method kd")
         for name, reason in store.unreadable().items():

@@ -120,7 +120,7 @@ def _configuration(
     own = {"student", "method", "hyperparameters", "teacher", "initial"}
     shared = {name: getattr(given, name) for name in DEFAULTS if name not in own}
     return Configuration(student=student, method=method[0], hyperparameters=dataclasses.asdict(checked),
-                                 teacher=teacher, **shared)
+                         teacher=teacher, **shared)
 
 
 def _run(given: argparse.Namespace, configurations: list[Configuration]) -> int:

@@ -97,7 +97,7 @@ class Survey:
         """What classes.txt could say of the values: ascending, colours the commonest first."""
         values = sorted(self.pixels, key=lambda value: (self.colored * -self.pixels[value], value))
         return listed([f"`{self.written(value)} = {name}`" for value, name in
-                        zip_longest(values, names[:len(values)], fillvalue="...")])
+                       zip_longest(values, names[:len(values)], fillvalue="...")])
 
     def written(self, value: int) -> str:
         """A value as classes.txt writes it."""

@@ -238,7 +238,7 @@ def _cut_off(
         if tries[run, epoch] > _TRIES:
             with suppress(KDError):  # somebody has just resumed it
                 control.give_up(run, f"Its worker died {_TRIES} more times at epoch {epoch + 1}. "
-                                  f"`python -m kdengine runs {run} --log` may say why.")
+                                f"`python -m kdengine runs {run} --log` may say why.")
         else:
             together.append(each.record)
     again -= {record.id for record in together}

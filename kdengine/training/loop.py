@@ -136,7 +136,7 @@ def _train_epoch(
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
             Step(learner, look, says.get(learner), batch if learner.method.needs_teacher else heard, length,
-                  history, clock)
+                 history, clock)
             for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
             if learner.active
         ], seed_from("step", configuration.seed, epoch, step))

@@ -161,7 +161,7 @@ def test_8_neighbours_are_damaged(every_page, page, week):
     neighbor("no-state", json.dumps(held | {"id": "no-state", "status": {}}))
     neighbor("no-time", json.dumps(held | {"id": "no-time", "created": None}))
     neighbor("strange", json.dumps(held | {"id": "strange", "moon": "full",
-                                            "configuration": held["configuration"] | {"method": "forgotten"}}))
+                                           "configuration": held["configuration"] | {"method": "forgotten"}}))
     directory = neighbor("directory")
     (directory / RECORD).unlink()
     (directory / RECORD).mkdir()

@@ -309,7 +309,7 @@ def test_an_odd_log_is_told(content):
     else:
         log.write_bytes(b"\xff!")
     assert store.log("run") == {"folder": "log.txt is not a file", "pipe": "log.txt is not a file",
-                               "huge": "log.txt holds more than 16,777,216 bytes", "not text": "\ufffd!"}[content]
+                                "huge": "log.txt holds more than 16,777,216 bytes", "not text": "\ufffd!"}[content]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/etc", "a/b", "../x", "a\\b", ".hidden", "a\nb", "\udcff", "x" * 300])

@@ -147,7 +147,7 @@ def test_a_region_s_map_lies_over_the_whole_picture(wide):
     found = kdengine.explain.heat_map(network, wide, 1, stage="stage1", region=region)
     stretched = data.picture_tensor(wide.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
     expected = heat_maps.heat_map(network, stretched[None].float() / 255, [1], stage="stage1",
-                                region=torch.from_numpy(region)[None])
+                                  region=torch.from_numpy(region)[None])
     assert found["heat"] == expected[0].tolist()
     assert found["heat"] != kdengine.explain.heat_map(network, wide, 1, stage="stage1")["heat"]
     assert found["input"].size == (SIZE, SIZE)

@@ -226,7 +226,7 @@ def test_distill_says_how_a_folder_was_read(tmp_path):
 def test_distill_shows_reason_curves_and_resume_of_what_ended(waiting, monkeypatch):
     settings = {"share": 0.1, "batch_size": 32, "epochs": 1, "precision": "float32", "teacher": "digits-teacher"}
     ids = control.submit([Configuration(learning_rate=1e30, **settings),
-                       Configuration(method="label_smoothing", **settings)])
+                          Configuration(method="label_smoothing", **settings)])
     worker.work(ids)
     at = open_page("distill", view="Your own runs")
     assert "Failed" in words(at) and "Finished" in words(at)
@@ -414,7 +414,7 @@ def test_pages_live_in_a_folder_of_mutated_records():
 def test_three_images_show_what_was_answered_after_each_epoch(measured, train_here):
     st.cache_data.clear()  # other tests have other teachers of this name
     ids = control.submit([Configuration(method=method, teacher="digits-teacher", epochs=2, share=0.1, threads=1,
-                                     precision="float32") for method in ("kd", "none")])
+                                        precision="float32") for method in ("kd", "none")])
     at = open_page("distill", view="Your own runs")
     assert "Three hard test images, epoch by epoch" in [each.value for each in at.subheader]
     assert [each.label for each in at.slider if "epoch" in each.label] == [

@@ -559,7 +559,7 @@ def test_opacity_one_is_the_colour_map():
     heat[:, 4:6], heat[:, 6:] = 0.5, 1
     result = np.asarray(overlay(picture(), heat, 1.0)).astype(int)
     for columns, color in ((slice(4), (0x44, 0x01, 0x54)), (slice(4, 6), (0x21, 0x91, 0x8C)),
-                            (slice(6, 10), (0xFD, 0xE7, 0x25))):
+                           (slice(6, 10), (0xFD, 0xE7, 0x25))):
         assert np.abs(result[:, columns] - color).max() <= 1  # hexadecimal codes round, the table may not
 
 

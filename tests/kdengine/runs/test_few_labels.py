@@ -43,7 +43,7 @@ def plain_loop(held, seed):
 
 def trained(share, seed):
     run, = control.submit([Configuration(labels_per_class=LABELS, epochs=EPOCHS, batch_size=BATCH, seed=seed, threads=1,
-                                      precision="float32", labelled_share=share)])
+                                         precision="float32", labelled_share=share)])
     worker.work([run])
     return store.read(run).result["test"]["top1"]
 

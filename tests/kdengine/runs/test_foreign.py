@@ -125,7 +125,7 @@ def test_two_equal_copies_are_one_network(state, come_in):
 def test_a_safetensors_of_another_program_comes_in(state, tmp_path):
     save_file(prefixed(state, "module."), tmp_path / "x.safetensors")
     network, told = exchange.import_foreign(tmp_path / "x.safetensors", "resnet8", CLASSES, mean=(0.5,) * 3,
-                                               std=(0.5,) * 3)
+                                            std=(0.5,) * 3)
     assert same(network, state)
     assert told == "prefix 'module.' removed"
 

@@ -412,7 +412,7 @@ def test_a_run_that_ends_early_is_free_while_its_group_goes_on(waiting, monkeypa
     monkeypatch.setattr("kdengine.runs.session._STOP_LOOK_S", 0)
     monkeypatch.setattr("kdengine.runs.progress._PROGRESS_S", 0)
     bad, halted, good = control.submit([configuration(learning_rate=1e30, epochs=3), configuration(seed=0, epochs=3),
-                                     configuration("label_smoothing", epochs=3)])
+                                        configuration("label_smoothing", epochs=3)])
     append, seen = records.append_row, []
 
     def look(path, row):
@@ -698,7 +698,7 @@ def in_the_queue(monkeypatch):
 
 def test_a_run_stopped_while_its_group_waits_is_free_and_can_be_resumed(waiting, in_the_queue):
     halted, removed, other = control.submit([configuration(epochs=1), configuration("label_smoothing", epochs=1),
-                                          configuration("kd", epochs=1)])
+                                             configuration("kd", epochs=1)])
 
     def stop():
         for run in (halted, removed):

@@ -53,7 +53,7 @@ def choose_picture(family: families.Family, references: list[str], classes: tupl
     """A test image, an upload or a sample; None where there is none yet."""
     if family.data is None:
         return uploaded(classes, samples=True)
-    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
+    if downloads.missing(family.data):
         return instead("", classes)
     try:
         held = open_data_for(family.data, references)

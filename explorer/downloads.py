@@ -34,3 +34,11 @@ def present(data: str) -> bool:
         else:
             st.rerun()
     return False
+
+
+def missing(data: str) -> bool:
+    """Whether the test images of a network are of a data set that is not on this machine, which is told as above.
+
+    Of a folder, or of data that nobody here knows, who opens them is told.
+    """
+    return data in {each["name"] for each in kdengine.list_data()} and not present(data)

@@ -11,6 +11,7 @@ from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
 from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
+from kdengine.runs.store import LONGEST_NAME
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
 
@@ -99,7 +100,7 @@ def edit(group: list[dict], called: str, active: bool) -> None:
     st.caption("A name of your own, on every page")
     for run in group:
         key = f"name {run['id']}"
-        st.text_input(as_text(names[run["id"]]), run["name"] or "", max_chars=80, key=key, placeholder="none",
+        st.text_input(as_text(names[run["id"]]), run["name"] or "", max_chars=LONGEST_NAME, key=key, placeholder="none",
                       on_change=rename, args=(run["id"], key))
     if active:
         st.caption("What is in training can be deleted once it is stopped.")

@@ -99,7 +99,7 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
 def choose_picture(family: families.Family, references: list[str]) -> Picture | None:
     """A test image or an upload; None where there is none yet."""
-    if family.data in {each["name"] for each in kdengine.list_data()} and not downloads.present(family.data):
+    if downloads.missing(family.data):
         return uploaded()
     try:
         held = open_data(family.data, family.size)

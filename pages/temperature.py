@@ -7,13 +7,13 @@ from PIL import Image
 
 import kdengine
 from explorer import families, networks
+from explorer.choosing import KINDS
 from explorer.temperature import component, typed
 from explorer.wording import error_text, show_error
 from kdengine import KDError
 
 OPENING_TEMPERATURE = 4.0
 OPENING_LOGITS = {"teacher": "10, 2, -3", "student": "4, 2.5, 0", "names": ""}
-EXTENSIONS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 IMAGENET = ("efficientnet_lite2", "efficientnet_lite0")
 PHOTOGRAPHS = "ImageNet"
 NETWORKS_HELP = (
@@ -97,7 +97,7 @@ def keep_example() -> None:
 def uploaded() -> dict | None:
     """A picture of the person's own, as two networks see it."""
     upload_column, picture_column, networks_column, label_column = st.columns([4, 1, 3, 3])
-    file = upload_column.file_uploader("Picture", EXTENSIONS)
+    file = upload_column.file_uploader("Picture", KINDS)
     pairs = {data: family for data, family in kdengine.runs.shipped_families().items()
              if family["teacher"] and family["students"]}
     titles = {each["name"]: each["title"] for each in kdengine.list_data()}

@@ -16,6 +16,7 @@ from kdengine import paths
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.runs import checkpoints, control, results, store, verdicts, watched
+from kdengine.runs.catalogue import fit_to_show, teacher_of
 from kdengine.runs.checks import check
 from kdengine.runs.control import remove, resume, stop
 from kdengine.runs.estimates import Pace, estimate, pace
@@ -23,11 +24,9 @@ from kdengine.runs.examples import hard_examples, mask_disagreements, misses, te
 from kdengine.runs.networks import (
     default_teacher,
     families,
-    fit_to_show,
     method_title,
     shipped_families,
     student_titles,
-    teacher_of,
     teachers,
     teaching_size,
 )

@@ -18,14 +18,6 @@ def families(task: str = "classification") -> dict[str, Family]:
     return catalogue.families(task, checkpoints.shipped(), store.as_data(), titles)
 
 
-def fit_to_show(about: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint or run is a network of its own, to be shown, compared and taught by.
-
-    A run that has not finished is none, nor is a first stage. about: as `list_checkpoints` or `list_runs` gives it.
-    """
-    return catalogue.fit_to_show(about)
-
-
 def default_teacher(data: str) -> str | None:
     """The shipped checkpoint that knows a data set best: see `kdengine.runs.catalogue.best_teacher`."""
     return catalogue.best_teacher(data, checkpoints.shipped())
@@ -42,11 +34,6 @@ def shipped_families(task: str = "classification") -> dict[str, dict[str, Any]]:
     return catalogue.shipped(task, checkpoints.shipped())
 
 
-def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
-    """The reference of the network that taught a checkpoint or run, as it taught it: see `kdengine.runs.catalogue`."""
-    return catalogue.teacher_of(name, about)
-
-
 def teaching_size(teacher: str, data: str) -> int | None:
     """The image size at which a checkpoint or run can teach a data set; None where that is the data set's own.
 
@@ -55,13 +42,12 @@ def teaching_size(teacher: str, data: str) -> int | None:
     """
     from kdengine import data as sets
     from kdengine import models
-    from kdengine.runs import checkpoints
 
     path = references.locate(teacher)
     if path is None:
         raise KDError(f"The teacher {teacher} is gone. Choose another one.")
     about, held = checkpoints.describe(path), sets.load(data)
-    if not fit_to_show(about):
+    if not catalogue.fit_to_show(about):
         raise KDError(f"{teacher} is the first stage of a method, not a network to learn from. Choose another teacher.")
     if about["task"] != held.task or tuple(about["classes"]) != held.classes:
         raise KDError(f"The teacher {teacher} was trained for other classes than {held.title} has. Choose one that was "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ BADGES = {
     "interrupted": ("Interrupted", "orange"),
 }
 SECONDS_BETWEEN_LOOKS = 1.0
+_TRUE_S = 600.0
+"""How long a measurement is taken for true: other work may have come since, or gone."""
 
 
 @st.cache_resource
@@ -30,21 +33,29 @@ def _bench() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "pace")
 
 
-@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
-def _pace(decides: tuple, _configurations: list[kdengine.Configuration]) -> Future:
-    """How fast the networks are, once for what decides it while the machine is likely as busy as it was."""
-    del decides
-    return _bench().submit(kdengine.runs.pace, _configurations)
+@st.cache_resource
+def _measured() -> dict[tuple, tuple[float, Future]]:
+    """How fast networks are, by what decides it: when that was asked for, and the measurement."""
+    return {}
 
 
 def estimate(asked: list[kdengine.Configuration]) -> None:
-    """Tell how long a group will take, once that is measured; nobody waits for it."""
+    """Tell how long a group will take, once that is measured; nobody waits for it.
+
+    Nothing is measured beside a training of one's own: a group has the machine to itself when its turn comes.
+    """
     shared = asked[0]
     methods = {each["name"]: each["needs_teacher"] for each in kdengine.list_methods()}
-    busy = any(run["state"] in ACTIVE for run in kdengine.list_runs())  # what was measured then is not true later
-    decides = (busy, shared.data, shared.image_size, shared.student, shared.teacher,
+    decides = (shared.data, shared.image_size, shared.student, shared.teacher,
                tuple(methods[each.method] for each in asked))
-    measured = _pace(decides, asked)
+    when, measured = _measured().get(decides, (-_TRUE_S, None))
+    busy = any(run["state"] in ACTIVE for run in kdengine.list_runs())
+    if measured is None and busy:
+        st.caption("How long it takes is measured once no training runs; Start need not wait for it.")
+        return
+    if not busy and time.monotonic() - when >= _TRUE_S:
+        measured = _bench().submit(kdengine.runs.pace, asked)
+        _measured()[decides] = time.monotonic(), measured
     st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
 
 

@@ -77,14 +77,11 @@ def method(name: str, **fields: Any) -> Method:
 def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -> str:
     """What a method, or first stage, is called on screen, with its hyperparameters where they are given.
 
-    A name that no method has is its own title; `none` is called by what it learns from. None is a network that was not
-    trained here, but imported. Of a method with more than two hyperparameters those are told that are not the usual
-    ones.
+    A name that no method has is its own title. None is a network that was not trained here, but imported. Of a method
+    with more than two hyperparameters those are told that are not the usual ones.
     """
     if name is None:
         return "imported"
-    if name == "none":
-        return "labels alone"
     known = _known(name)
     if known is None:
         return name

@@ -16,7 +16,7 @@ class Independent(Method):
     """Plain cross-entropy with the labels."""
 
     name = "none"
-    title = "Independent student"
+    title = "Labels alone"
     summary = "Learns from the labels alone, without a teacher."
     formula = r"\mathcal{L} = \mathrm{CE}(y, p_s)"
     source = "the baseline of every distillation table"

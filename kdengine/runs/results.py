@@ -109,7 +109,7 @@ def no_baseline(table: Sequence[dict[str, Any]]) -> str | None:
         return None
     named = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
     return (f"No baseline yet for {named}: a change is told against a student that is trained without a teacher and is "
-            "equal in all else. Train it with the same settings and seed: the method none, Independent student.")
+            "equal in all else. Train it with the same settings and seed: the method none, Labels alone.")
 
 
 def as_text(value: Any, column: str) -> str:

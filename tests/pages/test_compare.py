@@ -151,7 +151,7 @@ def test_a_network_equal_to_the_teacher_agrees_in_everything(shipped):
     table = agreement(opened())
     equal = table.loc["Logit matching · resnet8"]
     assert list(equal) == ["yes", "0.000", "1.000", "1.000", "100.0%"]
-    other = table.loc["labels alone · resnet8"]
+    other = table.loc["Labels alone · resnet8"]
     assert other["Same class"] == "no"
     # Both answer one class with e^4 : 1 : ... : 1, almost: KL = (p - q) ln(p / q) with p, q of the two classes.
     p, q = torch.tensor([4.0, *[0.0] * 9]).softmax(0)[:2].tolist()
@@ -408,8 +408,8 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
                         lambda _, chart, **__: charts.append(chart.to_dict()))
     at = opened(family="Shapes (shipped)", objects="true")
     assert calls["heat_on_objects"] == 3 * len(kdengine.explain.list_heat_maps())
-    names = {"shapes-teacher": "labels alone · resnet8 · shapes-teacher (teacher)",
-             "shapes-kd": "Logit matching · resnet8", "shapes-none": "labels alone · resnet8 · shapes-none"}
+    names = {"shapes-teacher": "Labels alone · resnet8 · shapes-teacher (teacher)",
+             "shapes-kd": "Logit matching · resnet8", "shapes-none": "Labels alone · resnet8 · shapes-none"}
     found = {title: {each["title"]: kdengine.explain.heat_on_objects(
                         kdengine.open_network(reference), drawn, each["name"], 200)
                      for each in kdengine.explain.list_heat_maps()} for reference, title in names.items()}

@@ -116,6 +116,22 @@ def test_nothing_blocks_start_and_nothing_is_measured_twice(measured, waiting, m
     assert measured == [["resnet8", "resnet8"]]
 
 
+def test_nothing_is_measured_beside_a_training(measured, waiting):
+    run, = control.submit([Configuration(teacher="digits-teacher")])
+    at = open_page("distill", view="Your own runs")
+    assert "How long it takes is measured once no training runs" in words(at) and measured == []
+    control.stop(run)
+    worker.work([run])
+    at = open_page("distill", view="Your own runs")
+    while "Measuring" in words(at):  # at most until the other thread has had its turn
+        at.run()
+    told = "About **5 min 30 s** on this machine"
+    assert told in words(at) and measured == [["resnet8", "resnet8"]]
+    control.submit([Configuration(teacher="digits-teacher")])
+    assert told in words(open_page("distill", view="Your own runs"))  # what was measured before stays true
+    assert measured == [["resnet8", "resnet8"]]
+
+
 def test_distill_asks_the_engine_for_what_the_form_says(measured, waiting):
     at = open_page("distill", view="Your own runs")
     at.multiselect[0].set_value(["kd", "features_mse"]).run()
@@ -179,7 +195,7 @@ def test_distill_reads_all_labels_where_their_number_is_left_empty():
 
 def test_distill_without_a_teacher_offers_only_what_needs_none(no_checkpoints, waiting):
     at = open_page("distill", view="Your own runs")
-    assert at.multiselect[0].options == ["Independent student", "Label smoothing"]
+    assert at.multiselect[0].options == ["Labels alone", "Label smoothing"]
     assert "No checkpoint knows these classes yet" in words(at)
     assert "No runs yet" in words(at)
 
@@ -305,7 +321,7 @@ def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
     at.text_input(key=f"name {kd}").set_value("the *one* I like").run()
     assert not at.exception, at.exception
     assert store.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
-    assert "the *one* I like | labels alone" in at.selectbox(key="group").options[0]
+    assert "the *one* I like | Labels alone" in at.selectbox(key="group").options[0]
     for each in (kd, alone):
         control.stop(each)
     worker.work([kd, alone])

@@ -240,13 +240,13 @@ def test_six_kinds_of_knowledge_can_be_matched():
 
 def test_students_side_by_side_are_called_by_what_sets_them_apart():
     kd = {"temperature": 4.0, "alpha": 1.0}
-    assert methods.told_apart([("kd", kd), ("none", {})]) == ["Logit matching", "labels alone"]
+    assert methods.told_apart([("kd", kd), ("none", {})]) == ["Logit matching", "Labels alone"]
     assert methods.told_apart([("kd", kd), ("kd", kd | {"temperature": 8.0}), ("none", {})]) == [
-        "Logit matching, T 4", "Logit matching, T 8", "labels alone"]
+        "Logit matching, T 4", "Logit matching, T 8", "Labels alone"]
     assert methods.told_apart([("kd", kd), ("kd", {"temperature": 1.0, "alpha": 0.5})]) == [
         "Logit matching, T 4, alpha 1", "Logit matching, T 1, alpha 0.5"]
     assert methods.told_apart([("none", {}), ("none", {}), ("none", {})]) == [
-        "labels alone", "labels alone (2)", "labels alone (3)"]
+        "Labels alone", "Labels alone (2)", "Labels alone (3)"]
     assert methods.told_apart([("forgotten", {"moon": "full"}), ("forgotten", {"moon": "new"})]) == [
         "forgotten, moon full", "forgotten, moon new"]
 

@@ -1,5 +1,5 @@
 # make app     build .venv, install, open the explorer
-# make test    build, install, run ruff's checks and every test but the slow ones
+# make test    build, install, run ruff, mypy and every test but the slow ones
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 # In the order of the folders: the browser's files, few and long, begin first, and no core is idle at the end
@@ -34,6 +34,7 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt
 
 lint: $(VENV)/.installed-dev
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
 
 test: lint
 	$(PYTHON) -m pytest -m "not slow" $(PARALLEL)

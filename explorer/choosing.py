@@ -1,9 +1,11 @@
-"""What pages that compare networks on one picture let a person choose: networks, a test image, a heat map's layer."""
+"""What pages that compare networks on one picture let a person choose: networks, a picture, a heat map's layer."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from PIL import Image
@@ -12,6 +14,9 @@ import kdengine
 from explorer.networks import open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
@@ -51,6 +56,28 @@ def read(content: bytes) -> Image.Image:
     return kdengine.data.read_picture(content)
 
 
+def wants_own(key: str) -> bool:
+    """Whether a picture of one's own is chosen, rather than a test image."""
+    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key=key, bind="query-params",
+                      label_visibility="collapsed")
+    return source == OWN_PICTURE
+
+
+def upload() -> UploadedFile | None:
+    """The file of a person's own picture; None where there is none yet."""
+    return st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
+
+
+def opened(content: bytes) -> tuple[str, Image.Image] | None:
+    """A key that is equal for equal files, and the picture; a bad file is told and gives None."""
+    try:
+        image = read(content)
+    except KDError as error:
+        show_error(error)
+        return None
+    return hashlib.sha256(content).hexdigest(), image
+
+
 def choose_networks(
     key: str, titles: Mapping[str, str], first: str, usual: Callable[[list[str]], list[str]], *, role: str, help: str
 ) -> list[str]:
@@ -60,11 +87,11 @@ def choose_networks(
     """
     names = list(titles)
     chosen = st.selectbox(role, names, index=names.index(first), key=f"{key} teacher", bind="query-params",
-                          format_func=titles.get, help=help)
+                          format_func=titles.__getitem__, help=help)
     others = [each for each in names if each != chosen]
     return [chosen, *st.multiselect("Students", others, default=usual(others), max_selections=MOST_STUDENTS,
                                     key=f"{key} students", bind="query-params", placeholder="Choose one to four",
-                                    wrap=True, format_func=titles.get)]
+                                    wrap=True, format_func=titles.__getitem__)]
 
 
 def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> list[str]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from PIL import Image
 
 import kdengine
 from explorer import choosing, comparison, downloads, families, forms
-from explorer.choosing import (
-    KINDS,
-    OWN_PICTURE,
-    TEST_IMAGE,
-    read,
-    telling,
-)
+from explorer.choosing import telling
 from explorer.networks import open_data_for, open_network
-from explorer.wording import as_text, error_text, show_error
+from explorer.wording import as_text, error_text
 from kdengine import KDError
+
+if TYPE_CHECKING:
+    from kdengine.data import DataSet
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,8 @@ class Picture:
     image: Image.Image
     inside: Image.Image
     truth: int | None
-    index: int | None = None
-    """Its number among the test images, None where it is none of them."""
+    example: tuple[DataSet, int] | None = None
+    """The data set of which it is a test image, and its number there; None where it is none."""
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -59,9 +55,7 @@ def choose_picture(family: families.Family, references: list[str], classes: tupl
         held = open_data_for(family.data, references)
     except KDError as error:
         return instead(f"The test images are not to be had: {error_text(error)}", classes)
-    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="source", bind="query-params",
-                      label_visibility="collapsed")
-    return uploaded(classes) if source == OWN_PICTURE else test_image(held, references)
+    return uploaded(classes) if choosing.wants_own("source") else test_image(held, references)
 
 
 def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
@@ -72,7 +66,7 @@ def instead(why: str, classes: tuple[str, ...]) -> Picture | None:
     return uploaded(classes, samples=True, opening=next(iter(known), None))
 
 
-def test_image(held: Any, references: list[str]) -> Picture:
+def test_image(held: DataSet, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
     last = len(held.test) - 1
     choosing.within(last, "image")
@@ -88,7 +82,7 @@ def test_image(held: Any, references: list[str]) -> Picture:
         last, "image", lambda: disputed(held.name, tuple(references)), disabled=len(references) < 2,
         help="The next test image that they do not answer alike.",
         none="They name the same class for every test image.")
-    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, index)
+    return Picture(key, f"{held.name.rpartition('/')[2]} {index}", image, inside, truth, (held, index))
 
 
 def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | None = None) -> Picture | None:
@@ -96,7 +90,7 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
 
     opening: the sample that is shown before anything is chosen.
     """
-    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
+    file = choosing.upload()
     held = {each["title"]: each for each in kdengine.data.sample_photographs()} if samples else {}
     chosen = None
     if samples and not file:
@@ -107,12 +101,10 @@ def uploaded(classes: tuple[str, ...], *, samples: bool = False, opening: str | 
         content, name = held[chosen]["path"].read_bytes(), chosen
     else:
         return None
-    try:
-        image = read(content)
-    except KDError as error:
-        show_error(error)
+    opened = choosing.opened(content)
+    if opened is None:
         return None
-    key = hashlib.sha256(content).hexdigest()
+    key, image = opened
     inside = center(key, image)
     thumbnail, truth = st.columns([2, 3], vertical_alignment="bottom")
     thumbnail.image(inside, width=76, alt="The picture alone")

@@ -103,7 +103,7 @@ def _seed(place: Any, disabled: bool) -> int:
 
 def _configurations(question: Question, settings: Settings) -> list[Configuration]:
     return [
-        kdengine.Configuration(data=DATA, student=STUDENT, teacher=TEACHER, method=method, hyperparameters=fields,
+        kdengine.Configuration(data=DATA, student=STUDENT, teacher=TEACHER, method=method, hyperparameters=dict(fields),
                                epochs=EPOCHS, seed=settings.seed, labels_per_class=settings.labels)
         for method, fields in question.students(settings).values()
     ]
@@ -278,7 +278,6 @@ def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
     said = f"{shares} of {tests[0]['n']} test images right; one run each."
     judged = [row for row in _rows(ids) if row["change"] is not None]
     if not any(each["configuration"]["method"] == "none" for each in watched.values()):
-        ids = list(watched)
         verdicts = kdengine.runs.judge([(each, ids[0]) for each in ids[1:]])
         against = [f"{names[each]} {100 * judged['change']:+.1f} points, {judged['text']}"
                    for each, judged in zip(ids[1:], verdicts, strict=True)]

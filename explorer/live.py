@@ -50,12 +50,12 @@ def estimate(asked: list[kdengine.Configuration]) -> None:
                tuple(methods[each.method] for each in asked))
     when, measured = _measured().get(decides, (-_TRUE_S, None))
     busy = any(run["state"] in ACTIVE for run in kdengine.list_runs())
-    if measured is None and busy:
-        st.caption("How long it takes is measured once no training runs; Start need not wait for it.")
-        return
     if not busy and time.monotonic() - when >= _TRUE_S:
         measured = _bench().submit(kdengine.runs.pace, asked)
         _measured()[decides] = time.monotonic(), measured
+    if measured is None:
+        st.caption("How long it takes is measured once no training runs; Start need not wait for it.")
+        return
     st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
 
 

@@ -133,7 +133,7 @@ def choose_students(shared: dict) -> list[kdengine.Configuration]:
     usual = [each for each in ("kd", "none") if each in methods]
     named = copies(list(methods.values()), usual)
     chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
-                            bind="query-params", format_func=named.get,
+                            bind="query-params", format_func=named.__getitem__,
                             help="A method that is chosen can be chosen again, to be set in another way.")
     told = st.container()  # above the methods: below them nobody would see why there is no Start
     settings = {}

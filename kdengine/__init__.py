@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
 
+    from kdengine import data as data
+    from kdengine import explain as explain
+    from kdengine import measures as measures
+    from kdengine import recipes as recipes
     from kdengine.data import DataSet
     from kdengine.models.network import Network
 

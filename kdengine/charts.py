@@ -46,11 +46,11 @@ def accuracy_curves(
             tooltip=[alt.Tooltip("run:N", title="Run"),
                      alt.Tooltip("accuracy:Q", title=title, format=".2%")],
         ))
-    if histories.get(baseline):
+    if baseline is not None and histories.get(baseline):
         last = {"run": baseline, "accuracy": headline(histories[baseline][-1]["validation"])}
         line = alt.Chart(alt.Data(values=[last])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5)
         layers.append(line.encode(y="accuracy:Q", color=color))
-    return alt.layer(*layers).properties(height=_HEIGHT)
+    return alt.LayerChart(layer=layers).properties(height=_HEIGHT)
 
 
 def total_losses(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
@@ -102,13 +102,13 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
     low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
-    return alt.layer(
+    return alt.LayerChart(layer=[
         base.mark_rule(strokeWidth=2, color=_GRAY).encode(x=low, x2="high:Q"),
         base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
             x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
                                      alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
                                      alt.Tooltip("high:Q", format=".2%")]),
-    ).properties(height=alt.Step(28))
+    ]).properties(height=alt.Step(28))
 
 
 def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
@@ -116,7 +116,7 @@ def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
     base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
         x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
     numbers = base.mark_text(align="left", dx=4, color=_GRAY).encode(text=alt.Text("value:Q", format=".4f"))
-    return alt.layer(base.mark_bar(color=STUDENT), numbers).properties(height=alt.Step(28))
+    return alt.LayerChart(layer=[base.mark_bar(color=STUDENT), numbers]).properties(height=alt.Step(28))
 
 
 def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
@@ -137,7 +137,7 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
         text=alt.Text("validation:Q", format=".1%"),
         color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
     outline = base.transform_filter("datum.chosen").mark_rect(filled=False, stroke="#d64550", strokeWidth=3)
-    return alt.layer(cells, numbers, outline).properties(width=alt.Step(64), height=alt.Step(36))
+    return alt.LayerChart(layer=[cells, numbers, outline]).properties(width=alt.Step(64), height=alt.Step(36))
 
 
 def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
@@ -186,13 +186,13 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
                  alt.Tooltip("high:Q", title="to", format=".1%"),
                  alt.Tooltip("elsewhere:Q", title="In the other boxes", format=".1%")])
     line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=_GRAY)
-    return alt.layer(
+    return alt.LayerChart(layer=[
         line.encode(x="area:Q", tooltip=[alt.Tooltip("area:Q", title="Area of the boxes", format=".1%")]),
         base.mark_rule(strokeWidth=2).encode(
             x=alt.X("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])), x2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x="mean:Q"),
         base.mark_tick(thickness=2, size=9, opacity=1).encode(x="elsewhere:Q"),
-    ).properties(height=alt.Step(13, **{"for": "offset"}))
+    ]).properties(height=alt.Step(13, **{"for": "offset"}))
 
 
 def class_ious(

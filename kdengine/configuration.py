@@ -112,7 +112,7 @@ class Configuration:
             raise KDError(f"share is {self.share!r}; allowed is a number above 0 and at most 1.")
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimizer])
-        if not 0 < self.learning_rate < math.inf:
+        elif not 0 < self.learning_rate < math.inf:
             raise KDError(f"learning_rate is {self.learning_rate!r}; allowed is a number above 0.")
 
     def shared(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -75,7 +76,8 @@ def compiled(network: nn.Module) -> nn.Module:
     # Of students side by side each kind has a program, and one more for the last, smaller batch: 8 are soon used up.
     torch._dynamo.config.recompile_limit = 64
     on_gpu = next(network.parameters()).device.type == "cuda"
-    return torch.compile(network, fullgraph=True, dynamic=False, mode="reduce-overhead" if on_gpu else None)
+    mode = "reduce-overhead" if on_gpu else None
+    return cast(nn.Module, torch.compile(network, fullgraph=True, dynamic=False, mode=mode))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ _HOST = re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "localhost"
 _TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)\.(?P<process>\d+)\.\d+\.partial")
 _LEFT_S = 3600.0
 """Age from which a temporary file counts as left behind, where its writer cannot be asked: a write takes seconds."""
-_ADVICE = {
+_ADVICE: dict[int | None, str] = {
     **dict.fromkeys((ENOSPC, EDQUOT), "Free some space there, then try again."),
     **dict.fromkeys((EROFS, EACCES, EPERM), "Make it writable, or choose another folder."),
 }

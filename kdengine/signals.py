@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdengine.errors import KDError
-
-IGNORE = -100
-"""The target of an unlabelled image and of an ignored pixel (torch's own `ignore_index`)."""
+from kdengine.losses import cross_entropy
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,10 @@ class Batch:
     def supervised(self) -> Tensor:
         """bool, shaped like target: the positions that count and have a label."""
         return self.mask & self.labelled.view(-1, *[1] * (self.mask.dim() - 1))
+
+    def cross_entropy(self, logits: Tensor, *, smoothing: float = 0.0) -> Tensor:
+        """`kdengine.losses.cross_entropy` with the labels that may be read, of logits [B, C] or [B, C, H, W]."""
+        return cross_entropy(logits, self.target, self.supervised, self.class_weights, smoothing=smoothing)
 
 
 @dataclass
@@ -162,6 +164,7 @@ def observing(
         looking.add(threading.get_ident())
         try:
             if wanted.input_gradient:
+                assert target is not None  # whoever wants the gradient gives it
                 logits, gradient = _with_input_gradient(network, images, target)
             else:
                 logits = network(images)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import out_of_range, unknown_name
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Compare: what several networks answer to one picture, where they look, and how far they agree."""
 
+from __future__ import annotations
+
 import math
 import re
 from dataclasses import replace
@@ -20,7 +22,7 @@ from explorer.choosing import (
 )
 from explorer.compare_picture import Picture
 from explorer.comparison import Card
-from explorer.networks import open_data_for, open_network
+from explorer.networks import open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
 from kdengine.colors import STUDENTS, TEACHER
@@ -45,9 +47,12 @@ def mapped(reference: str, key: str, target: int, method: str, stage: str | None
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def on_objects(reference: str, digest: str, method: str, _held: object) -> dict:
-    """Whether one network's heat maps lie on the objects of the data set with that digest."""
-    return kdengine.explain.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
+def on_objects(reference: str, digest: str, method: str, _held: kdengine.data.DataSet) -> dict:
+    """Whether one network's heat maps lie on the objects of the data set with that digest, which knows where they are.
+    """
+    found = kdengine.explain.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
+    assert found is not None
+    return found
 
 
 def choose_networks(key: str, family: families.Family) -> list[str]:
@@ -68,9 +73,10 @@ def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     epochs = sorted(set.intersection(*map(set, kept.values()))) if kept else []
     if not epochs:
         return references
-    epoch = st.select_slider("Students after epoch", [*epochs, LAST], LAST, key="epoch", bind="query-params",
+    choices: list[int | str] = [*epochs, LAST]
+    epoch = st.select_slider("Students after epoch", choices, LAST, key="epoch", bind="query-params",
                              help="Answers, heat maps and agreement as they were then.")
-    if epoch == LAST:
+    if epoch not in epochs:
         return references
     for each in references[1:]:
         known = family.networks[each]
@@ -93,7 +99,7 @@ def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: 
     wanted = {OWN: "its own answer", FIRST: f"the {family.first_role.lower()}'s answer",
               TRUTH: "the truth", CLASS: "a class you choose"}
     target = what.selectbox("Explain", list(wanted), key="target", bind="query-params",
-                            format_func=wanted.get, disabled=not methods[method]["uses_target"],
+                            format_func=wanted.__getitem__, disabled=not methods[method]["uses_target"],
                             help="The class whose score the map takes apart.")
     chosen = None
     if not methods[method]["uses_target"]:
@@ -139,8 +145,8 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
             st.image(card.picture, width="stretch", output_format="JPEG",
                      alt=f"Where {known.name} looks for {classes[target]}" if found else "The picture alone")
             st.html(comparison.bars(card))
-            st.caption(f"{as_text(known.note)} · {note}{object_note(family, references, picture, found)}")
-    if picture.index is not None:
+            st.caption(f"{as_text(known.note)} · {note}{object_note(picture, found)}")
+    if picture.example:
         show_misses(family, references)
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
     if len(cards) > 1:
@@ -155,16 +161,18 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         f"compare-{re.sub(r'[^a-z0-9]+', '-', picture.name.lower()).strip('-') or 'picture'}-{method}.png",
         "image/png", on_click="ignore",
     )
-    if picture.index is not None:
-        show_objects(family, references)
+    if picture.example:
+        held, _ = picture.example
+        show_objects(family, references, held)
 
 
 def show_misses(family: families.Family, references: list[str]) -> None:
     """What one picture is worth as evidence: how many of all test images each network misses."""
-    missed = {each: kdengine.runs.misses(each) for each in references}
-    if None in missed.values() or len({count for _, count in missed.values()}) > 1:
+    missed = {each: known for each in references if (known := kdengine.runs.misses(each))}
+    counts = {count for _, count in missed.values()}
+    if len(missed) < len(references) or len(counts) > 1:
         return
-    count = next(iter(missed.values()))[1]
+    (count,) = counts
     told = ", ".join(f"{as_text(family.networks[each].name)} misses **{wrong}**" for each, (wrong, _) in missed.items())
     st.markdown(f"One picture is an anecdote. Of all {count:,} test images {told}.")
 
@@ -195,11 +203,11 @@ def map_note(found: dict) -> str:
     return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
 
 
-def object_note(family: families.Family, references: list[str], picture: Picture, found: dict | None) -> str:
+def object_note(picture: Picture, found: dict | None) -> str:
     """How much of a map lies on the object, where there is one and the data set knows its place."""
-    if picture.index is None or not found:
+    if not picture.example or not found:
         return ""
-    on = kdengine.explain.heat_on_object(found["heat"], open_data_for(family.data, references), picture.index)
+    on = kdengine.explain.heat_on_object(found["heat"], *picture.example)
     return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 
@@ -227,9 +235,8 @@ def show_agreement(
                    "networks look for the same thing.")
 
 
-def show_objects(family: families.Family, references: list[str]) -> None:
+def show_objects(family: families.Family, references: list[str], held: kdengine.data.DataSet) -> None:
     """Whether the heat lies on the objects of many test images, where the data set knows their places."""
-    held = open_data_for(family.data, references)
     references = [each for each in references if open_network(each).stages]  # the others have no maps
     if held.boxes is None or not references:
         return
@@ -281,7 +288,7 @@ found = kdengine.runs.families()
 with choices:
     st.title("Compare")
     key = st.selectbox("Networks", list(found), key="family", bind="query-params",
-                       format_func=families.titles(found).get)
+                       format_func=families.titles(found).__getitem__)
     references = choose_networks(key, found[key])
 with view:
     references = openable(references, {each: known.name for each, known in found[key].networks.items()})

@@ -1,6 +1,6 @@
 """Segmentation: what several networks say of every pixel of one picture, where they err, and where they look."""
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,10 @@ from PIL import Image
 import kdengine
 from explorer import choosing, comparison, downloads, families, forms, mask_results, segmentation
 from explorer.choosing import (
-    KINDS,
-    OWN_PICTURE,
     SCALED,
-    TEST_IMAGE,
     heat_map_methods,
     layer_names,
     openable,
-    read,
     summaries,
     telling_pair,
 )
@@ -42,6 +38,17 @@ class Picture:
     image: Image.Image
     shown: Image.Image
     truth: Any = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the tile of a network shows. picture: None where it is the one that is looked at. notes: are set back."""
+
+    alt: str
+    picture: Image.Image | None = None
+    mask: Image.Image | None = None
+    rim: Image.Image | None = None
+    notes: Sequence[str] = ()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -99,16 +106,14 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
 def choose_picture(family: families.Family, references: list[str]) -> Picture | None:
     """A test image or an upload; None where there is none yet."""
-    if downloads.missing(family.data):
+    if family.data is None or downloads.missing(family.data):
         return uploaded()
     try:
         held = open_data(family.data, family.size)
     except KDError as error:
         st.caption(f"The test images are not to be had: {error_text(error)} Bring a picture of your own.")
         return uploaded()
-    source = st.radio("Picture", [TEST_IMAGE, OWN_PICTURE], horizontal=True, key="mask source", bind="query-params",
-                      label_visibility="collapsed")
-    return uploaded() if source == OWN_PICTURE else test_image(held, references)
+    return uploaded() if choosing.wants_own("mask source") else test_image(held, references)
 
 
 def test_image(held: Any, references: list[str]) -> Picture:
@@ -129,16 +134,11 @@ def test_image(held: Any, references: list[str]) -> Picture:
 
 def uploaded() -> Picture | None:
     """A person's own picture; a bad file is told and gives None."""
-    file = st.file_uploader("Your picture", KINDS, help="Read on this machine, by this program. It is not kept.")
-    if not file:
+    file = choosing.upload()
+    opened = choosing.opened(file.getvalue()) if file else None
+    if opened is None:
         return None
-    content = file.getvalue()
-    try:
-        image = read(content)
-    except KDError as error:
-        show_error(error)
-        return None
-    key = hashlib.sha256(content).hexdigest()
+    key, image = opened
     return Picture(key, image, drawn(key, image))
 
 
@@ -184,18 +184,18 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
     if view == HEAT:
         looks = look(masks, picture, opacity)
     elif view == ERRORS:
-        looks = {each: {"alt": "where it is right and where it is wrong",
-                        "mask": segmentation.judged(mask, picture.truth)} for each, mask in masks.items()}
+        looks = {each: Look("where it is right and where it is wrong", mask=segmentation.judged(mask, picture.truth))
+                 for each, mask in masks.items()}
     else:
         painted.extend(masks.values())
-        looks = {each: {"alt": "what it takes each pixel for", "mask": segmentation.painted(mask, colors)}
+        looks = {each: Look("what it takes each pixel for", mask=segmentation.painted(mask, colors))
                  for each, mask in masks.items()}
     for place, (reference, found) in enumerate(looks.items()):
         tiles.append(Tile(
-            "Student" if place else "Teacher", found.get("picture", picture.shown),
-            f"{names[reference]}: {found['alt']}", name=names[reference], color=mask_results.color_of(place),
-            mask=found.get("mask"), opacity=opacity, rim=found.get("rim"), told=quality(answers[reference]["scores"]),
-            quiet=[*found.get("notes", []), *mask_results.price(reference)]))
+            "Student" if place else "Teacher", found.picture or picture.shown,
+            f"{names[reference]}: {found.alt}", name=names[reference], color=mask_results.color_of(place),
+            mask=found.mask, opacity=opacity, rim=found.rim, told=quality(answers[reference]["scores"]),
+            quiet=[*found.notes, *mask_results.price(reference)]))
     st.html(segmentation.tiles(tiles))
     if view == ERRORS:
         st.html(segmentation.legend(segmentation.RIGHT_WRONG, void=segmentation.has_void(picture.truth)))
@@ -212,7 +212,7 @@ def quality(scores: dict | None) -> list[str]:
                                       f"pixels right {comparison.percent(scores['pixel_accuracy'])}"]
 
 
-def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, dict]:
+def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, Look]:
     """By network, what its tile shows: the picture with the heat map over it, the region's rim, and notes.
 
     masks: the networks' answers by reference, the teacher's first.
@@ -237,24 +237,24 @@ def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, d
         region = None if region is None else segmentation.region_of(region, target)
         if region is not None and not region.any():
             whose = "The truth has" if where == TRUTH else "It sees"
-            looks[reference] = {"alt": "no heat map", "notes": [
-                f"{whose} no {first.classes[target]} here, so there is no region to explain."]}
+            looks[reference] = Look("no heat map", notes=[
+                f"{whose} no {first.classes[target]} here, so there is no region to explain."])
             continue
         if not own:
-            looks[reference] = {"alt": "no heat map", "notes": [choosing.NO_MAPS]}
+            looks[reference] = Look("no heat map", notes=[choosing.NO_MAPS])
             continue
         try:
             found = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None,
                            picture.image, region)
         except KDError as error:
-            looks[reference] = {"alt": "no heat map", "notes": [str(error)]}
+            looks[reference] = Look("no heat map", notes=[str(error)])
             continue
-        looks[reference] = {
-            "alt": f"where it looks for {first.classes[target]}",
-            "picture": kdengine.explain.overlay(picture.shown, found["heat"], opacity),
-            "rim": None if region is None else segmentation.outlined(region),
-            "notes": [about + map_note(found)],
-        }
+        looks[reference] = Look(
+            f"where it looks for {first.classes[target]}",
+            picture=kdengine.explain.overlay(picture.shown, found["heat"], opacity),
+            rim=None if region is None else segmentation.outlined(region),
+            notes=[about + map_note(found)],
+        )
     return looks
 
 
@@ -289,7 +289,7 @@ def page(found: dict[str, families.Family]) -> None:
     with choices:
         st.title("Segmentation")
         key = st.selectbox("Networks", list(found), key="mask family", bind="query-params",
-                           format_func=families.titles(found).get)
+                           format_func=families.titles(found).__getitem__)
         references = choose_networks(key, found[key])
     with view:
         references = openable(references, {each: known.name for each, known in found[key].networks.items()})

@@ -22,14 +22,16 @@ FLOORS = (
     ("training", "explain"),
     ("runs",),
     ("charts", "recipes"),
-    ("__init__", "cli", "__main__"),
+    ("__init__", "cli", "__main__", "testing"),
 )
 BESIDE = {
     # Within a floor, who may import whom.
-    "files": {"errors"}, "paths": {"files"}, "trust": {"errors"}, "signals": {"errors"}, "devices": {"errors"},
-    "configuration": {"errors", "files"}, "losses": {"errors", "signals"}, "views": {"errors", "signals"},
+    "files": {"errors"}, "paths": {"files"}, "trust": {"errors"}, "signals": {"errors", "losses"},
+    "devices": {"errors"}, "configuration": {"errors", "files"}, "losses": {"errors"}, "views": {"errors", "losses"},
     "recipes": {"charts"}, "cli": {"__init__"}, "__main__": {"__init__", "cli"},
 }
+FACES = {"__init__", "__main__", "testing"}
+"""What others see of the house: the package, the command, and the checks for what they build on it."""
 MOST_ROOMS, MOST_LINES, MOST_FUNCTION_LINES = 20, 350, 60
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 
@@ -63,7 +65,7 @@ def module_of(path):
 
 def test_every_module_has_its_floor():
     assert {module_of(path) for path in (ROOT / "kdengine").rglob("*.py")} == set(FLOOR)
-    assert len(FLOOR.keys() - {"__init__", "__main__"}) <= MOST_ROOMS
+    assert len(FLOOR.keys() - FACES) <= MOST_ROOMS
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda p: str(p.relative_to(ROOT)))

@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from kdengine.cli.printing import print_json, print_table
-from kdengine.runs import records
+from kdengine.runs import records, schema
 
 _POLL_S = 0.3
 
@@ -55,7 +56,7 @@ def _follow(ids: list[str], *, quiet: bool) -> None:
         if first.teacher and not told_teacher:
             told_teacher = True
             if not quiet:
-                print(_teacher_line(first), flush=True)
+                print(_teacher_line(first.teacher), flush=True)
         active = [run for run, state in zip(ids, states, strict=True) if state in records.ACTIVE]
         progress = store.progress(active[0] if active else ids[0])
         if bar:
@@ -69,13 +70,11 @@ def _follow(ids: list[str], *, quiet: bool) -> None:
         time.sleep(_POLL_S)
 
 
-def _teacher_line(record: records.Record) -> str:
-    test = record.teacher["test"]
-    return (f"Teacher {record.teacher['reference']} ({record.teacher['architecture']}): "
-            f"{records.told(test)}.")
+def _teacher_line(teacher: schema.Teacher) -> str:
+    return f"Teacher {teacher['reference']} ({teacher['architecture']}): {records.told(teacher['test'])}."
 
 
-def _progress_line(progress: dict[str, Any], states: list[str]) -> str:
+def _progress_line(progress: dict[str, Any], states: Sequence[str]) -> str:
     if not progress or progress["phase"] != "Training":
         return f"{progress['phase']} ..." if progress else f"{states[0]} ..."
     done = progress["epoch"] * progress["of"] + progress["images"]

@@ -54,14 +54,13 @@ def _data(given: argparse.Namespace) -> int:
     held = data.load(given.name, image_size=given.image_size)
     facts = {"name": held.name, "title": held.title, "classes": list(held.classes), "size": held.size,
              "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
-             "views": held.views, "digest": held.digest, "notes": list(held.notes)}
+             "views": held.views, "digest": held.digest}
     if given.json:
-        print_json(facts)
+        print_json({**facts, "notes": list(held.notes)})
     else:
-        notes = facts.pop("notes")
         print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
                                         for key, value in facts.items()])
-        for note in notes:
+        for note in held.notes:
             print(note)
     return 0
 

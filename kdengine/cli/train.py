@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from kdengine import trust
@@ -35,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    def add(flag: str, kind: type | None = None, **more: Any) -> None:
+    def add(flag: str, kind: Callable[[str], Any] = str, **more: Any) -> None:
         name = flag.removeprefix("--").replace("-", "_")
         parser.add_argument(flag, type=kind, default=DEFAULTS[name], **more)
 
@@ -75,7 +76,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 
 def _train(given: argparse.Namespace) -> int:
     trust.add(given.model)
-    method = ("none", {})
+    method: tuple[str, dict[str, Any]] = ("none", {})
     if given.label_smoothing is not None:
         method = ("label_smoothing", {"smoothing": given.label_smoothing})
     return _run(given, [_configuration(given, given.model, method, teacher=None)])

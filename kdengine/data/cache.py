@@ -62,16 +62,16 @@ def _read(path: Path) -> Content | None:
             header = json.loads(file.metadata()[_HEADER])
             boxes = file.get_tensor(_BOXES).clone() if _BOXES in file.keys() else None  # noqa: SIM118  it is no dict
             # Copied, since the file is mapped: were it cut short later, reading a mapped page would kill the process.
-            splits = [
+            train, validation, test = (
                 Split(*(file.get_tensor(f"{name}.{part}").clone() for part in ("images", "target")))
                 for name in _SPLITS
-            ]
+            )
         classes, stated, notes = tuple(header["classes"]), header["digest"], tuple(header["notes"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    if digest(classes, *splits) != stated:
+    if digest(classes, train, validation, test) != stated:
         return None
-    return Content(classes, *splits, digest=stated, boxes=boxes, notes=notes)
+    return Content(classes, train, validation, test, digest=stated, boxes=boxes, notes=notes)
 
 
 def _write(path: Path, content: Content) -> None:

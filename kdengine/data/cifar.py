@@ -19,6 +19,9 @@ from kdengine.views import Split
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10 as Published
 
+SIZE = 32
+"""Height and width where none is asked for."""
+
 
 @dataclass(frozen=True)
 class Cifar(Public):
@@ -41,14 +44,14 @@ class Cifar(Public):
 
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode. The files are pickles: torchvision opens them only after it has checked their MD5."""
-        size = self.outline_of(place, image_size).size
+        size = image_size or SIZE
         key = cache.key((self.name, size), ((name, place / name) for name in self.files))
         return cache.cached(root, key, lambda: self._decode(place, size))
 
     def outline_of(self, place: Path, image_size: int | None) -> Outline:
         """See Public.outline_of. Of the 50,000 a tenth is held out."""
         del place
-        return Outline(self.task, self.names, image_size or 32, smallest=45_000 // len(self.names))
+        return Outline(self.task, self.names, image_size or SIZE, smallest=45_000 // len(self.names))
 
     def fetch(self, into: Path) -> None:
         """See Public.fetch."""
@@ -56,15 +59,16 @@ class Cifar(Public):
 
     def _decode(self, place: Path, size: int) -> Content:
         try:
-            train, test = (self._published_class()(place.parent, train=train) for train in (True, False))
+            published = [self._published_class()(place.parent, train=train) for train in (True, False)]
         except RuntimeError as error:
             raise KDError(f"{place} is damaged: its files are not those that were published. Delete it, then "
                           f"`python -m kdengine data {self.name} --download`.") from error
-        return content(tuple(train.classes), *(
+        train, test = (
             Split(resized(torch.from_numpy(each.data).permute(0, 3, 1, 2).contiguous(), size),
                   torch.tensor(each.targets))
-            for each in (train, test)
-        ))
+            for each in published
+        )
+        return content(tuple(published[0].classes), train, test)
 
     def _published_class(self) -> type[Published]:
         from torchvision import datasets

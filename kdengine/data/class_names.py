@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdengine.data.directories import listed
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 FILE = "classes.txt"
 IGNORED = "ignore"
@@ -68,11 +68,14 @@ def read_class_names(place: Path) -> ClassNames | None:
             plain += [line] * bool(line)
             continue
         found = _LINE.fullmatch(line)
-        low = found and (int(found["color"], 16) if found["color"] else int(found["low"]))
-        high = found and (int(found["high"]) if found["high"] else low)
-        if not found or low > high:
-            raise KDError(f"{path}, line {number}, is {line!r}. With an = it says which values a class has: "
-                          f"`255 = cat`, `128-255 = cat`, `#ff8000 = cat`, or `255 = {IGNORED}`.")
+        wrong = KDError(f"{path}, line {number}, is {line!r}. With an = it says which values a class has: "
+                        f"`255 = cat`, `128-255 = cat`, `#ff8000 = cat`, or `255 = {IGNORED}`.")
+        if not found:
+            raise wrong
+        low = int(found["color"], 16) if found["color"] else int(found["low"])
+        high = int(found["high"]) if found["high"] else low
+        if low > high:
+            raise wrong
         given.append((low, high, found["name"]))
         colored.add(found["color"] is not None)
     named = list(dict.fromkeys(name for _, _, name in given if name != IGNORED))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 from kdengine.views import Split, seed_from
 
 Item = TypeVar("Item")
@@ -65,7 +65,7 @@ def digest(classes: tuple[str, ...], *splits: Split) -> str:
     for split in splits:
         for tensor in (split.images, split.target):
             total.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
-            total.update(tensor.contiguous().numpy())
+            total.update(tensor.contiguous().numpy().data)
     return total.hexdigest()[:16]
 
 

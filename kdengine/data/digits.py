@@ -42,7 +42,7 @@ class Digits(Source):
     def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
         """See Source.outline."""
         del root, path
-        return Outline(self.task, tuple(map(str, range(self.classes))), image_size or SIZE, smallest=122)
+        return Outline(self.task, tuple(map(str, range(10))), image_size or SIZE, smallest=122)
 
     def download(self, root: Path) -> None:
         """See Source.download."""

@@ -48,7 +48,7 @@ def split_folders(place: Path) -> dict[str, Path]:
     return {role: found[role] for role in ("train", "validation", "test") if role in found}
 
 
-def split_notes(folders: dict[str, Path]) -> list[str]:
+def split_notes(folders: Mapping[str, Path]) -> list[str]:
     """What was taken for which split, where that is not what its name says."""
     notes = [f"The folder {folder.name} was taken as the {role} split." for role, folder in folders.items()
              if folder.name not in (role, "val") and SPLITS[folder.name.lower()] == role]

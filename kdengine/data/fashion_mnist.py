@@ -20,6 +20,8 @@ from kdengine.data.source import Outline
 from kdengine.errors import KDError
 from kdengine.views import Split
 
+SIZE = 32
+"""Height and width where none is asked for."""
 SYSTEM_PLACE = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the published files."""
 
@@ -40,7 +42,7 @@ class FashionMNIST(Public):
     def published(self, root: Path) -> Path | None:
         """See Public.published: torchvision's folder, else the system's."""
         for place in (root / self.layout / "raw", SYSTEM_PLACE):
-            if all(_file(place, name) for names in _FILES.values() for name in names):
+            if all(_file(place, name).is_file() for names in _FILES.values() for name in names):
                 return place
         return None
 
@@ -51,11 +53,11 @@ class FashionMNIST(Public):
     def outline_of(self, place: Path, image_size: int | None) -> Outline:
         """See Public.outline_of. Of the 60,000 a tenth is held out."""
         del place
-        return Outline(self.task, _CLASSES, image_size or 32, smallest=5400)
+        return Outline(self.task, _CLASSES, image_size or SIZE, smallest=5400)
 
     def decode(self, place: Path, root: Path, image_size: int | None) -> Content:
         """See Public.decode."""
-        size = self.outline_of(place, image_size).size
+        size = image_size or SIZE
         files = ((name, _file(place, name)) for names in _FILES.values() for name in names)
         return cache.cached(root, cache.key((self.name, size), files), lambda: self._decode(place, size))
 
@@ -73,12 +75,13 @@ class FashionMNIST(Public):
                 raise KDError(f"{place / images} and {labels} do not belong together, or are not Fashion-MNIST.")
             color = F.pad(gray, (2, 2, 2, 2))[:, None].repeat(1, 3, 1, 1)
             splits[split] = Split(resized(color, size), target.long())
-        return content(_CLASSES, **splits)
+        return content(_CLASSES, splits["train"], splits["test"])
 
 
-def _file(place: Path, name: str) -> Path | None:
-    """The file of that name, plain or compressed."""
-    return next((path for path in (place / name, place / f"{name}.gz") if path.is_file()), None)
+def _file(place: Path, name: str) -> Path:
+    """Where the file of that name lies, if it is there: plain, else compressed."""
+    plain = place / name
+    return plain if plain.is_file() else place / f"{name}.gz"
 
 
 def _read_idx(path: Path) -> Tensor:

@@ -142,10 +142,11 @@ def read_image_folder(
 
     def decode() -> Content:
         size = image_size or _own_size(paths)
-        return content(classes, **{
+        held = {
             split: Split(_pixels([path for path, _ in pictures], size), torch.tensor([label for _, label in pictures]))
             for split, pictures in splits.items()
-        })
+        }
+        return content(classes, held["train"], held["test"], held.get("validation"))
 
     looked_into = [place, *folders.values(), *(path.parent for path in paths)]
     notes += left_out_note(place, looked_into, set(paths)) + held_out_note(folders)

@@ -70,7 +70,7 @@ def is_mask_folder(place: Path) -> bool:
 def count_classes(place: Path) -> int | None:
     """How many classes the folder's classes.txt names; None where there is none. Raises KDError as reading it does."""
     names = read_class_names(place)
-    return names and len(names.names)
+    return len(names.names) if names else None
 
 
 def mask_outline(place: Path, image_size: int | None) -> Outline:
@@ -82,7 +82,7 @@ def mask_outline(place: Path, image_size: int | None) -> Outline:
     elif "validation" not in folders:
         images -= held_out(images, VALIDATION_SHARE)
     names = read_class_names(place)
-    return Outline("segmentation", names and names.names, image_size or DEFAULT_SIZE, images)
+    return Outline("segmentation", names.names if names else None, image_size or DEFAULT_SIZE, images)
 
 
 def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content:
@@ -94,7 +94,7 @@ def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content
     """
     folders = split_folders(place)
     parts = {split: _parts(folder) for split, folder in (folders or {"train": place}).items()}
-    splits = {split: _pairs(each) for split, each in parts.items()}
+    splits: Mapping[str, Pairs] = {split: _pairs(each) for split, each in parts.items()}
     notes = split_notes(folders) if folders else []
     if not folders:
         splits, note = split_in_three(splits["train"], key=lambda pair: 0)
@@ -131,8 +131,9 @@ def read_pairs(
     def decode() -> Content:
         means = reading()
         decoded = {split: _decoded(pairs, size, means) for split, pairs in splits.items()}
-        return content(means.classes, **{split: each for split, (each, _) in decoded.items()},
-                       notes=means.notes + _size_note([path for _, others in decoded.values() for path in others]))
+        held = {split: each for split, (each, _) in decoded.items()}
+        notes = means.notes + _size_note([path for _, others in decoded.values() for path in others])
+        return content(means.classes, held["train"], held["test"], held.get("validation"), notes=notes)
 
     return cache.cached(root, key, decode)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from kdengine.data.class_names import FILE, IGNORED, ClassNames, Range
 from kdengine.data.directories import listed
 from kdengine.data.pictures import blocks, is_jpeg, opened_mask
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 VOID = 255
 """The class number that means none, by custom."""
@@ -97,7 +97,7 @@ class Survey:
         """What classes.txt could say of the values: ascending, colours the commonest first."""
         values = sorted(self.pixels, key=lambda value: (self.colored * -self.pixels[value], value))
         return listed([f"`{self.written(value)} = {name}`" for value, name in
-                       zip_longest(values, names[:len(values)], fillvalue="...")])
+                       zip(values, chain(names, repeat("...")), strict=False)])
 
     def written(self, value: int) -> str:
         """A value as classes.txt writes it."""
@@ -109,8 +109,8 @@ def survey(masks: Mapping[str, Sequence[Path]], by_color: bool) -> Survey:
 
     Raises KDError for a mask that cannot be read, or holds more colours than a mask does.
     """
-    pixels, holding, training = Counter(), Counter(), set()
-    colored, gray_in_color, jpeg, palette, palettes_differ = by_color, 0, False, {}, False
+    pixels, holding, training, palette = Counter[int](), Counter[int](), set[int](), dict[int, int]()
+    colored, gray_in_color, jpeg, palettes_differ = by_color, 0, False, False
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for split, paths in masks.items():
             for look in pool.map(partial(_look_at, by_color=by_color), paths):

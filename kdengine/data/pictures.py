@@ -12,11 +12,15 @@ from itertools import product
 from math import prod
 from pathlib import Path
 from threading import Lock
+from typing import TypeGuard
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from kdengine.errors import KDError
@@ -81,9 +85,9 @@ def opened_mask(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def is_jpeg(image: Image.Image) -> bool:
+def is_jpeg(image: Image.Image) -> TypeGuard[JpegImageFile]:
     """Whether an opened picture is a JPEG, so that its values are not quite those that were saved."""
-    return image.format in ("JPEG", "MPO")  # MPO: a JPEG with others behind it, as telephones write it
+    return isinstance(image, JpegImageFile)  # also an MPO: one with others behind it, as telephones write it
 
 
 def blocks(image: Image.Image) -> Iterator[tuple[int, int, Image.Image]]:
@@ -127,7 +131,7 @@ def _name(source: bytes | Path) -> str:
 
 
 @contextmanager
-def _loaded(source: bytes | Path, name: str, *, halve: bool) -> Iterator[tuple[Image.Image, bool]]:
+def _loaded(source: bytes | Path, name: str, *, halve: bool) -> Iterator[tuple[ImageFile, bool]]:
     """The picture, decoded, and whether it has still to be halved. A JPEG is halved while it is decoded."""
     with _opened(source, name) as image:
         size = image.size
@@ -145,7 +149,7 @@ def _loaded(source: bytes | Path, name: str, *, halve: bool) -> Iterator[tuple[I
             yield image, halved and image.size == size
 
 
-def _halved(image: Image.Image, pixels: int, halve: bool) -> bool | None:
+def _halved(image: ImageFile, pixels: int, halve: bool) -> bool | None:
     """Whether a picture of this kind and so many pixels is halved; None where even that would take too much.
 
     halve: whether it becomes an RGB picture, and may be halved at all; a mask may not.
@@ -156,13 +160,13 @@ def _halved(image: Image.Image, pixels: int, halve: bool) -> bool | None:
     return next((halved for halved in ways if _needs(image, pixels, halved, halve) <= _ROOM), None)
 
 
-def _needs(image: Image.Image, pixels: int, halved: bool, converted: bool) -> int:
+def _needs(image: ImageFile, pixels: int, halved: bool, converted: bool) -> int:
     """Bytes that reading takes, of a picture opened and not yet decoded, if it had so many pixels.
 
     Pillow's own image of it, and beside that the larger of what the decoder holds and of the RGB picture that is made
     of it, if one is. The numbers were measured; a test holds them.
     """
-    own = _PIXEL_BYTES.get(image.mode, 4)
+    own: float = _PIXEL_BYTES.get(image.mode, 4)
     beside = 0.0
     if is_jpeg(image):
         if halved:
@@ -177,17 +181,18 @@ def _needs(image: Image.Image, pixels: int, halved: bool, converted: bool) -> in
         own *= 2  # what the second frame would be laid on
     elif image.format == "BMP" and image.tile[0].codec_name == "bmp_rle":
         beside = 3
-    elif image.format == "TIFF":
+    elif isinstance(image, TiffImageFile):
         turned = image.getexif().get(Base.Orientation, 1) != 1  # by Pillow itself, into a second picture
         beside = max(_part_of_tiff(image) / prod(image.size), own * turned)
     copy = 1 if halved or not converted else 4  # of a mask, one channel is looked at by itself
     return round(pixels * (own + max(beside, copy)))
 
 
-def _holds_coefficients(image: Image.Image) -> bool:
+def _holds_coefficients(image: JpegImageFile) -> bool:
     """Whether a JPEG's first scan leaves something for others, so that libjpeg keeps all coefficients till the end."""
     if "progressive" in image.info:
         return True
+    assert image.fp is not None  # decoding alone lets go of the file
     after = image.fp.tell()  # Pillow has just read the head of the first scan
     length = 6 + 2 * image.layers
     image.fp.seek(after - length)
@@ -196,7 +201,7 @@ def _holds_coefficients(image: Image.Image) -> bool:
     return head != bytes((0, length, image.layers))
 
 
-def _part_of_tiff(image: Image.Image) -> int:
+def _part_of_tiff(image: TiffImageFile) -> int:
     """Bytes of the strip or tile that libtiff decodes at once; it may be larger than the picture. 0 without libtiff."""
     if image.tile[0].codec_name != "libtiff":
         return 0
@@ -219,7 +224,7 @@ def _in_blocks(image: Image.Image, name: str, halved: bool) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
+def _opened(source: bytes | Path, name: str) -> Iterator[ImageFile]:
     """The picture, opened but not decoded, of an allowed size; what goes wrong inside the block becomes KDError."""
     formats = "PNG, JPEG, WebP, BMP, GIF and TIFF"
     try:

@@ -23,6 +23,7 @@ from kdengine.files import discard, sweep, temporary
 class Public(Source):
     """A data set that torchvision can download. layout: the folder torchvision keeps it in, under the data root."""
 
+    download_bytes: int = field(kw_only=True)
     layout: str = field(kw_only=True)
 
     class_names: ClassVar[Mapping[str, str]] = {}

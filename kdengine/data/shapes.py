@@ -95,17 +95,15 @@ class Shapes(Source):
 
     def read(self, root: Path, path: str, image_size: int | None) -> Content:
         """See Source.read. Raises KDError for a size outside SIZES."""
-        size = self.outline(root, path, image_size).size
+        del path
+        size = _size(image_size)
         key = cache.key((self.name, _VERSION, size, torch.__version__), ())
         return cache.cached(root, key, lambda: self._content(size))
 
     def outline(self, root: Path, path: str, image_size: int | None) -> Outline:
         """See Source.outline. Raises KDError for a size outside SIZES."""
         del root, path
-        size = image_size or 64
-        if not SIZES[0] <= size <= SIZES[1]:
-            raise out_of_range("image_size of shapes", size, *SIZES)
-        return self._outline(size)
+        return self._outline(_size(image_size))
 
     def download(self, root: Path) -> None:
         """See Source.download."""
@@ -121,7 +119,7 @@ class Shapes(Source):
     def _content(self, size: int) -> Content:
         drawn = self._drawn(size)
         splits = {split: Split(each.images, each.target) for split, each in drawn.items()}
-        return content(tuple(KINDS), **splits, boxes=drawn["test"].boxes)
+        return content(tuple(KINDS), splits["train"], splits["test"], splits["validation"], drawn["test"].boxes)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,15 @@ class ShapesSegmentation(Shapes):
 
     def _content(self, size: int) -> Content:
         splits = {split: Split(each.images, each.masks) for split, each in self._drawn(size).items()}
-        return content((BACKGROUND, *KINDS), **splits)
+        return content((BACKGROUND, *KINDS), splits["train"], splits["test"], splits["validation"])
+
+
+def _size(asked: int | None) -> int:
+    """Height and width of the scenes. Raises KDError outside SIZES."""
+    size = asked or 64
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise out_of_range("image_size of shapes", size, *SIZES)
+    return size
 
 
 def scenes(count: int, size: int, seed: object, *, tied: bool = False) -> Scenes:
@@ -179,8 +185,8 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
     seen[hidden] = large[hidden]
     images = _background(uniform, size)
     images = torch.where(hidden[:, None, None, None], images, _painted(images, large, colors[:, 0]))
-    for place in range(1, MOST_OBJECTS):
-        images = _painted(images, cover[:, place:place + 1], colors[:, place])
+    for other in range(1, MOST_OBJECTS):
+        images = _painted(images, cover[:, other:other + 1], colors[:, other])
     images = torch.where(hidden[:, None, None, None], _painted(images, large, colors[:, 0]), images)
     masks = _masks(cover, kinds, hidden)
     noise = torch.randn(images.shape, generator=generator) * uniform(0.01, 0.06, 1, 1, 1)

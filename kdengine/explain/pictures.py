@@ -93,7 +93,7 @@ def heat_on_objects(network: Network, data: DataSet, method: str, count: int) ->
         found = comparison.on_objects(
             network, Split(images, data.test.target[:count]), data.boxes[:count], data.size, method=method)
     means = {name: values.mean().item() for name, values in found.items()}
-    told = {"n": len(images), "area": means["area"], "hits": found["pointing"].bool().tolist()}
+    told: dict[str, Any] = {"n": len(images), "area": means["area"], "hits": found["pointing"].bool().tolist()}
     sure = {"inside": mean_interval(found["inside"].tolist()),
             "pointing": share_interval(means["pointing"], len(images))}
     for name, each in sure.items():

@@ -20,6 +20,7 @@ from kdengine.losses.features import (
 )
 from kdengine.losses.gradients import input_gradient
 from kdengine.losses.logits import (
+    IGNORE,
     cross_entropy,
     dkd,
     inter_class_relation,
@@ -29,12 +30,13 @@ from kdengine.losses.logits import (
     standardized,
     target_class_kl,
 )
-from kdengine.losses.reduction import mask_at, mean_over
+from kdengine.losses.reduction import mask_at, mean_over, total
 from kdengine.losses.relations import pkt, rkd_angle, rkd_distance, similarity
 from kdengine.losses.sparsity import activation_boundary
 from kdengine.losses.weights import weight_distance
 
 __all__ = [
+    "IGNORE",
     "NORMS",
     "activation_boundary",
     "attention",
@@ -64,6 +66,7 @@ __all__ = [
     "similarity",
     "standardized",
     "target_class_kl",
+    "total",
     "variational_information",
     "weight_distance",
 ]

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.losses.reduction import masked, mean_over, positions, softened
-from kdengine.signals import IGNORE
+
+IGNORE = -100
+"""The target of an unlabelled image and of an ignored pixel (torch's own `ignore_index`)."""
 
 
 def cross_entropy(
@@ -150,12 +152,13 @@ def _labels(target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 def _softened_rows(
     student: Tensor, teacher: Tensor, mask: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    return tuple(_log_softened(positions(each, mask), temperature).exp() for each in (student, teacher))
+    ours, theirs = (_log_softened(positions(each, mask), temperature).exp() for each in (student, teacher))
+    return ours, theirs
 
 
 def _one_minus_pearson(first: Tensor, second: Tensor) -> Tensor:
     """1 - the correlation of each row, mean over the rows; 0 where there is no row."""
     if not len(first):
         return first.sum() * 0
-    centerd = [each - each.mean(dim=1, keepdim=True) for each in (first, second)]
-    return 1 - F.cosine_similarity(*centerd, dim=1, eps=1e-8).mean()
+    first, second = (each - each.mean(dim=1, keepdim=True) for each in (first, second))
+    return 1 - F.cosine_similarity(first, second, dim=1, eps=1e-8).mean()

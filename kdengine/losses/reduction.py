@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,14 +28,19 @@ def mean_over(values: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
-def mask_at(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def total(distances: Iterable[Tensor]) -> Tensor:
+    """The sum of scalars, one a stage; of at least one."""
+    return reduce(add, distances)
+
+
+def mask_at(mask: Tensor, size: Sequence[int]) -> Tensor:
     """The mask for feature maps of `size` (H, W): bool [B, H, W].
 
     mask: bool [B], one an image, or [B, H', W']. A cell counts when any pixel it covers does.
     """
     if mask.dim() == 1:
         return mask[:, None, None].expand(-1, *size)
-    return F.adaptive_max_pool2d(mask[:, None].float(), size)[:, 0] > 0
+    return F.adaptive_max_pool2d(mask[:, None].float(), tuple(size))[:, 0] > 0
 
 
 def masked(features: Tensor, mask: Tensor | None) -> Tensor:

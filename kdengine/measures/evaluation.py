@@ -14,10 +14,9 @@ from torch import Tensor
 
 from kdengine.devices import autocast, synchronize
 from kdengine.errors import KDError
-from kdengine.losses import cross_entropy, kl_divergence
+from kdengine.losses import IGNORE, cross_entropy, kl_divergence
 from kdengine.measures import metrics
 from kdengine.models.network import Network
-from kdengine.signals import IGNORE
 from kdengine.views import Split
 
 
@@ -85,14 +84,14 @@ def segment(
     for each, _ in was_training:
         each.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=split.images.device)  # no waiting for the device inside the loop
-    matrices = []
+    parts = []
     with torch.inference_mode():
         for images, target in zip(split.images.split(batch_size), split.target.split(batch_size), strict=True):
             images, target = images.float() / 255, target.long()
             counts = target != IGNORE
             logits = network(images).float()
             answer = logits.argmax(dim=1)
-            matrices.append(metrics.confusion(answer, target, classes))
+            parts.append(metrics.confusion(answer, target, classes))
             weight = counts.sum()
             sums[0] += weight
             sums[1] += cross_entropy(logits, target) * weight
@@ -102,7 +101,7 @@ def segment(
                 sums[3] += (answer == taught.argmax(dim=1))[counts].sum()
     for each, training in was_training:
         each.train(training)
-    matrices = torch.cat(matrices).cpu()
+    matrices = torch.cat(parts).cpu()
     total = matrices.sum(dim=0)
     pixels, loss, divergence, agreed = sums.tolist()
     measured: dict[str, Any] = {

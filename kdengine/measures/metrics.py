@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import KDError
-from kdengine.losses import kl_divergence
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE, kl_divergence
 
 CALIBRATION_BINS = 15
 

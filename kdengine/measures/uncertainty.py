@@ -10,7 +10,7 @@ import functools
 import hashlib
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -212,7 +212,7 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> float:
     return 1.0 if same(differences) else float(ttest_1samp(differences, 0.0).pvalue)
 
 
-def same(values: Sequence[float]) -> bool:
+def same(values: Collection[float]) -> bool:
     """Whether values that were computed from counts are equal but for the rounding of their last digits."""
     return max(values) - min(values) < _ROUNDING
 

@@ -85,10 +85,10 @@ def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -
     known = _known(name)
     if known is None:
         return name
-    fields = dataclasses.fields(known)
-    told = [each for each in fields if hyperparameters and each.name in hyperparameters
-            and (len(fields) <= _FEW or hyperparameters[each.name] != each.default)]
-    return ", ".join([known.title, *(f"{_symbol(each)} {_value(hyperparameters[each.name])}" for each in told)])
+    fields, given = dataclasses.fields(known), hyperparameters or {}
+    shown = [each for each in fields
+             if each.name in given and (len(fields) <= _FEW or given[each.name] != each.default)]
+    return ", ".join([known.title, *(f"{_symbol(each)} {_value(given[each.name])}" for each in shown)])
 
 
 def told_apart(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:

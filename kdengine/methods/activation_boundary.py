@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import activation_boundary, mask_at
+from kdengine.losses import activation_boundary, mask_at, total
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.methods.kd import KD
@@ -45,8 +45,8 @@ class ActivationBoundaryFirst(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Connectors) -> dict[str, Tensor]:
         """See Method.terms."""
         pairs = adapter(list(student.preactivations.values()), list(teacher.preactivations.values()))
-        total = sum(activation_boundary(a, b, mask_at(batch.mask, a.shape[2:])) for a, b in pairs)
-        return {"boundary": self.beta * total}
+        distance = total(activation_boundary(a, b, mask_at(batch.mask, a.shape[2:])) for a, b in pairs)
+        return {"boundary": self.beta * distance}
 
 
 @dataclass(frozen=True)

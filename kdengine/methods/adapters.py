@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from kdengine.losses.directions import unit
 from kdengine.signals import Batch
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Connectors(nn.Module):
@@ -52,7 +55,7 @@ class Embedding(nn.Module):
         return unit(self.linear(vectors))
 
 
-def draw(module: nn.Module, generator: torch.Generator) -> nn.Module:
+def draw(module: Module, generator: torch.Generator) -> Module:
     """Fill all weights from the generator alone (Kaiming, as before a linear layer); biases become 0."""
     for each in module.modules():
         if isinstance(each, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -64,8 +67,13 @@ def draw(module: nn.Module, generator: torch.Generator) -> nn.Module:
 
 def meet(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the smaller height and width of the two, by average pooling."""
-    size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    size = smaller(student, teacher)
     return pooled(student, size), pooled(teacher, size)
+
+
+def smaller(student: Tensor, teacher: Tensor) -> tuple[int, int]:
+    """The smaller height and width of two maps."""
+    return min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
 
 
 def pooled(features: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import attention, cross_entropy, mask_at
+from kdengine.losses import attention, mask_at, total
 from kdengine.methods.adapters import meet
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
@@ -39,8 +39,8 @@ class Attention(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
         pairs = [meet(*pair) for pair in zip(student.features.values(), teacher.features.values(), strict=True)]
-        distance = sum(attention(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs)
+        distance = total(attention(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "attention": self.beta * distance,
         }

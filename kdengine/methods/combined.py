@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, feature_cosine, feature_distance, kl_divergence, mask_at, similarity
+from kdengine.losses import feature_cosine, feature_distance, kl_divergence, mask_at, similarity
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
@@ -71,7 +71,7 @@ class Combined(Method):
         ours, theirs = list(student.features.values()), list(teacher.features.values())
         terms = {}
         if self.cross_entropy_weight:
-            labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
+            labels = batch.cross_entropy(student.logits)
             terms["cross_entropy"] = self.cross_entropy_weight * labels
         if self.kl_weight:
             divergence = kl_divergence(student.logits, teacher.logits, batch.mask, temperature=self.temperature)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from kdengine import losses
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
 
@@ -33,7 +34,10 @@ def hyperparameter(
     step: float | None = None,
     choices: Sequence[str] = (),
 ) -> Any:
-    """A field of a method: its default, its closed range [low, high] or its choices, a slider's step, its meaning."""
+    """A field of a method: its default, its closed range [low, high] or its choices, a slider's step, its meaning.
+
+    A whole number where the default is one: then give low, high and step as whole numbers too.
+    """
     declared = {"low": low, "high": high, "step": step, "choices": tuple(choices), "help": help, "symbol": symbol}
     return dataclasses.field(default=default, metadata=declared)
 
@@ -68,16 +72,17 @@ class Method:
         return Wanted(), Wanted()
 
     def adapter(
-        self, student: Signals, teacher: Signals | None, facts: Facts, generator: torch.Generator
+        self, student: Signals, teacher: Signals, facts: Facts, generator: torch.Generator
     ) -> nn.Module | None:
         """What must be trained besides the student, built once from example signals; None where nothing is."""
         del student, teacher, facts, generator
         return None
 
-    def terms(
-        self, student: Signals, teacher: Signals | None, batch: Batch, adapter: nn.Module | None
-    ) -> dict[str, Tensor]:
-        """Weighted, named scalars whose sum is the loss. `teacher` is None only where `needs_teacher` is false."""
+    def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Any) -> dict[str, Tensor]:
+        """Weighted, named scalars whose sum is the loss.
+
+        teacher: without anything in it where `needs_teacher` is false. adapter: what `adapter` built.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say what its loss is.")
 
 
@@ -105,9 +110,10 @@ def describe(method: type[Method]) -> dict[str, Any]:
 
 def loss_code(method: type[Method]) -> str:
     """The source of the method's terms and of the losses that they call themselves, as text."""
-    called = (method.terms.__globals__.get(name) for name in method.terms.__code__.co_names)
-    losses = [each for each in called if getattr(each, "__module__", "").startswith("kdengine.losses")]
-    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, losses)])
+    own = method.terms.__globals__
+    called = (own.get(name, getattr(losses, name, None)) for name in method.terms.__code__.co_names)
+    shown = [each for each in called if inspect.isfunction(each) and each.__module__.startswith("kdengine.losses")]
+    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, shown)])
 
 
 def check(found: Any, name: str) -> None:
@@ -145,11 +151,14 @@ def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:
         if value not in declared.metadata["choices"]:
             raise unknown_name(name, str(value), declared.metadata["choices"])
         return value
+    whole = isinstance(declared.default, int)
     try:
         value = float(value)
     except (TypeError, ValueError):
-        raise KDError(f"{name} is {given!r}; allowed is a number.") from None
+        raise KDError(f"{name} is {given!r}; allowed is a {'whole ' if whole else ''}number.") from None
     low, high = declared.metadata["low"], declared.metadata["high"]
     if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
         raise out_of_range(name, given, low, high)
-    return value
+    if whole and not value.is_integer():
+        raise KDError(f"{name} is {given!r}; allowed is a whole number.")
+    return int(value) if whole else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kdengine.losses import cross_entropy, info_nce, noise_contrastive
+from kdengine.losses import info_nce, noise_contrastive
 from kdengine.losses.directions import unit
 from kdengine.methods.adapters import Embedding, draw, vector
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
@@ -25,6 +25,10 @@ class Memory(nn.Module):
 
     The banks and the normalising constants are buffers: saved for a resume, no part of the student.
     """
+
+    student_bank: Tensor
+    teacher_bank: Tensor
+    constants: Tensor
 
     def __init__(self, student: int, teacher: int, facts: Facts, generator: torch.Generator) -> None:
         super().__init__()
@@ -81,8 +85,8 @@ class CRD(Method):
     temperature: float = hyperparameter(
         0.07, low=0.02, high=1.0, step=0.01, symbol=r"\tau", help="Sharpens the similarity of embeddings."
     )
-    negatives: float = hyperparameter(
-        16384.0, low=1.0, high=16384.0, step=1.0, symbol="K",
+    negatives: int = hyperparameter(
+        16384, low=1, high=16384, step=1, symbol="K",
         help="Noise images for each image; at most all others of the data set.",
     )
 
@@ -102,7 +106,7 @@ class CRD(Method):
         count = len(adapter.student_bank)
         contrast = ours.sum() * 0
         if count > 1:
-            size = min(int(self.negatives), count - 1)
+            size = min(self.negatives, count - 1)
             noise = torch.randint(count - 1, (len(ours), size), device=ours.device)
             noise = noise + (noise >= batch.index[:, None])  # any image but the own
             index = torch.cat([batch.index[:, None], noise], dim=1)
@@ -111,7 +115,7 @@ class CRD(Method):
             contrast = noise_contrastive(towards_teacher, count=count) + noise_contrastive(towards_student, count=count)
         adapter.remember(batch.index, ours, theirs)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "contrast": self.beta * contrast,
         }
 
@@ -151,6 +155,6 @@ class CRDBatch(Method):
         ours = adapter["student"](vector(*student.features.values()))
         theirs = adapter["teacher"](vector(*teacher.features.values()))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "contrast": self.beta * info_nce(ours, theirs, temperature=self.temperature),
         }

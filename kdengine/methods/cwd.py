@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import channel_distribution, cross_entropy, mask_at
+from kdengine.losses import channel_distribution, mask_at
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
@@ -58,7 +58,7 @@ class CWD(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Connectors | None) -> dict[str, Tensor]:
         """See Method.terms."""
-        terms = {"cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)}
+        terms = {"cross_entropy": batch.cross_entropy(student.logits)}
         if self.logits_weight:
             distance = channel_distribution(student.logits, teacher.logits, batch.mask, temperature=self.temperature)
             terms["channels"] = self.logits_weight * distance

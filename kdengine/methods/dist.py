@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, inter_class_relation, intra_class_relation
+from kdengine.losses import inter_class_relation, intra_class_relation
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals
 
@@ -39,7 +39,7 @@ class DIST(Method):
         """See Method.terms."""
         given = student.logits, teacher.logits, batch.mask
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "inter_class": self.inter_weight * inter_class_relation(*given, temperature=self.temperature),
             "intra_class": self.intra_weight * intra_class_relation(*given, temperature=self.temperature),
         }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, non_target_kl, target_class_kl
+from kdengine.losses import non_target_kl, target_class_kl
 from kdengine.methods.adapters import warm_up
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals
@@ -42,7 +42,7 @@ class DKD(Method):
         given = student.logits, teacher.logits, batch.target, batch.supervised
         strength = warm_up(batch)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "target_class": strength * self.target_weight * target_class_kl(*given, temperature=self.temperature),
             "non_target": strength * self.non_target_weight * non_target_kl(*given, temperature=self.temperature),
         }

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdengine.losses import cross_entropy, factor_distance, mask_at
+from kdengine.losses import factor_distance, mask_at
 from kdengine.methods.adapters import draw, meet
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
@@ -110,6 +110,6 @@ class Factor(Method):
             factor = adapter.paraphraser.eval().encoder(theirs)
         ours, factor = meet(adapter.translator(ours), factor)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "factors": self.beta * factor_distance(ours, factor, mask_at(batch.mask, ours.shape[2:])),
         }

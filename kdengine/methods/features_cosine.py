@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, feature_cosine, mask_at
+from kdengine.losses import feature_cosine, mask_at
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
@@ -45,6 +45,6 @@ class FeaturesCosine(Method):
         pairs = adapter(list(student.features.values()), list(teacher.features.values()))
         distances = [feature_cosine(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "features": self.gamma * torch.stack(distances).mean(),
         }

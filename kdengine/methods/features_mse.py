@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import NORMS, cross_entropy, feature_distance, mask_at
+from kdengine.losses import NORMS, feature_distance, mask_at, total
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
@@ -43,11 +43,11 @@ class FeaturesMSE(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Connectors) -> dict[str, Tensor]:
         """See Method.terms."""
         pairs = adapter(list(student.features.values()), list(teacher.features.values()))
-        distance = sum(
+        distance = total(
             feature_distance(ours, theirs, mask_at(batch.mask, ours.shape[2:]), norm=self.norm)
             for ours, theirs in pairs
         )
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "features": self.beta * distance,
         }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, feature_distance, mask_at
+from kdengine.losses import feature_distance, mask_at
 from kdengine.methods.adapters import Connectors
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.methods.kd import KD
@@ -63,7 +63,7 @@ class FitNet(FitNetOriginalFirst):
         """See Method.terms."""
         hint = super().terms(student, teacher, batch, adapter)["hint"]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "hint": self.beta * hint,
         }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdengine.errors import KDError
-from kdengine.losses import fsp, fsp_matrix, mask_at
+from kdengine.losses import fsp, fsp_matrix, mask_at, total
 from kdengine.methods.adapters import Connectors, meet
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.methods.kd import KD
@@ -51,13 +51,13 @@ class FSPFirst(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: Connectors) -> dict[str, Tensor]:
         """See Method.terms."""
         pairs = adapter(list(student.features.values()), list(teacher.features.values()))
-        total = 0.0
+        distances = []
         for (ours, theirs), (our_next, their_next) in pairwise(pairs):
             ours, our_next = meet(ours, our_next)
             theirs, their_next = meet(theirs, their_next)
             mask = mask_at(batch.mask, ours.shape[2:])
-            total = total + fsp(fsp_matrix(ours, our_next, mask), fsp_matrix(theirs, their_next, mask))
-        return {"flow": self.beta * total}
+            distances.append(fsp(fsp_matrix(ours, our_next, mask), fsp_matrix(theirs, their_next, mask)))
+        return {"flow": self.beta * total(distances)}
 
 
 @dataclass(frozen=True)

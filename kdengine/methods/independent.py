@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy
 from kdengine.methods.contract import Method
 from kdengine.signals import Batch, Signals
 
@@ -23,6 +22,6 @@ class Independent(Method):
     matches = "nothing"
     needs_teacher = False
 
-    def terms(self, student: Signals, teacher: Signals | None, batch: Batch, adapter: None) -> dict[str, Tensor]:
+    def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        return {"cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)}
+        return {"cross_entropy": batch.cross_entropy(student.logits)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, input_gradient
+from kdengine.losses import input_gradient
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
 
@@ -40,8 +40,9 @@ class InputGradient(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
+        ours, theirs = student.input_gradient, teacher.input_gradient
+        assert ours is not None and theirs is not None  # both are wanted
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
-            "gradients": self.beta * input_gradient(
-                student.input_gradient, teacher.input_gradient, batch.supervised),
+            "cross_entropy": batch.cross_entropy(student.logits),
+            "gradients": self.beta * input_gradient(ours, theirs, batch.supervised),
         }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, kl_divergence
+from kdengine.losses import kl_divergence
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals
 
@@ -40,7 +40,7 @@ class KD(Method):
         """See Method.terms. A term of weight 0 is left out, so what it does not read cannot spoil it."""
         terms = {}
         if self.alpha < 1:
-            labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
+            labels = batch.cross_entropy(student.logits)
             terms["cross_entropy"] = (1 - self.alpha) * labels
         if self.alpha > 0:
             divergence = kl_divergence(student.logits, teacher.logits, batch.mask, temperature=self.temperature)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals
 
@@ -27,8 +26,6 @@ class LabelSmoothing(Method):
         0.1, low=0.0, high=0.9, step=0.05, symbol=r"\varepsilon", help="Share of the label spread over all classes."
     )
 
-    def terms(self, student: Signals, teacher: Signals | None, batch: Batch, adapter: None) -> dict[str, Tensor]:
+    def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        loss = cross_entropy(
-            student.logits, batch.target, batch.supervised, batch.class_weights, smoothing=self.smoothing)
-        return {"cross_entropy": loss}
+        return {"cross_entropy": batch.cross_entropy(student.logits, smoothing=self.smoothing)}

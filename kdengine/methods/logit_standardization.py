@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, kl_divergence, standardized
+from kdengine.losses import kl_divergence, standardized
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Signals
 
@@ -38,5 +38,5 @@ class LogitStandardization(Method):
         divergence = kl_divergence(
             standardized(student.logits), standardized(teacher.logits), batch.mask, temperature=self.temperature
         )
-        labels = cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights)
+        labels = batch.cross_entropy(student.logits)
         return {"cross_entropy": self.cross_entropy_weight * labels, "kl": self.kl_weight * divergence}

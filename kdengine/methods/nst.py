@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, mask_at, neuron_selectivity
+from kdengine.losses import mask_at, neuron_selectivity, total
 from kdengine.methods.adapters import meet
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
@@ -35,8 +35,8 @@ class NST(Method):
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
         pairs = [meet(*pair) for pair in zip(student.features.values(), teacher.features.values(), strict=True)]
-        distance = sum(neuron_selectivity(ours, theirs, mask_at(batch.mask, ours.shape[2:])) for ours, theirs in pairs)
+        distance = total(neuron_selectivity(a, b, mask_at(batch.mask, a.shape[2:])) for a, b in pairs)
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "selectivity": self.beta * distance,
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, pkt
+from kdengine.losses import pkt
 from kdengine.methods.adapters import vector
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
@@ -39,6 +39,6 @@ class PKT(Method):
         """See Method.terms."""
         ours, theirs = (vector(*signals.features.values()) for signals in (student, teacher))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "similarities": self.beta * pkt(ours, theirs),
         }

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdengine.losses import cross_entropy, hierarchical_context, mask_at
-from kdengine.methods.adapters import draw, pooled, warm_up
+from kdengine.losses import hierarchical_context, mask_at, total
+from kdengine.methods.adapters import draw, pooled, smaller, warm_up
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
 
@@ -29,7 +29,7 @@ class Fusion(nn.Module):
     def forward(self, features: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:
         """(the map to hold against the teacher's, what is passed on to the shallower stage)."""
         fused = self.enter(features)
-        if self.weigh is not None:
+        if self.weigh is not None and deeper is not None:
             deeper = F.interpolate(deeper, size=fused.shape[2:], mode="nearest")
             weight = torch.sigmoid(self.weigh(torch.cat([fused, deeper], dim=1)))
             fused = fused * weight[:, :1] + deeper * weight[:, 1:]
@@ -68,14 +68,14 @@ class Review(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: nn.ModuleList) -> dict[str, Tensor]:
         """See Method.terms."""
-        total, passed = 0.0, None
+        distances, passed = [], None
         stages = list(zip(adapter, student.features.values(), teacher.features.values(), strict=True))
         for fusion, ours, theirs in reversed(stages):
             shown, passed = fusion(ours, passed)
-            size = tuple(min(pair) for pair in zip(shown.shape[2:], theirs.shape[2:], strict=True))
+            size = smaller(shown, theirs)
             mask = mask_at(batch.mask, size)
-            total = total + hierarchical_context(pooled(shown, size), pooled(theirs, size), mask)
+            distances.append(hierarchical_context(pooled(shown, size), pooled(theirs, size), mask))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
-            "review": warm_up(batch) * self.beta * total,
+            "cross_entropy": batch.cross_entropy(student.logits),
+            "review": warm_up(batch) * self.beta * total(distances),
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, rkd_angle, rkd_distance
+from kdengine.losses import rkd_angle, rkd_distance
 from kdengine.methods.adapters import vector
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
@@ -42,7 +42,7 @@ class RKD(Method):
         """See Method.terms."""
         ours, theirs = (vector(*signals.features.values()) for signals in (student, teacher))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "distance": self.distance_weight * rkd_distance(ours, theirs),
             "angle": self.angle_weight * rkd_angle(ours, theirs),
         }

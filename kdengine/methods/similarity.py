@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdengine.losses import cross_entropy, similarity
+from kdengine.losses import similarity
 from kdengine.methods.contract import Method, deepest_stage, hyperparameter
 from kdengine.signals import Batch, Signals, Stage, Wanted
 
@@ -39,6 +39,6 @@ class Similarity(Method):
         """See Method.terms."""
         (ours,), (theirs,) = student.features.values(), teacher.features.values()
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "similarity": self.beta * similarity(ours, theirs),
         }

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdengine.losses import cross_entropy, mask_at, variational_information
+from kdengine.losses import mask_at, total, variational_information
 from kdengine.methods.adapters import draw, meet
 from kdengine.methods.contract import Method, every_stage, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted
@@ -65,12 +65,12 @@ class VID(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: nn.ModuleList) -> dict[str, Tensor]:
         """See Method.terms."""
-        total = 0.0
+        distances = []
         for predict, *pair in zip(adapter, student.features.values(), teacher.features.values(), strict=True):
             ours, theirs = meet(*pair)
             mean, variance = predict(ours)
-            total = total + variational_information(mean, theirs, variance, mask_at(batch.mask, ours.shape[2:]))
+            distances.append(variational_information(mean, theirs, variance, mask_at(batch.mask, ours.shape[2:])))
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
-            "information": self.beta * total,
+            "cross_entropy": batch.cross_entropy(student.logits),
+            "information": self.beta * total(distances),
         }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from kdengine.losses import cross_entropy, weight_distance
+from kdengine.losses import weight_distance
 from kdengine.methods.contract import Method, hyperparameter
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
 
 
 class WeightMaps(nn.Module):
     """Linear maps from one layer's weight matrix [out_s, in_s] to another's [out_t, in_t], where the sizes differ."""
+
+    rows: nn.Parameter | None
+    columns: nn.Parameter | None
 
     def __init__(self, student: Tensor, teacher: Tensor, generator: torch.Generator) -> None:
         super().__init__()
@@ -54,13 +57,15 @@ class Weights(Method):
         pairs = zip(student.weights.values(), teacher.weights.values(), strict=True)
         return nn.ModuleList(WeightMaps(*pair, generator) for pair in pairs)
 
-    def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: nn.ModuleList) -> dict[str, Tensor]:
+    def terms(
+        self, student: Signals, teacher: Signals, batch: Batch, adapter: Iterable[WeightMaps]
+    ) -> dict[str, Tensor]:
         """See Method.terms."""
         distances = [
             weight_distance(ours, theirs, maps.rows, maps.columns)
             for ours, theirs, maps in zip(student.weights.values(), teacher.weights.values(), adapter, strict=True)
         ]
         return {
-            "cross_entropy": cross_entropy(student.logits, batch.target, batch.supervised, batch.class_weights),
+            "cross_entropy": batch.cross_entropy(student.logits),
             "weights": self.beta * torch.stack(distances).mean(),
         }

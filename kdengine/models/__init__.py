@@ -160,7 +160,9 @@ class _Unfilled(TorchFunctionMode):
 def _start(network: Network) -> None:
     architecture = MODELS[network.architecture]
     own = network.net.state_dict()
-    held = (architecture.start or architecture.pretrained).load()
+    weights = architecture.start or architecture.pretrained
+    assert weights is not None  # `can_start` has said so
+    held = weights.load()
     # The head of other classes has another shape, and keeps what was drawn.
     fitting = {name: value for name, value in held.items() if name in own and value.shape == own[name].shape}
     network.net.load_state_dict(own | fitting)

@@ -42,18 +42,25 @@ def network(
     reference: str, classes: Sequence[str], *, input_size: int | None = None,
     mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
 ) -> Network:
-    """The user's network, held to what it promises by `check`. What is None, the module says itself.
+    """The user's network, see `as_network`. Raises KDError as that does, and where the reference is none."""
+    return as_network(function(reference), reference, classes, input_size=input_size, mean=mean, std=std)
 
-    Raises KDError where the reference, the function or the module is not what is described above.
+
+def as_network(
+    make: Callable[[int], Any], reference: str, classes: Sequence[str], *, input_size: int | None = None,
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+) -> Network:
+    """What a user's function makes, held to what it promises by `check`. What is None, the module says itself.
+
+    Raises KDError where the function or the module is not what is described above.
     """
-    make = function(reference)
     try:
         net = make(len(classes))
     except Exception as error:  # a stranger's code: anything can come out
         raise KDError(f"{reference}({len(classes)}) raised {type(error).__name__}: {error}") from error
     if not isinstance(net, nn.Module):
         raise KDError(f"{reference} returned a {type(net).__name__}; it must return a torch.nn.Module.")
-    size = input_size or getattr(net, "input_size", INPUT_SIZE)
+    size: Any = input_size or getattr(net, "input_size", INPUT_SIZE)
     mean = mean or _plain(net, "mean") or IMAGENET_MEAN
     std = std or _plain(net, "std") or IMAGENET_STD
     check_input(size, mean, std, whose=f"{reference}'s ")
@@ -150,7 +157,7 @@ def _as_stages(declared: Sequence, reference: str) -> tuple[Stage, ...]:
     """The declared stages with paths as `Network` has them; a Stage keeps its name, the others are numbered."""
     stages = []
     for number, each in enumerate(declared, start=1):
-        parts = [each.path, each.channels, each.stride] if isinstance(each, Stage) else each
+        parts: Any = [each.path, each.channels, each.stride] if isinstance(each, Stage) else each
         shaped = isinstance(parts, (list, tuple)) and [type(part) for part in parts] == [str, int, int]
         if not shaped or min(parts[1:]) < 1:
             raise KDError(f"{reference}'s stages hold {each!r}; each must be (path, channels, stride) or a Stage.")

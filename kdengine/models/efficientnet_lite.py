@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdengine.models.architecture import Architecture, ImageNetWeights, numbered
 
 STRIDES = (2, 4, 8, 16, 32)
 
 
-def network(classes: int, *, size: int) -> nn.Module:
+def network(classes: int, *, size: int) -> Any:
     """The package's network. No image size is fixed: its padding is computed from the image, so any size fits."""
     from efficientnet_lite_pytorch import EfficientNet
 

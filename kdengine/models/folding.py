@@ -22,11 +22,13 @@ def folded(network: Network) -> Network:
     copied = copy.deepcopy(network).eval()
     net = copied.net
     stages = [stage.path.removeprefix("net.") for stage in network.stages]
-    for convolution, normalization in _followed(net):
-        if any(_inside(convolution, stage) and not _inside(normalization, stage) for stage in stages):
+    for before, after in _followed(net):
+        if any(_inside(before, stage) and not _inside(after, stage) for stage in stages):
             continue
-        _put(net, convolution, fuse_conv_bn_eval(net.get_submodule(convolution), net.get_submodule(normalization)))
-        _put(net, normalization, nn.Identity())
+        convolution, normalization = net.get_submodule(before), net.get_submodule(after)
+        assert isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d)
+        _put(net, before, fuse_conv_bn_eval(convolution, normalization))
+        _put(net, after, nn.Identity())
     return copied
 
 

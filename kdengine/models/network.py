@@ -26,6 +26,9 @@ class Network(nn.Module):
     checkpoint stores.
     """
 
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(
         self,
         net: nn.Module,

@@ -46,6 +46,7 @@ class SmallVGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                assert module.bias is not None  # torchvision's layers have one
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -168,13 +168,15 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
 def verify(folder: Path) -> Check:
     """Compute again, from a folder's own files, all that its report says. Raises KDError where they cannot be read."""
     outcome, table, contrasts = read(folder)
+    behind = outcome.source
+    assert isinstance(behind, Archive)  # as `read` has it
     again = comparison.rows(outcome)
     wrong = [f"{each.get('label') or each['first']}: {column} is {now!r}, and {each.get(column)!r} is written"
              for written, computed in ((table, again), (contrasts, comparison.contrasts(outcome)))
              for each, row in zip(written, json.loads(files.as_json(computed)), strict=True)
              for column, now in row.items() if not _equal(now, each.get(column))]
     wrong += [f"{label}, seed {seed}: {told}" for (label, seed), record in outcome.records.items()
-              for told in _against_answers(outcome, record)]
+              for told in _against_answers(behind, record)]
     return Check(len(outcome.records), sum(row["verdict"] is not None for row in again), wrong)
 
 
@@ -218,7 +220,7 @@ def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.n
         truth = torch.from_numpy(target.astype(numpy.int64))
         arrays[f"{name}/loss"] = cross_entropy(said, truth, reduction="none").numpy().astype(numpy.float16)
         teacher = record.configuration.teacher
-        taught = source.predictions(teacher) if teacher in networks else None
+        taught = source.predictions(teacher) if teacher is not None and teacher in networks else None
         if taught is not None:
             arrays[f"{name}/kl"] = metrics.divergences(said, _logits(taught)).numpy().astype(numpy.float16)
     return arrays
@@ -236,12 +238,12 @@ def _logits(stored: Mapping[str, Any]) -> Tensor:
     return torch.from_numpy(stored["logits"]).double()
 
 
-def _against_answers(outcome: Outcome, record: Record) -> Iterator[str]:
+def _against_answers(behind: Archive, record: Record) -> Iterator[str]:
     """What a record's test scores and a network's answers say differently."""
     from kdengine.measures import uncertainty
 
-    arrays, test = outcome.source.arrays, record.result["test"]
-    stored = outcome.source.predictions(record.id)
+    arrays, test = behind.arrays, record.result["test"]
+    stored = behind.predictions(record.id)
     if stored is None:
         yield "its answers are not there"
     elif "confusion" in stored:
@@ -249,7 +251,7 @@ def _against_answers(outcome: Outcome, record: Record) -> Iterator[str]:
     else:
         yield from _differ(test, top1=float(verdicts.right(stored).mean()))
         yield from _differ(test, _TOLERANCE, loss=float(arrays[f"{record.id}/loss"].mean(dtype=float)))
-        taught = outcome.source.predictions(record.configuration.teacher or "")
+        taught = behind.predictions(record.configuration.teacher or "")
         if taught is not None:
             yield from _differ(test, agreement=float((stored["answer"] == taught["answer"]).mean()))
             yield from _differ(test, _TOLERANCE, kl_to_teacher=float(arrays[f"{record.id}/kl"].mean(dtype=float)))

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
@@ -55,8 +55,7 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
     twins = verdicts.independent_twins(everything)
     table, compared = [], {}
     for part in outcome.parts:
-        records = outcome.of(part.label)
-        if not records:
+        if not (records := outcome.of(part.label)):
             continue
         row = _row(part.label, records, outcome.source)
         measured = [outcome.measures[part.label, record.configuration.seed] for record in records]
@@ -195,6 +194,7 @@ def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
         first.setdefault(part.teacher, part)
     for part in first.values():
         facts = outcome.of(part.label)[0].teacher
+        assert facts is not None  # it is taught, and has finished
         label = part.teacher or "Teacher"
         score = by_label[label]["accuracy"] if part.teacher else headline(facts["test"])
         told.append(f"{label} ({facts['architecture']}): {score:.2%} in this very pipeline.")
@@ -257,7 +257,7 @@ def _no_gain(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]
     changes = {row["label"]: row["change"] for row in distilled if row["change"] is not None}
     if outcome.missing or not changes or max(changes.values()) > 0:
         return []
-    recipe, best = outcome.plan.recipe, max(changes, key=changes.get)
+    recipe, best = outcome.plan.recipe, max(changes, key=lambda label: changes[label])
     records = [record for label in changes for record in outcome.of(label)]
     label, option = (("mask", "--labelled-images") if recipe.headline == "mIoU" else ("label", "--labels-per-class"))
     told = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
@@ -282,9 +282,9 @@ def _rose_to_the_end(history: Sequence[dict[str, Any]]) -> bool:
 def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
     first = records[0]
 
-    def mean(of: str) -> float | None:
-        values = [record.result["test"].get(of) for record in records]
-        return None if None in values else statistics.fmean(values)
+    def mean(of: Literal["loss", "kl_to_teacher", "agreement"]) -> float | None:
+        known = [value for record in records if (value := record.result["test"].get(of)) is not None]
+        return statistics.fmean(known) if len(known) == len(records) else None
 
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]
@@ -326,7 +326,7 @@ def _among(outcome: Outcome) -> dict[str, Record]:
 
 
 def _judged(
-    outcome: Outcome, compared: dict[str, Pairs], everything: Mapping[str, Record]
+    outcome: Outcome, compared: Mapping[str, Pairs], everything: Mapping[str, Record]
 ) -> dict[str, Verdict]:
     """What may be said of each label's networks against their independent twins.
 

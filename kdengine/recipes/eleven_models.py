@@ -10,7 +10,7 @@ from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Rec
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
-    import altair
+    from altair.typing import ChartType
 
 _PAIRS: dict[str, tuple[str, str, str, dict[str, Any], int]] = {
     "quick": ("resnet20", "resnet32", "resnet8", {"data": "shapes", "image_size": 48, "share": 0.5, "epochs": 10}, 3),
@@ -33,7 +33,7 @@ def _parts(scale: str) -> list[Part]:
     ]
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _figures(outcome: Outcome) -> dict[str, ChartType]:
     return six_methods.closeness(outcome) | teacher_capacity.capacity(outcome)
 
 

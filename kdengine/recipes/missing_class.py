@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-import altair
+from altair.typing import ChartType
 
 from kdengine.charts import against_temperature
 from kdengine.errors import KDError
@@ -73,7 +73,7 @@ def _of_the_class(record: Record, measured: Mapping[str, float]) -> int:
     return int(measured["images"])
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _figures(outcome: Outcome) -> dict[str, ChartType]:
     points = []
     for part in outcome.parts:
         records = outcome.of(part.label)

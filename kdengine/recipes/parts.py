@@ -40,7 +40,7 @@ def crd(scale: str) -> tuple[str, dict[str, Any]]:
 
     On a CPU the published number costs more than all the rest of a step.
     """
-    return "crd", {"negatives": 16384.0 if scale == "paper" else 1024.0}
+    return "crd", {"negatives": 16384 if scale == "paper" else 1024}
 
 
 def students(

@@ -148,11 +148,11 @@ def _check(asked: Plan) -> None:
 
     for name in {part.configuration.student for part in asked.parts}:
         models.require(name)
-    stages = {}
+    stages: dict[str, tuple[Stage, ...] | None] = {}
     for part in asked.parts:  # else a network that one of its methods cannot use would be met after hours
         known = inputs.outline(part.configuration)
-        stages[part.label] = checks.check_student(
-            part.configuration, known, stages.get(part.teacher) or _stages(part.configuration.teacher))
+        taught = stages[part.teacher] if part.teacher is not None else _stages(part.configuration.teacher)
+        stages[part.label] = checks.check_student(part.configuration, known, taught)
     for name, size in {(part.configuration.data, part.configuration.image_size) for part in asked.parts}:
         data.load(name, image_size=size)
 
@@ -190,5 +190,6 @@ def _forget_stop(asked: Plan) -> None:
 def _outcome(asked: Plan) -> Outcome:
     seen = {key: each for key, each in sweeps.look(asked.parts, asked.seeds).items() if each}
     records = {key: each.record for key, each in seen.items() if each.state == FINISHED}
-    failures = {key: each.record.status["reason"] for key, each in seen.items() if each.state == FAILED}
+    failures = {key: each.record.status["reason"] or "no reason is known"
+                for key, each in seen.items() if each.state == FAILED}
     return Outcome(asked, records, failures)

@@ -16,7 +16,7 @@ from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
-    import altair
+    from altair.typing import ChartType
 
 SCALES = {
     "quick": "minutes on two CPU cores: small networks, few epochs",
@@ -225,7 +225,7 @@ def _nothing(record: Record) -> dict[str, float]:
     return {}
 
 
-def _no_figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _no_figures(outcome: Outcome) -> dict[str, ChartType]:
     return {}
 
 
@@ -292,7 +292,7 @@ class Recipe:
     parts: Callable[[str], list[Part]]
     columns: Mapping[str, Column] = field(default_factory=dict)
     measure: Callable[[Record], dict[str, float]] = _nothing
-    figures: Callable[[Outcome], dict[str, altair.Chart]] = _no_figures
+    figures: Callable[[Outcome], dict[str, ChartType]] = _no_figures
     remarks: Callable[[Outcome], list[str]] = _no_remarks
     contrasts: Callable[[Outcome], list[tuple[str, str]]] = _no_contrasts
     ranks: bool = True

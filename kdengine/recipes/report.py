@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdengine import charts, methods
 from kdengine.colors import STUDENTS
@@ -16,6 +17,9 @@ from kdengine.recipes import archive, comparison, gallery
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
 from kdengine.runs import first_stages, results
 from kdengine.runs.records import Record
+
+if TYPE_CHECKING:
+    from altair.typing import ChartType
 
 PAGE = "report.html"
 _PRINTED_SIDE = 300
@@ -107,11 +111,12 @@ def html(outcome: Outcome) -> str:
             f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
 
 
-def figures(outcome: Outcome, table: list[dict[str, Any]]) -> dict[str, Any]:
+def figures(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, ChartType]:
     """A recipe's charts by caption: accuracies with their intervals, its own, and how the networks learned."""
     overs = dict.fromkeys(row["over"] for row in table)
-    drawn = {f"Test {outcome.plan.recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
-             charts.accuracies(table, outcome.plan.recipe.headline)}
+    drawn: dict[str, ChartType] = {
+        f"Test {outcome.plan.recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
+            charts.accuracies(table, outcome.plan.recipe.headline)}
     drawn |= outcome.plan.recipe.figures(outcome)
     curves = {part.label: outcome.source.history(record.id) for part in outcome.parts
               for record in outcome.of(part.label)[:1]}
@@ -131,14 +136,14 @@ def _trained(outcome: Outcome) -> tuple[Recipe, list[dict[str, Any]]]:
     return outcome.plan.recipe, comparison.rows(outcome)
 
 
-def _figure(caption: str, chart: Any) -> str:
+def _figure(caption: str, chart: ChartType) -> str:
     import vl_convert
 
     drawn = vl_convert.vegalite_to_svg(_sized(chart).to_dict())
     return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _save_png(chart: Any, path: Path) -> None:
+def _save_png(chart: ChartType, path: Path) -> None:
     """A chart as a picture of few colors, a third of the size of one of all."""
     import vl_convert
     from PIL import Image
@@ -147,7 +152,7 @@ def _save_png(chart: Any, path: Path) -> None:
         drawn.convert("RGB").quantize(128).save(path, optimize=True)
 
 
-def _sized(chart: Any) -> Any:
+def _sized(chart: ChartType) -> ChartType:
     """A chart as wide as a page, unless it has a width of its own."""
     return chart if "width" in chart.to_dict() else chart.properties(width=640)
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import altair
+from altair.typing import ChartType
 
 from kdengine.charts import class_ious, learning_rates, total_losses
 from kdengine.recipes.parts import race
@@ -38,7 +38,7 @@ def _parts(scale: str) -> list[Part]:
     return race(scale, _PAIRS[scale], _METHODS, pretrained=scale != "quick")
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _figures(outcome: Outcome) -> dict[str, ChartType]:
     histories = {part.label: outcome.source.history(record.id) for part in outcome.parts
                  for record in outcome.of(part.label)[:1]}
     tested = {part.label: found for part in outcome.parts if (found := outcome.of(part.label))}

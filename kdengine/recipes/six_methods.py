@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import altair
+from altair.typing import ChartType
 
 from kdengine.charts import ranking
 from kdengine.recipes.parts import crd, race
@@ -35,12 +35,14 @@ def _parts(scale: str) -> list[Part]:
     return race(scale, _PAIRS[scale], methods(scale))
 
 
-def closeness(outcome: Outcome) -> dict[str, altair.Chart]:
+def closeness(outcome: Outcome) -> dict[str, ChartType]:
     """The students, the closest to their teacher first."""
-    values = {
-        part.label: statistics.fmean(record.result["test"]["kl_to_teacher"] for record in records)
-        for part in outcome.parts if part.taught and (records := outcome.of(part.label))
-    }
+    values = {}
+    for part in outcome.parts:
+        apart = [nats for record in outcome.of(part.label)
+                 if (nats := record.result["test"].get("kl_to_teacher")) is not None]
+        if part.taught and apart:
+            values[part.label] = statistics.fmean(apart)
     if not values:
         return {}
     return {"KL(teacher || student) on the test images, nats; the closest first.": ranking(values, "KL to teacher")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import altair
+from altair.typing import ChartType
 
 from kdengine.charts import by_teacher
 from kdengine.recipes.parts import few_labels, students, teacher
@@ -30,16 +30,16 @@ def _parts(scale: str) -> list[Part]:
     return parts
 
 
-def capacity(outcome: Outcome) -> dict[str, altair.Chart]:
+def capacity(outcome: Outcome) -> dict[str, ChartType]:
     """Students of logit matching against the size of their teachers."""
     points = []
     for part in outcome.parts:
         records = outcome.of(part.label)
-        if part.configuration.method == "kd" and records:
+        if part.configuration.method == "kd" and records and (taught_by := records[0].teacher):
             points.append({
-                "teacher": records[0].teacher["architecture"],
-                "parameters": records[0].teacher["parameters"],
-                "teacher_accuracy": records[0].teacher["test"]["top1"],
+                "teacher": taught_by["architecture"],
+                "parameters": taught_by["parameters"],
+                "teacher_accuracy": taught_by["test"]["top1"],
                 "student_accuracy": statistics.fmean(record.result["test"]["top1"] for record in records),
             })
     if not points:

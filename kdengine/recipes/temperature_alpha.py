@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import altair
+from altair.typing import ChartType
 
 from kdengine.charts import grid
 from kdengine.recipes.parts import race
@@ -66,7 +66,7 @@ def _chosen(outcome: Outcome) -> dict[str, dict[str, Any]]:
     return {"first": first, "second": second, "grid": best(points)}
 
 
-def _figures(outcome: Outcome) -> dict[str, altair.Chart]:
+def _figures(outcome: Outcome) -> dict[str, ChartType]:
     points = _points(outcome)
     if not points:
         return {}

@@ -47,7 +47,7 @@ class Family:
     other_role: str = "Student"
     about: str = ""
     networks: dict[str, Known] = field(default_factory=dict)
-    first: str | None = None
+    first: str = ""
 
 
 def families(
@@ -84,7 +84,7 @@ def families(
         family.first = family.first or next(iter(family.networks))
     listed = list(titles)
     return dict(sorted(found.items(), key=lambda item: (
-        listed.index(item[1].data) if item[1].data in titles else len(listed) + (item[0] == PHOTOGRAPHS))))
+        listed.index(item[1].data) if item[1].data in listed else len(listed) + (item[0] == PHOTOGRAPHS))))
 
 
 def _family(task: str, data: str, size: int | None, title: str) -> tuple[str, Family]:

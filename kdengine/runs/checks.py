@@ -61,16 +61,17 @@ def check_student(
     from kdengine.signals import largest_convolutions
     from kdengine.training import check_task
 
-    student = models.MODELS.get(configuration.student)
-    if student is None and known.classes is not None:
-        student = models.build(configuration.student, known.classes, input_size=known.size)
+    packaged, built = models.MODELS.get(configuration.student), None
+    if packaged is None and known.classes is not None:
+        built = models.build(configuration.student, known.classes, input_size=known.size)
+    student = packaged or built
     if student is None:
         return None
     for stage in filter(None, (first_stage(configuration), configuration)):
         method = methods.method(stage.method, **stage.hyperparameters)
         check_task(method, configuration.student, student.task, known.task)
-        if method.needs_teacher:
+        if method.needs_teacher and taught is not None:
             wanted, _ = method.wants(student.stages, taught)
-            if configuration.student not in models.MODELS:
-                largest_convolutions(student, student.stages, wanted.weights)
+            if built is not None:
+                largest_convolutions(built, built.stages, wanted.weights)
     return student.stages

@@ -99,15 +99,22 @@ def _start(groups: Sequence[Sequence[Record]]) -> None:
                         made.mkdir(parents=True)
                         record.save(made)
                         if processes.HANDS_ON:  # held before anyone sees the run
-                            locks[record.id] = stack.enter_context(processes.take(made / LOCK, 0))
+                            locks[record.id] = _first_lock(stack, made / LOCK)
                     if not processes.HANDS_ON:
-                        locks[record.id] = stack.enter_context(processes.take(folder / LOCK, _LOCK_PATIENCE_S))
+                        locks[record.id] = _first_lock(stack, folder / LOCK)
             for group in groups:
                 _launch({record.id: locks[record.id] for record in group})
         except BaseException:
             for folder in folders.values():
                 files.discard(folder)
             raise
+
+
+def _first_lock(stack: ExitStack, path: Path) -> processes.Lock:
+    """The lock of a run that is new, held until the stack closes."""
+    lock = processes.take(path, _LOCK_PATIENCE_S)
+    assert lock is not None  # no worker knows the run yet
+    return stack.enter_context(lock)
 
 
 def stop(run: str) -> None:

@@ -36,7 +36,7 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
     shared = configurations[0]
     device, held = choose_device(shared.device), inputs.load(shared)
     taught = 0.0
-    if any(methods.find(each.method).needs_teacher for each in configurations):
+    if shared.teacher is not None and any(methods.find(each.method).needs_teacher for each in configurations):
         teacher = references.open_teacher(shared.teacher, held.classes, held.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
     alike: dict[tuple[str, str], float] = {}

@@ -52,9 +52,9 @@ def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
     import torch
 
     from kdengine.measures import metrics
-    stored = [_stored(name) for name in (teacher, distilled, alone)]
-    if any(each is None or "confusion" in each or each["logits"].shape != stored[0]["logits"].shape
-           or (each["target"] != stored[0]["target"]).any() for each in stored):
+    stored = [held for name in (teacher, distilled, alone) if (held := _stored(name)) and "confusion" not in held]
+    if len(stored) < 3 or any(each["logits"].shape != stored[0]["logits"].shape
+                              or (each["target"] != stored[0]["target"]).any() for each in stored):
         return None
     right = [torch.from_numpy(verdicts.right(each)) for each in stored]
     taught, distilled_says, alone_says = map(_logits, stored)
@@ -94,7 +94,7 @@ def typical_masks(data: DataSet, names: Sequence[str]) -> int:
     for counts in _confusions(data, names):
         iou = torch.tensor([metrics.mean_iou(torch.from_numpy(each)) for each in counts])
         found.append((iou - iou.nanmean()).abs().nan_to_num(nan=1.0))
-    return int(sum(found).argmin())
+    return int(sum(found, torch.tensor(0.0)).argmin())
 
 
 def _stored(name: str) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ def _confusions(data: DataSet, names: Sequence[str]) -> list[numpy.ndarray]:
     """The stored confusion matrices of each test picture, int64 [N, C, C], of each network."""
     import numpy
 
-    matrices = []
+    matrices: list[numpy.ndarray] = []
     for name in names:
         held = results.predictions(name)
         tested = records.read_record(results.folder(name) / records.RECORD).data.get("digest")

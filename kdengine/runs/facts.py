@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,15 +14,16 @@ from kdengine.devices import device_name
 from kdengine.paths import PROJECT
 from kdengine.runs.opening import Group
 from kdengine.runs.records import Record
+from kdengine.runs.schema import Data, Environment
 
 
-def data(group: Group) -> dict[str, Any]:
+def data(group: Group) -> Data:
     """Of the data: which they are, how they were cut, and how many images each split has."""
     held, asked, train = group.data, group.configuration, group.data.train
     return {
         "name": held.name,
         "title": held.title,
-        "task": held.task,
+        "task": "segmentation" if held.task == "segmentation" else "classification",
         "classes": list(held.classes),
         "size": held.size,
         "digest": held.digest,
@@ -38,7 +40,7 @@ def data(group: Group) -> dict[str, Any]:
     }
 
 
-def environment(group: Group, run: str) -> dict[str, Any]:
+def environment(group: Group, run: str) -> Environment:
     """Of machine and software, and how this run's networks are executed."""
     ways = {"student": group.student_ways[run], "teacher": group.teacher_way}
     return {
@@ -57,7 +59,7 @@ def environment(group: Group, run: str) -> dict[str, Any]:
     }
 
 
-def student(record: Record, epoch: int, **scores: dict[str, Any]) -> dict[str, Any]:
+def student(record: Record, epoch: int, **scores: Mapping[str, Any]) -> dict[str, Any]:
     """What a student's checkpoint says of itself besides its architecture."""
     asked = record.configuration
     return {

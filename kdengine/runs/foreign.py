@@ -113,9 +113,10 @@ def choose(held: Mapping[str, object], own: Shapes, source: str, part: str | Non
     if all(_same(first.state, other.state) for other in others):
         return first
     shared = set.intersection(*(set(each.words) for each in fitting))
-    names = [next((word for word in each.words if word not in shared), None) for each in fitting]
-    if None in names:  # it is the file's own; the others are copies beside it
-        return fitting[names.index(None)]
+    own_words = [[word for word in each.words if word not in shared] for each in fitting]
+    if [] in own_words:  # it is the file's own; the others are copies beside it
+        return fitting[own_words.index([])]
+    names = [words[0] for words in own_words]
     raise KDError(f"{source} holds several sets of weights that fit: {', '.join(names)}. Say which one is meant: "
                   f"{' or '.join(f'--part {name}' for name in names)}.")
 

@@ -131,7 +131,7 @@ def _place(network: Network, role: str, record: Record) -> Way:
     """Lay a network's weights in memory, and return the way it is to run: this machine's, or the precision asked for.
     """
     asked, began = record.configuration, record.environment
-    precision, memory_format = (began.get(what, {}).get(role) for what in ("precision", "memory_formats"))
+    precision, memory_format = began.get("precision", {}).get(role), began.get("memory_formats", {}).get(role)
     if precision and memory_format:
         way = Way(precision, memory_format)
     else:

@@ -117,10 +117,9 @@ def launch(arguments: Sequence[str], log: Path, locks: Mapping[Path, Lock]) -> N
         "KDENGINE_CHECKPOINTS": str(checkpoints_root()),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
-    if os.name == "nt":
-        apart: dict[str, Any] = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    else:
-        apart = {"start_new_session": True}
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     if HANDS_ON:
         descriptors = {str(path): lock.descriptor for path, lock in locks.items()}
         environment[_VARIABLE] = json.dumps(descriptors)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kdengine import files
 from kdengine.configuration import Configuration
@@ -28,13 +28,18 @@ from kdengine.files import (
     whole,
     write_json,
 )
-from kdengine.runs.schema import Data, Environment, Result, Row, Status, Teacher
+from kdengine.runs.schema import Data, Environment, Result, Row, State, Status, Teacher
 
 RECORD, HISTORY, PROGRESS = "record.json", "history.jsonl", "progress.json"
 STUDENT, BEST_STUDENT, ADAPTER = "student.safetensors", "student-best.safetensors", "adapter.safetensors"
 PREDICTIONS = "predictions.safetensors"
-QUEUED, STARTING, RUNNING = "queued", "starting", "running"
-FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"
+QUEUED: Final = "queued"
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+FINISHED: Final = "finished"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+INTERRUPTED: Final = "interrupted"
 ACTIVE = (QUEUED, STARTING, RUNNING)
 RESUMABLE = (STOPPED, FAILED, INTERRUPTED)
 FIRST_STAGE = "_first"
@@ -92,15 +97,15 @@ class Record:
     configuration: Configuration
     status: Status
     teacher: Teacher | None = None
-    data: Data = field(default_factory=dict)
-    environment: Environment = field(default_factory=dict)
-    result: Result = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    environment: Environment = field(default_factory=Environment)
+    result: Result = field(default_factory=Result)
     files: dict[Text, Text] = field(default_factory=dict)
     format: int = FORMAT
     ignored: list[str] = field(default_factory=list)
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """The state that was last written; `runs.state` also knows whether the worker still lives."""
         return self.status["state"]
 
@@ -116,23 +121,23 @@ def is_first_stage(method: str | None) -> bool:
     return method is not None and method.endswith(FIRST_STAGE)
 
 
-def headline(scores: dict[str, Any]) -> float:
+def headline(scores: Mapping[str, Any]) -> float:
     """The one number of a network's scores that tables and curves show: mIoU where there is one, else top-1 accuracy.
     """
     return scores["miou"] if "miou" in scores else scores["top1"]
 
 
-def headline_name(scores: dict[str, Any]) -> str:
+def headline_name(scores: Mapping[str, Any]) -> str:
     """What `headline` is of these scores: `mIoU` or `accuracy`."""
     return "mIoU" if "miou" in scores else "accuracy"
 
 
-def has_headline(scores: dict[str, Any]) -> bool:
+def has_headline(scores: Mapping[str, Any]) -> bool:
     """Whether scores say one of the two numbers that `headline` may be."""
     return "miou" in scores or "top1" in scores
 
 
-def told(scores: dict[str, Any]) -> str:
+def told(scores: Mapping[str, Any]) -> str:
     """The headline of test scores as part of a sentence, with how many images it was measured on."""
     if "miou" in scores:
         return f"mIoU {scores['miou']:.2%} on {scores['n']} test images"

@@ -107,7 +107,7 @@ def check_teacher(reference: str, task: str, classes: Sequence[str] | None, size
     from kdengine.models import imagenet
 
     path = require(reference)
-    about = {"architecture": reference} if path is None else checkpoints.describe(path)
+    about: dict[str, Any] = {"architecture": reference} if path is None else checkpoints.describe(path)
     name = about["architecture"]
     its_task = models.MODELS[reference].task if path is None else about.get("task", "classification")
     if its_task != task:

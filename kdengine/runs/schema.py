@@ -11,24 +11,31 @@ from msgspec import Meta
 
 from kdengine.files import Amount, Count, Share, Some, Text, Time, Values
 
+State = Literal["queued", "starting", "running", "finished", "stopped", "failed", "interrupted"]
 
-class Measures(TypedDict):
-    """What a network's answers are worth; either `top1` or `miou` is there. n: how many images it was measured on."""
+
+class Worth(TypedDict, total=False):
+    """What a network's answers are worth; either `top1` or `miou` is there."""
+
+    loss: float | None
+    top1: Share
+    top5: Share | None
+    miou: Share
+    iou: list[Share | None]
+    pixel_accuracy: Share | None
+    calibration_error: Amount | None
+    kl_to_teacher: float | None
+    agreement: Share | None
+
+
+class Measures(Worth):
+    """What answers are worth on some images. n: how many these are."""
 
     n: NotRequired[Some]
-    loss: NotRequired[float | None]
-    top1: NotRequired[Share]
-    top5: NotRequired[Share | None]
-    miou: NotRequired[Share]
-    iou: NotRequired[list[Share | None]]
-    pixel_accuracy: NotRequired[Share | None]
-    calibration_error: NotRequired[Amount | None]
-    kl_to_teacher: NotRequired[float | None]
-    agreement: NotRequired[Share | None]
 
 
-class Scores(Measures):
-    """Measures of the images a network is judged by."""
+class Scores(Worth):
+    """What answers are worth on the images a network is judged by. n: how many these are."""
 
     n: Some
 
@@ -36,12 +43,22 @@ class Scores(Measures):
 class Status(TypedDict):
     """Where a run stands. epoch: completed epochs. Times are seconds since 1970."""
 
-    state: Literal["queued", "starting", "running", "finished", "stopped", "failed", "interrupted"]
+    state: State
     reason: str | None
     epoch: Count
     launched: Time
     started: NotRequired[Time]
     ended: NotRequired[Time]
+
+
+class Change(TypedDict, total=False):
+    """What else of a status may change with the state."""
+
+    reason: str | None
+    epoch: Count
+    launched: Time
+    started: Time
+    ended: Time
 
 
 class Teacher(TypedDict):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from kdengine.runs.opening import open_group
 from kdengine.runs.progress import ProgressFile
 from kdengine.runs.records import FAILED, FINISHED, RUNNING, STOPPED, Record
 from kdengine.runs.resuming import forget_states, resume_file, save_state
+from kdengine.runs.schema import Measures, Result, Scores, State, Teacher
 from kdengine.runs.store import TRAINING
 from kdengine.training import Learner
 from kdengine.views import Split, policy
@@ -73,9 +74,9 @@ class Session:
             elif not learner.stopped:
                 self._finish(record, learner)
 
-    def _teacher_facts(self) -> dict[str, Any] | None:
+    def _teacher_facts(self) -> Teacher | None:
         teacher, reference = self.group.teacher, self.group.configuration.teacher
-        if teacher is None:
+        if teacher is None or reference is None:
             return None
         scores = {split: self._judge(teacher, split)[0] for split in ("validation", "test")}
         for split, measured in scores.items():
@@ -87,7 +88,8 @@ class Session:
             "architecture": teacher.architecture,
             "digest": checkpoints.network_digest(teacher),
             "parameters": evaluation.parameters(teacher),
-            **scores,
+            "validation": cast(Measures, scores["validation"]),
+            "test": cast(Scores, scores["test"]),
         }
 
     def _keep_epoch(self, record: Record, learner: Learner, row: dict[str, Any]) -> None:
@@ -142,18 +144,24 @@ class Session:
                       f"learning rate below {learner.configuration.learning_rate:g}.")
             return
         seconds = sum(row["seconds"] for row in history)
-        own = [row.get("own_seconds") for row in history]  # a run may have begun before there were any
-        record.result = {
-            "test": test,
+        own = [row["own_seconds"] for row in history if "own_seconds" in row]  # it may have begun before there were any
+        cost = evaluation.cost(learner.network)
+        result: Result = {
+            "test": cast(Scores, test),
             "validation": history[-1]["validation"],
-            **evaluation.cost(learner.network),
+            "parameters": cost["parameters"],
+            "megabytes": cost["megabytes"],
+            "flops": cost["flops"],
+            "latency": cost["latency"],
             "peak_memory": evaluation.peak_memory(self.group.device),
             "training_seconds": seconds,
-            **({"own_seconds": sum(own)} if None not in own else {}),
-            "images_per_second": len(self.group.data.train) * len(history) / seconds,
-            "side_by_side": len(self.records),
         }
-        about = facts.student(record, len(history), validation=record.result["validation"], test=record.result["test"])
+        if len(own) == len(history):
+            result["own_seconds"] = sum(own)
+        result["images_per_second"] = len(self.group.data.train) * len(history) / seconds
+        result["side_by_side"] = len(self.records)
+        record.result = result
+        about = facts.student(record, len(history), validation=result["validation"], test=result["test"])
         with files.writing(folder):
             checkpoints.save_tensors(folder / records.PREDICTIONS, predictions)
             record.files[records.PREDICTIONS] = checkpoints.digest(predictions)
@@ -210,7 +218,7 @@ class Session:
                     self._keep_going(record, self.group.learners[record.id])
                 time.sleep(_PAUSE_LOOK_S)
 
-    def _end(self, record: Record, state: str, reason: str) -> None:
+    def _end(self, record: Record, state: State, reason: str) -> None:
         """Leave a run without a result, once; from then on it can be resumed or removed."""
         if record.state == RUNNING:
             self.progress.leave(record.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from kdengine import files
 from kdengine.errors import KDError
@@ -28,7 +28,7 @@ from kdengine.runs.records import (
     read_record,
     read_rows,
 )
-from kdengine.runs.schema import Progress
+from kdengine.runs.schema import Change, Progress, State, Status
 
 LOCK, STOP, PAUSE, LOG, NAME = "lock", "stop", "pause", "log.txt", "name.txt"
 LONGEST_NAME = 80
@@ -50,12 +50,12 @@ def stop_requested(run: str) -> bool:
     return (directory(run) / STOP).exists()
 
 
-def set_state(record: Record, state: str, **details: Any) -> None:
+def set_state(record: Record, state: State, **details: Unpack[Change]) -> None:
     """Move a run to a state and write its record. While a worker lives, it alone does so.
 
     Raises KDError where the disk refuses it; it stays as it was then, on disk and here.
     """
-    status = record.status | {"state": state, **details}
+    status: Status = {**record.status, "state": state, **details}
     folder = directory(record.id)
     with files.writing(folder / RECORD):
         dataclasses.replace(record, status=status).save(folder)
@@ -130,7 +130,7 @@ def all_runs() -> list[Record]:
     return sorted(_all()[0].values(), key=lambda record: (record.created, record.id), reverse=True)
 
 
-def listed() -> list[tuple[Record, str]]:
+def listed() -> list[tuple[Record, State]]:
     """Every readable record, newest first, and the run's state as it is now."""
     found = []
     for record in all_runs():
@@ -187,7 +187,7 @@ def _was_run(path: Path) -> bool:
         return True
 
 
-def state(run: str) -> str:
+def state(run: str) -> State:
     """The run's state, `interrupted` where its worker is gone."""
     record = read(run)
     if record.state not in ACTIVE or alive(run):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from kdengine import files
 from kdengine.configuration import Configuration
@@ -21,6 +22,7 @@ from kdengine.errors import KDError
 from kdengine.paths import runs_root
 from kdengine.runs import control, processes, store
 from kdengine.runs.records import ACTIVE, FAILED, FINISHED, INTERRUPTED, RESUMABLE, STOPPED, Record
+from kdengine.runs.schema import State
 from kdengine.runs.worker import SLOTS
 
 _LOCK = ".sweeps.lock"
@@ -55,7 +57,7 @@ class Seen:
     """A run's record, and its state when it was looked at: `interrupted` where its worker was gone."""
 
     record: Record
-    state: str
+    state: State
 
 
 Ids = dict[tuple[str, int], str]
@@ -102,7 +104,9 @@ def _alone() -> processes.Lock:
     """One process at a time looks and starts: two sweeps that share a network would both train it."""
     with files.writing(runs_root()):
         runs_root().mkdir(parents=True, exist_ok=True)
-        return processes.take(runs_root() / _LOCK, math.inf)
+        lock = processes.take(runs_root() / _LOCK, math.inf)
+    assert lock is not None  # this patience has no end
+    return lock
 
 
 def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Seen | None]:
@@ -136,9 +140,9 @@ def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Seen]:
     found: dict[tuple[str, int], Seen] = {}
     for place, part in wanted.items():
         configuration = _concrete(part, wanted, found)
-        if configuration is not None and (record := held.get(_key(configuration))):
+        if configuration is not None and (known := held.get(_key(configuration))):
             with suppress(KDError):  # it has been removed meanwhile
-                found[place] = _seen(record)
+                found[place] = _seen(known)
     return found
 
 
@@ -153,7 +157,7 @@ def _concrete(
     part: Part, wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Seen]
 ) -> Configuration | None:
     """The part's configuration with the runs it leans on by id; None while they are not finished."""
-    leans = {}
+    leans: dict[str, Any] = {}
     for field, label in (("teacher", part.teacher), ("initial", part.start)):
         if label is None:
             continue
@@ -201,7 +205,8 @@ def _advance(
     if len(active) >= SLOTS:
         return True
     if together := _cut_off(found, tries, again):
-        before = {record.configuration.initial for record in together} - {None}  # first stages, cut off too
+        before = {initial for record in together  # first stages, cut off too
+                  if (initial := record.configuration.initial) is not None}
         _resume([each for each in sorted(before) if store.state(each) in (STOPPED, INTERRUPTED)])
         _resume([record.id for record in together])
         return True
@@ -229,7 +234,7 @@ def _cut_off(
     """The runs of one group that are to go on now. One whose worker dies at one epoch too often has failed for good."""
     ended = {each.record.id: each for each in found.values()
              if each.state == INTERRUPTED or each.record.id in again or _first_stage_cut_off(each)}
-    together = []
+    together: list[Record] = []
     for run, each in ended.items():
         if together and together[0].group != each.record.group:
             continue

@@ -100,7 +100,7 @@ def of_networks(
         record = among[name]
         if (key := _family(record)) in wanted:
             families.setdefault(key, {}).setdefault(record.files.get(STUDENT, record.id), []).append(name)
-    verdicts = {}
+    verdicts: dict[str, Verdict] = {}
     for networks in families.values():
         pairs = [(copies[0], twins[copies[0]]) for copies in networks.values()]
         for copies, verdict in zip(networks.values(), of_pairs(pairs, among, predictions), strict=True):
@@ -111,17 +111,19 @@ def of_networks(
 def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions) -> list[Verdict]:
     """Of each pair of results whether the two networks differ on these images; these pairs are the family."""
     compared = [_compare(predictions(first), predictions(second)) for first, second in pairs]
-    judged = _judged(compared)
+    possible = [each for each in compared if each is not None]
+    judged = iter(_judged(possible))
     verdicts = []
-    for (first, second), (p, interval) in zip(pairs, judged, strict=True):
+    for (first, second), each in zip(pairs, compared, strict=True):
         ours, theirs = among[first], among[second]
         change = headline(ours.result["test"]) - headline(theirs.result["test"])
-        text = None
-        if p is not None:
+        interval, text = None, None
+        if each is not None:
+            p, interval = next(judged)
             text = f"{'differ' if p < uncertainty.ALPHA else 'not distinguishable'} ({uncertainty.told(p)})"
             if otherwise := way_difference(ours, theirs):
                 text += f"; trained otherwise: {otherwise}"
-        verdicts.append(Verdict(change, interval, text, sum(each is not None for each in compared)))
+        verdicts.append(Verdict(change, interval, text, len(possible)))
     return verdicts
 
 
@@ -147,7 +149,7 @@ def of_methods(methods: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ve
         family, method = _family(record, seed=False), _method(record)
         families.setdefault(family, {})[method] = pairs  # those seeds that the asker speaks of
         places.append((family, method))
-    judged = {}
+    judged: dict[tuple[str, str], Verdict] = {}
     for family in dict.fromkeys(family for family, _ in places):
         verdicts = of_seeds(list(families[family].values()), among)
         judged |= {(family, method): verdict for method, verdict in zip(families[family], verdicts, strict=True)}
@@ -181,18 +183,12 @@ def answers(held: Mapping[str, Any]) -> Any:
     return held["answer"] if "answer" in held else held["logits"].argmax(axis=1)
 
 
-def _judged(
-    compared: Sequence[_Comparison | None],
-) -> list[tuple[float | None, tuple[float, float] | None]]:
+def _judged(compared: Sequence[_Comparison]) -> list[tuple[float, tuple[float, float] | None]]:
     """The adjusted p-value and the interval of each comparison, both of Holm's procedure over all of them."""
-    possible = [place for place, each in enumerate(compared) if each is not None]
-    p_values = [compared[place].p for place in possible]
-    judged: list[tuple[float | None, tuple[float, float] | None]] = [(None, None)] * len(compared)
+    p_values = [each.p for each in compared]
     adjusted, levels = uncertainty.holm(p_values), uncertainty.holm_levels(p_values)
-    for place, p, level in zip(possible, adjusted, levels, strict=True):
-        sure = compared[place].interval(level)
-        judged[place] = p, sure and (sure.low, sure.high)
-    return judged
+    intervals = [each.interval(level) for each, level in zip(compared, levels, strict=True)]
+    return [(p, None if sure is None else (sure.low, sure.high)) for p, sure in zip(adjusted, intervals, strict=True)]
 
 
 def _compare(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> _Comparison | None:
@@ -240,7 +236,7 @@ def _way(record: Record) -> dict[str, str | None]:
     return {
         "precision": ran.get("precision", {}).get("student"),
         "memory": ran.get("memory_formats", {}).get("student"),
-        "threads": threads and f"{threads} thread{'s' if threads > 1 else ''}",
+        "threads": f"{threads} thread{'s' if threads > 1 else ''}" if threads else None,
         "compiling": None if "compiled" not in ran else "compiled" if ran["compiled"] else "not compiled",
         "device": ran.get("device_name") or ran.get("device"),
         "torch": (version := ran.get("packages", {}).get("torch")) and f"torch {version}",

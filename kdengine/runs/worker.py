@@ -13,6 +13,7 @@ from kdengine.errors import KDError
 from kdengine.paths import checkpoints_root, runs_root
 from kdengine.runs import processes, store
 from kdengine.runs.records import FAILED, FINISHED, QUEUED, RESUMABLE, STARTING, STOPPED, Record
+from kdengine.runs.schema import State
 
 SLOTS = max(1, (os.cpu_count() or 1) // 8)
 """How many groups this machine trains at once; the rest waits its turn. A small network keeps 8 cores busy."""
@@ -105,7 +106,7 @@ def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str]
         time.sleep(_POLL_S)
 
 
-def _ending(record: Record) -> tuple[str, str] | None:
+def _ending(record: Record) -> tuple[State, str] | None:
     """State and reason of a run that ends before it began; None while it may begin."""
     if store.stop_requested(record.id):
         return STOPPED, "Stopped before it began."

@@ -46,7 +46,7 @@ class Learner:
         self.precision = precision
         self.wanted, self.wanted_of_teacher = Wanted(), Wanted()
         self.adapter: nn.Module | None = None
-        if method.needs_teacher:
+        if method.needs_teacher and teacher is not None:
             self.wanted, self.wanted_of_teacher = method.wants(network.stages, teacher.stages)
             self.adapter = self._build_adapter(teacher, split)
         self.parameters = [*network.parameters(), *(self.adapter.parameters() if self.adapter else ())]

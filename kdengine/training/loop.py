@@ -14,14 +14,18 @@ from torch import Tensor
 from kdengine.configuration import Configuration
 from kdengine.devices import synchronize, workers
 from kdengine.errors import NotFinite, OutOfMemory
+from kdengine.losses import IGNORE
 from kdengine.models.network import Network
-from kdengine.signals import IGNORE, Batch, observing
+from kdengine.signals import Batch, Signals, observing
 from kdengine.training.learner import Learner
 from kdengine.training.schedule import balanced_weights
 from kdengine.training.steps import AtOnce, Clock, OneByOne, Step
 from kdengine.training.teacher import TeacherSignals
 from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import Policy, Split, Views, seed_from, steps_per_epoch, views
+
+NOTHING = Signals(torch.empty(0))
+"""What a learner without a teacher hears."""
 
 
 def train(
@@ -71,7 +75,7 @@ def train(
         balanced = configuration.class_weights == "balanced"
         weights = balanced_weights(split, len(learners[0].network.classes)) if balanced else None
         taught = None
-        if any(each.method.needs_teacher for each in learners):
+        if teacher is not None and any(each.method.needs_teacher for each in learners):
             taught = stack.enter_context(
                 TeacherSignals(teacher, learners, split, policy, teacher_precision, teacher_cache))
         together = _together(stack, student_threads)
@@ -125,17 +129,16 @@ def _train_epoch(
     epoch_views = views(split, policy, configuration.seed, epoch, configuration.labelled_share)
     if taught:
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
-    few = configuration.labelled_images is not None
-    known = split.labelled[epoch_views.order].cpu() if few else None
+    known = split.labelled[epoch_views.order].cpu() if configuration.labelled_images is not None else None
     for step, (seen, batch) in enumerate(_batches(split, epoch_views, configuration, epoch, class_weights)):
         if not _any_goes_on(learners, keep_going):
             return
         end = seen + len(batch.index)
         says = taught.batch(batch, seen) if taught else {}
-        heard = _labelled_part(batch, known[seen:end]) if few else batch
+        heard = batch if known is None else _labelled_part(batch, known[seen:end])
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            Step(learner, look, says.get(learner), batch if learner.method.needs_teacher else heard, length,
+            Step(learner, look, says.get(learner, NOTHING), batch if learner.method.needs_teacher else heard, length,
                  history, clock)
             for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
             if learner.active
@@ -227,7 +230,8 @@ def _failure(
         step, term = bad[0].tolist()
         where = f"Epoch {epoch + 1}, step {step + 1}: the term {names[term]!r} became {values[step, term].item()}."
         first = step * configuration.batch_size
-        if learner.method.needs_teacher and not taught.is_finite(shown.render(first, first + configuration.batch_size)):
+        views_of_step = shown.render(first, first + configuration.batch_size)
+        if taught and learner.method.needs_teacher and not taught.is_finite(views_of_step):
             teacher = configuration.teacher or taught.teacher.architecture
             return NotFinite(f"{where} The teacher {teacher} answers these images with numbers that are not finite; "
                              "no learning rate helps. Take another teacher.")

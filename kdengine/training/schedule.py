@@ -28,6 +28,7 @@ def learning_rate_at(configuration: Configuration, progress: float, step: float)
         scale = 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (epochs - warmup)))
     elif configuration.schedule == "step":
         scale = 0.1 ** sum(progress >= share * epochs for share in DECAYS)
+    assert configuration.learning_rate is not None  # the usual one was taken where none was given
     return configuration.learning_rate * scale
 
 

@@ -185,7 +185,7 @@ def _copied(network: Network, training: bool, chosen: Way) -> Network:
     return copied
 
 
-def _step_seconds(ways: Mapping[Way, tuple[nn.Module, str]], batch_size: int) -> dict[Way, float]:
+def _step_seconds(ways: Mapping[Way, tuple[Network, str]], batch_size: int) -> dict[Way, float]:
     """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
 
     They are timed in turns, three times each after one to warm up, and the best counts.

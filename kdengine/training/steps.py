@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kdengine.devices import autocast
 from kdengine.errors import KDError
+from kdengine.losses import total
 from kdengine.signals import Batch, Signals
 from kdengine.training.learner import Learner
 from kdengine.training.schedule import learning_rate_at
@@ -34,11 +35,11 @@ class Clock:
             yield
             self.measured += time.perf_counter() - start
         else:
-            start, end = (torch.Event(self.device, enable_timing=True) for _ in range(2))
-            start.record()
+            before, after = (torch.Event(self.device, enable_timing=True) for _ in range(2))
+            before.record()
             yield
-            end.record()
-            self.events.append((start, end))
+            after.record()
+            self.events.append((before, after))
 
     def seconds(self) -> float:
         """Of all that counted so far."""
@@ -54,7 +55,7 @@ class Step:
 
     learner: Learner
     look: Callable
-    taught: Signals | None
+    taught: Signals
     batch: Batch
     length: float
     history: list[dict[str, Tensor]]
@@ -74,7 +75,7 @@ class Step:
         with autocast(batch.images.device, learner.precision):
             student = self.look(batch.images, batch.target)
         terms = learner.method.terms(student, self.taught, batch, learner.adapter)
-        sum(terms.values()).backward()
+        total(terms.values()).backward()
         learner.optimizer.step()
         learner.optimizer.zero_grad(set_to_none=True)  # here: CUDA graphs may hold them until the next step begins
         self.history.append({name: term.detach() for name, term in terms.items()})
@@ -116,7 +117,8 @@ class AtOnce:
 
     def take(self, steps: Sequence[Step], seed: int) -> None:
         """As `OneByOne`, but where they draw nothing they have ended only when the next ones are given, or finished."""
-        turns, free = [], []
+        turns: list[Step] = []
+        free: list[Step] = []
         for step in steps:
             (turns if self.draws.get(step.learner, True) else free).append(step)
         if turns:

@@ -15,7 +15,7 @@ from kdengine.models.folding import folded
 from kdengine.models.network import Network
 from kdengine.signals import Batch, Signals, Wanted, observing
 from kdengine.training.learner import Learner
-from kdengine.training.teacher_cache import TeacherCache
+from kdengine.training.teacher_cache import Epoch, TeacherCache
 from kdengine.views import Policy, Split, Views
 
 
@@ -30,7 +30,8 @@ class TeacherSignals:
         cache: TeacherCache | None,
     ) -> None:
         self.teacher, self.precision, self.cache = teacher.eval(), precision, cache
-        self.cached, self.live = [], []
+        self.cached: list[Learner] = []
+        self.live: list[Learner] = []
         self.kept = Wanted()
         """What goes to disk: of those who read rounded signals, what fits there for all together."""
         epochs = learners[0].configuration.epochs
@@ -62,14 +63,15 @@ class TeacherSignals:
 
     def begin(self, views: Views, seed: int, epoch: int, keep_going: Callable[[], bool]) -> None:
         """Make an epoch's views ready, while any learner goes on."""
-        self.epoch = None
-        if active := [each.wanted_of_teacher for each in self.cached if each.active]:
+        self.epoch: Epoch | None = None
+        active = [each.wanted_of_teacher for each in self.cached if each.active]
+        if self.cache and active:
             self.epoch = self.cache.epoch(
                 self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going, kept=self.kept)
 
     def batch(self, batch: Batch, start: int) -> dict[Learner, Signals]:
         """To each learner, of a batch whose first view is the epoch's `start`-th."""
-        says = {}
+        says: dict[Learner, Signals] = {}
         if self.epoch:
             kept = self.epoch.batch(start, start + len(batch.index))
             says |= {each: kept.only(each.wanted_of_teacher) for each in self.cached if each.active}

@@ -111,11 +111,13 @@ class TeacherCache:
         name = f"{seed}-{epoch}"
         if views.policy == STILL:
             name, places, views = "still", views.order, replace(views, order=places)
-        rows = {what: self._read(f"{name}.{what}", len(views.order)) for what in _names(wanted)}
-        if any(each is None for each in rows.values()):
-            rows = _asked(teacher, views, wanted, precision, keep_going)
-            if rows is None:
+        read = {what: self._read(f"{name}.{what}", len(views.order)) for what in _names(wanted)}
+        rows = {what: each for what, each in read.items() if each is not None}
+        if len(rows) < len(read):
+            asked = _asked(teacher, views, wanted, precision, keep_going)
+            if asked is None:
                 return None
+            rows = asked
             put = _names(wanted if kept is None else kept)
             for what, each in rows.items():
                 if what in put:
@@ -148,7 +150,7 @@ class TeacherCache:
 
     def _path(self, name: str, content: np.ndarray) -> Path:
         """A file's name tells the checksum of what is in it, and so whether it is damaged."""
-        checksum = zlib.crc32(content, zlib.crc32(repr(content.shape).encode()))
+        checksum = zlib.crc32(content.data, zlib.crc32(repr(content.shape).encode()))
         return self.folder / self.key / f"{name}.{checksum:08x}.npy"
 
     def _make_room(self) -> None:

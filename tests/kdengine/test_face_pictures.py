@@ -13,9 +13,9 @@ from kdengine import data, models
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
 from kdengine.explain import heat_maps
+from kdengine.losses import IGNORE
 from kdengine.runs import checkpoints
 from kdengine.runs.records import PREDICTIONS
-from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import made
 from tests.kdengine.recipes import scene

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from kdengine import models
-from kdengine.signals import IGNORE, Batch, Stage, Wanted, observing, pair_stages
+from kdengine.losses import IGNORE
+from kdengine.signals import Batch, Stage, Wanted, observing, pair_stages
 
 
 class Small(nn.Module):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import functional
 
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 from kdengine.views import POLICIES, Policy, Split, jittered, policy, seed_from, steps_per_epoch, views
 
 

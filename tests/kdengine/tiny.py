@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from kdengine.losses import IGNORE
 from kdengine.models.network import Network
-from kdengine.signals import IGNORE, Stage
+from kdengine.signals import Stage
 from kdengine.views import Split
 
 SIZE = 8

@@ -23,10 +23,10 @@ from kdengine import models
 from kdengine.colors import BACKGROUND, CLASSES, RIGHT, STUDENTS, TEACHER, WRONG
 from kdengine.configuration import Configuration
 from kdengine.data.dataset import DataSet
+from kdengine.losses import IGNORE
 from kdengine.measures import evaluation
 from kdengine.runs import checkpoints, results, store
 from kdengine.runs.records import PREDICTIONS
-from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import made
 

@@ -6,7 +6,7 @@ import pytest
 
 from kdengine.data.class_names import read_class_names
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 
 def read(tmp_path, text):

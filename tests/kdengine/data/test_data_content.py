@@ -19,7 +19,7 @@ from kdengine.data.content import (
 )
 from kdengine.data.dataset import DataSet
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 from kdengine.views import Split
 
 targets = st.lists(st.integers(0, 3), min_size=1, max_size=80).map(torch.tensor)

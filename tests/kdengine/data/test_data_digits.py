@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from kdengine import data
 from kdengine.data.content import digest
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 from kdengine.views import POLICIES
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from kdengine import data
 from kdengine.data.cache import FOLDER
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 
 def cached(root):

@@ -10,7 +10,7 @@ from PIL import Image
 from kdengine import data
 from kdengine.data.mask_values import numbered
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 SIDE = 16
 RED, GREEN = (255, 0, 0), (0, 255, 0)

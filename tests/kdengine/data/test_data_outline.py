@@ -7,7 +7,7 @@ from PIL import Image
 from kdengine import data
 from kdengine.data import content, pictures
 from kdengine.errors import DataMissing, KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 from tests.kdengine import tiny
 
 

@@ -13,7 +13,7 @@ from torchvision import datasets
 from kdengine import data
 from kdengine.data import public_masks
 from kdengine.errors import KDError
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE
 
 SIZE = 24
 PALETTE = [each % 7 for each in range(768)]

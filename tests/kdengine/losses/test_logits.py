@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kdengine.errors import KDError
 from kdengine.losses import (
+    IGNORE,
     cross_entropy,
     dkd,
     inter_class_relation,
@@ -19,7 +20,6 @@ from kdengine.losses import (
     standardized,
     target_class_kl,
 )
-from kdengine.signals import IGNORE
 
 
 def standardized_kl(student, teacher, mask=None, *, temperature=2.0):

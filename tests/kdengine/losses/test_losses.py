@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdengine.errors import KDError
-from kdengine.losses import cross_entropy, feature_distance, kl_divergence, mask_at, mean_over
-from kdengine.signals import IGNORE
+from kdengine.losses import IGNORE, cross_entropy, feature_distance, kl_divergence, mask_at, mean_over
 
 HANDOUT = torch.tensor([[10.0, 2.0, -3.0]], dtype=torch.float64)
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from kdengine import models
 from kdengine.errors import KDError
+from kdengine.losses import IGNORE
 from kdengine.measures import evaluation
 from kdengine.models.network import Network
-from kdengine.signals import IGNORE
 from kdengine.views import Split
 from tests.kdengine import tiny
 

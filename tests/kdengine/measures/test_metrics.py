@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from kdengine.errors import KDError
+from kdengine.losses import IGNORE
 from kdengine.measures import metrics
-from kdengine.signals import IGNORE
 
 
 def test_softened_distribution_of_the_handout():

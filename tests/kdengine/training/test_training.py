@@ -16,9 +16,10 @@ from kdengine import methods
 from kdengine.configuration import CLASS_WEIGHTS, Configuration
 from kdengine.devices import compiled
 from kdengine.errors import KDError, OutOfMemory
+from kdengine.losses import IGNORE
 from kdengine.methods import method
 from kdengine.methods.weights import Weights
-from kdengine.signals import IGNORE, Wanted, observing
+from kdengine.signals import Wanted, observing
 from kdengine.training import Learner, train
 from kdengine.training.schedule import balanced_weights, learning_rate_at
 from kdengine.training.steps import AtOnce

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kdengine.losses import IGNORE
 from kdengine.methods import method
 from kdengine.methods.features_mse import Connectors
-from kdengine.signals import IGNORE, Batch, Signals
+from kdengine.signals import Batch, Signals
 
 
 def make_batch(target):

@@ -12,7 +12,8 @@ from kdengine.methods import METHODS, loss_code, method
 from kdengine.methods.adapters import vector, warm_up
 from kdengine.methods.crd import SIZE
 from kdengine.signals import Wanted
-from tests.kdengine.methods.scene import CLASSES, COUNT, Scene
+from kdengine.testing.methods import CLASSES, COUNT
+from tests.kdengine.methods.scene import example
 
 WEIGHTS = [
     # method, the field that weighs, the term it weighs
@@ -49,7 +50,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize(("name", "field", "term"), WEIGHTS)
 def test_a_weight_scales_its_own_term_and_no_other(name, field, term):
-    once, thrice = (Scene(name, **{field: value}).terms() for value in (1, 3))
+    once, thrice = (example(name, **{field: value}).terms() for value in (1, 3))
     assert once[term].item() != 0
     for each in once:
         factor = 3 if each == term else 1
@@ -66,7 +67,7 @@ def test_defaults_are_the_usual_ones(name, expected):
 @pytest.mark.parametrize("name", METHODS)
 def test_labels_enter_as_cross_entropy_each_with_the_weight_of_its_class(name, class_weights):
     fields = METHODS[name].__dataclass_fields__
-    scene = Scene(name, **({"alpha": 0} if "alpha" in fields else {}))
+    scene = example(name, **({"alpha": 0} if "alpha" in fields else {}))
     batch = dataclasses.replace(scene.batch, class_weights=class_weights)
     weight, smoothing = getattr(scene.method, "cross_entropy_weight", 1.0), getattr(scene.method, "smoothing", 0.0)
     logits = scene.signals()[0].logits
@@ -78,22 +79,22 @@ def test_labels_enter_as_cross_entropy_each_with_the_weight_of_its_class(name, c
 
 @pytest.mark.parametrize(("name", "terms"), [("dkd", ("target_class", "non_target")), ("review", ("review",))])
 def test_warm_up_rises_linearly_over_a_twelfth_of_the_epochs(name, terms):
-    full = Scene(name, progress=20.0).terms()  # 240 epochs: min(20, 240 / 12) = 20
+    full = example(name, progress=20.0).terms()  # 240 epochs: min(20, 240 / 12) = 20
     for progress, share in ((0.0, 0.0), (5.0, 0.25), (100.0, 1.0)):
-        now = Scene(name, progress=progress).terms()
+        now = example(name, progress=progress).terms()
         for term in terms:
             assert now[term].item() == pytest.approx(share * full[term].item(), rel=1e-5)
 
 
 def test_a_short_run_warms_up_too():
-    batch = Scene("kd").batch
+    batch = example("kd").batch
     object.__setattr__(batch, "epochs", 12)
     object.__setattr__(batch, "progress", 0.5)
     assert warm_up(batch) == 0.5
 
 
 def test_cwd_compares_where_each_class_is_and_with_its_weight_where_the_last_map_looks():
-    scene = Scene("cwd", feature_weight=50)
+    scene = example("cwd", feature_weight=50)
     student, teacher = scene.signals()
     terms = scene.terms()
     expected = losses.channel_distribution(student.logits, teacher.logits, scene.batch.mask, temperature=4)
@@ -107,22 +108,22 @@ def test_cwd_compares_where_each_class_is_and_with_its_weight_where_the_last_map
 
 
 def test_cwd_leaves_out_what_weighs_nothing():
-    plain = Scene("cwd")
+    plain = example("cwd")
     assert plain.adapter is None
     assert (plain.wanted, plain.wanted_of_teacher) == (Wanted(), Wanted())
     assert set(plain.terms()) == {"cross_entropy", "channels"}
-    assert set(Scene("cwd", logits_weight=0).terms()) == {"cross_entropy"}
+    assert set(example("cwd", logits_weight=0).terms()) == {"cross_entropy"}
 
 
 def test_rkd_compares_pooled_features_of_the_last_stage():
-    scene = Scene("rkd")
+    scene = example("rkd")
     ours, theirs = (vector(signals.features["stage2"]) for signals in scene.signals())
     torch.testing.assert_close(scene.terms()["distance"], 25 * losses.rkd_distance(ours, theirs))
     torch.testing.assert_close(scene.terms()["angle"], 50 * losses.rkd_angle(ours, theirs))
 
 
 def test_logit_standardization_does_not_see_the_magnitude_of_the_teacher():
-    scene = Scene("logit_standardization")
+    scene = example("logit_standardization")
     student, teacher = scene.signals()
     plain = scene.method.terms(student, teacher, scene.batch, None)["kl"]
     teacher.logits = 7 * teacher.logits + 3
@@ -130,7 +131,7 @@ def test_logit_standardization_does_not_see_the_magnitude_of_the_teacher():
 
 
 def test_features_cosine_is_the_mean_over_its_stages():
-    scene = Scene("features_cosine")
+    scene = example("features_cosine")
     student, teacher = scene.signals()
     pairs = scene.adapter(list(student.features.values()), list(teacher.features.values()))
     expected = sum((1 - F.cosine_similarity(a, b, dim=1)).mean() for a, b in pairs) / len(pairs)
@@ -138,7 +139,7 @@ def test_features_cosine_is_the_mean_over_its_stages():
 
 
 def test_vid_starts_from_a_variance_of_five_and_trains_it():
-    scene = Scene("vid")
+    scene = example("vid")
     _, variance = scene.adapter[0](scene.signals()[0].features["stage1"])
     torch.testing.assert_close(variance, torch.full_like(variance, 5.0))
     student, teacher = scene.signals()
@@ -147,7 +148,7 @@ def test_vid_starts_from_a_variance_of_five_and_trains_it():
 
 
 def test_factor_leaves_the_paraphraser_as_it_was_trained():
-    scene = Scene("factor")
+    scene = example("factor")
     before = {name: value.clone() for name, value in scene.adapter.paraphraser.state_dict().items()}
     sum(scene.method.terms(*scene.signals(), scene.batch, scene.adapter).values()).backward()
     assert all(torch.equal(value, before[name]) for name, value in scene.adapter.paraphraser.state_dict().items())
@@ -156,21 +157,21 @@ def test_factor_leaves_the_paraphraser_as_it_was_trained():
 
 
 def test_the_paraphraser_s_code_has_half_the_channels():
-    scene = Scene("factor_first")
+    scene = example("factor_first")
     features = scene.signals()[1].features["stage2"]
     assert scene.adapter.paraphraser.encoder(features).shape[1] == features.shape[1] // 2
     assert scene.adapter.paraphraser.decoder(scene.adapter.paraphraser.encoder(features)).shape == features.shape
 
 
 def test_weights_are_mapped_only_where_shapes_differ():
-    scene = Scene("weights")
+    scene = example("weights")
     first, second = scene.adapter
     assert first.rows.shape == (7, 4) and first.columns is None  # 3x3 convolutions 3 -> 4 and 3 -> 7
     assert second.rows.shape == (14, 8) and second.columns.shape == (36, 63)
 
 
 def test_crd_moves_the_memory_of_the_batch_by_half_and_of_no_other():
-    scene = Scene("crd")
+    scene = example("crd")
     adapter = scene.adapter
     before = adapter.student_bank.clone()
     torch.manual_seed(1)
@@ -185,7 +186,7 @@ def test_crd_moves_the_memory_of_the_batch_by_half_and_of_no_other():
 
 def test_crd_equals_the_paper_s_loss_worked_out_pair_by_pair():
     """Equation by equation, with the noise the method drew (K = n - 1 = 5), against its own memory."""
-    scene = Scene("crd")
+    scene = example("crd")
     student, teacher = scene.signals()
     banks = {"student": scene.adapter.student_bank.clone(), "teacher": scene.adapter.teacher_bank.clone()}
     torch.manual_seed(1)
@@ -208,7 +209,7 @@ def test_crd_equals_the_paper_s_loss_worked_out_pair_by_pair():
 
 
 def test_crd_keeps_the_constants_of_its_first_batch():
-    scene = Scene("crd")
+    scene = example("crd")
     student, teacher = scene.signals()
     scene.method.terms(student, teacher, scene.batch, scene.adapter)
     first = scene.adapter.constants.clone()
@@ -218,12 +219,12 @@ def test_crd_keeps_the_constants_of_its_first_batch():
 
 
 def test_combined_is_the_sum_of_its_parts_and_leaves_out_what_weighs_nothing():
-    scene = Scene("combined", relation_weight=3000)
+    scene = example("combined", relation_weight=3000)
     parts = scene.terms()
-    torch.testing.assert_close(parts["relations"], Scene("similarity").terms()["similarity"])
-    torch.testing.assert_close(parts["features"], Scene("features_cosine").terms()["features"])
-    torch.testing.assert_close(parts["kl"] / 0.7, Scene("kd", alpha=1).terms()["kl"])
-    assert set(Scene("combined", kl_weight=0, feature_weight=0).terms()) == {"cross_entropy"}
+    torch.testing.assert_close(parts["relations"], example("similarity").terms()["similarity"])
+    torch.testing.assert_close(parts["features"], example("features_cosine").terms()["features"])
+    torch.testing.assert_close(parts["kl"] / 0.7, example("kd", alpha=1).terms()["kl"])
+    assert set(example("combined", kl_weight=0, feature_weight=0).terms()) == {"cross_entropy"}
 
 
 def test_the_code_of_a_loss_is_shown_with_the_method():

@@ -1,0 +1,251 @@
+"""What every method promises: each a function of a method and a task that raises AssertionError where it is broken."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdengine.losses import IGNORE, total
+from kdengine.methods import Method, contract
+from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, observing
+
+CLASSES, SIZE, COUNT = 5, 8, 6
+"""Of a scene: how many classes, pixels a side, and images."""
+
+
+class Toy(nn.Module):
+    """A network of two stages and a head; `width` sets the channels, so that student and teacher differ."""
+
+    def __init__(self, width: int, task: str) -> None:
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.BatchNorm2d(2 * width),
+                                 nn.ReLU())
+        self.head = nn.Conv2d(2 * width, CLASSES, 1)
+        self.task = task
+        self.stages = (Stage("stage1", "one", width, 1), Stage("stage2", "two", 2 * width, 2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, CLASSES], or of masks [B, CLASSES, SIZE, SIZE]."""
+        logits = self.head(self.two(self.one(images)))
+        if self.task == "classification":
+            return logits.mean((2, 3))
+        return nn.functional.interpolate(logits, scale_factor=2, mode="bilinear")
+
+
+class Scene:
+    """A toy student, a toy teacher, a batch, and the adapter that a method builds for them, all from one seed.
+
+    Seeds torch's generator.
+    """
+
+    def __init__(
+        self, method: Method, task: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, progress: float = 20.0
+    ) -> None:
+        torch.manual_seed(seed)
+        self.method = method
+        self.student, self.teacher = Toy(4, task).to(dtype), Toy(7, task).to(dtype).eval().requires_grad_(False)
+        shape = (COUNT,) if task == "classification" else (COUNT, SIZE, SIZE)
+        target = torch.randint(CLASSES, shape)
+        mask = torch.ones(shape, dtype=torch.bool)
+        if task == "segmentation":
+            mask[:, :2] = False
+            target[~mask] = IGNORE
+        images = torch.rand(COUNT, 3, SIZE, SIZE, dtype=dtype)
+        labelled = torch.ones(COUNT, dtype=torch.bool)
+        self.batch = Batch(images, target, mask, labelled, torch.arange(COUNT), progress, 240)
+        self.wanted, self.wanted_of_teacher = method.wants(self.student.stages, self.teacher.stages)
+        self.facts = Facts(COUNT, CLASSES, target)
+        adapter = method.adapter(*self.signals(), self.facts, torch.Generator().manual_seed(seed))
+        self.adapter = adapter.to(dtype) if adapter else None
+
+    def signals(self) -> tuple[Signals, Signals]:
+        """What the method wants to see of the student, with its graph, and of the teacher."""
+        with observing(self.student, self.student.stages, self.wanted) as look:
+            student = look(self.batch.images, self.batch.target)
+        with torch.no_grad(), observing(self.teacher, self.teacher.stages, self.wanted_of_teacher) as look:
+            return student, look(self.batch.images, self.batch.target)
+
+    def terms(self, batch: Batch | None = None) -> dict[str, Tensor]:
+        """The terms of one step, from the same adapter and the same random draws every time."""
+        torch.manual_seed(1)
+        return self.method.terms(*self.signals(), batch or self.batch, copy.deepcopy(self.adapter))
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The student's, by parameter, where there is one."""
+        self.student.zero_grad()
+        total(self.terms().values()).backward()
+        return {name: each.grad.clone() for name, each in self.student.named_parameters() if each.grad is not None}
+
+
+def _numbers(terms: dict[str, Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def _hold(kept: bool, method: Method, task: str, promise: str) -> None:
+    if not kept:
+        raise AssertionError(f"{method.name} ({task}): {promise}.")
+
+
+def says_what_it_is(method: Method, task: str) -> None:
+    """Texts that are not empty; each field with a help, a symbol that stands in the formula, a range with its default.
+    """
+    about = contract.describe(type(method))
+    for name in ("name", "title", "summary", "formula", "source", "matches"):
+        _hold(bool(about[name]), method, task, f"its {name} must not be empty")
+    for field in about["fields"]:
+        name = field["name"]
+        _hold(bool(field["help"]), method, task, f"{name} must have a help")
+        if not field["choices"]:
+            _hold(field["low"] <= field["default"] <= field["high"], method, task,
+                  f"{name}'s default must lie between its low and its high")
+            _hold(field["step"] > 0, method, task, f"{name}'s step must be above 0")
+            _hold(field["symbol"] in about["formula"], method, task, f"{name}'s symbol must stand in the formula")
+
+
+def terms_are_finite_scalars(method: Method, task: str) -> None:
+    """One term at least; each a float32 scalar and finite."""
+    terms = Scene(method, task).terms()
+    _hold(bool(terms), method, task, "there must be a term")
+    for name, term in terms.items():
+        _hold(term.shape == () and term.dtype == torch.float32 and bool(term.isfinite()), method, task,
+              f"the term {name} must be a finite float32 scalar; it is {term}")
+
+
+def a_gradient_reaches_the_student(method: Method, task: str) -> None:
+    """A finite one, unless the method is a first stage that leaves the student alone."""
+    gradients = Scene(method, task).gradients()
+    _hold(all(bool(each.isfinite().all()) for each in gradients.values()), method, task, "gradients must be finite")
+    reached = any(bool(each.any()) for each in gradients.values())
+    _hold(reached == method.trains_student, method, task,
+          f"a gradient must {'' if method.trains_student else 'not '}reach the student")
+
+
+def the_teacher_matters(method: Method, task: str) -> None:
+    """Another teacher, another loss; unless the method needs none, or gives it a share `alpha` of 0.
+
+    Its answers are sharp, so that it is sure of some.
+    """
+    if not method.needs_teacher or getattr(method, "alpha", None) == 0:
+        return
+    scene, losses = Scene(method, task), []
+    for seed in (0, 1):
+        scene.teacher.load_state_dict(Scene(method, task, seed=seed).teacher.state_dict())
+        with torch.no_grad():
+            scene.teacher.head.weight.mul_(100)
+        losses.append(total(scene.terms().values()).item())
+    _hold(losses[0] != losses[1], method, task, "what another teacher says must change the loss")
+
+
+def the_teacher_stays_as_it_is(method: Method, task: str) -> None:
+    """Bit-identical and without a gradient after a step; no hook stays in either network."""
+    scene = Scene(method, task)
+    before = {name: value.clone() for name, value in scene.teacher.state_dict().items()}
+    scene.gradients()
+    same = all(torch.equal(value, before[name]) for name, value in scene.teacher.state_dict().items())
+    _hold(same and all(each.grad is None for each in scene.teacher.parameters()), method, task,
+          "the teacher must not change")
+    hooks = [each for network in (scene.student, scene.teacher) for each in network.modules()
+             if each._forward_hooks or each._forward_pre_hooks]
+    _hold(not hooks, method, task, "no hook may stay")
+
+
+def no_teacher_is_asked_where_none_is_needed(method: Method, task: str) -> None:
+    """A method that needs no teacher wants nothing to be seen, and reads nothing of one."""
+    if method.needs_teacher:
+        return
+    scene = Scene(method, task)
+    _hold((scene.wanted, scene.wanted_of_teacher) == (Wanted(), Wanted()), method, task, "it must want no signals")
+    alone = method.terms(scene.signals()[0], Signals(torch.empty(0)), scene.batch, None)
+    _hold(_numbers(alone) == _numbers(scene.terms()), method, task, "it must not read what a teacher says")
+
+
+def ignored_pixels_do_not_count(method: Method, task: str) -> None:
+    """Whatever stands where the mask is false, in targets and in logits, no term changes."""
+    if task != "segmentation":
+        return
+    scene = Scene(method, task)
+    target = scene.batch.target.clone()
+    target[~scene.batch.mask] = 3
+    student, teacher = scene.signals()
+    for signals in (student, teacher):
+        signals.logits = torch.where(scene.batch.mask[:, None], signals.logits, 1e4)
+    torch.manual_seed(1)
+    terms = method.terms(student, teacher, dataclasses.replace(scene.batch, target=target), scene.adapter)
+    torch.testing.assert_close(terms, scene.terms(), rtol=1e-6, atol=1e-12,
+                               msg=lambda text: f"{method.name} ({task}): ignored pixels must not count. {text}")
+
+
+def withheld_labels_are_not_read(method: Method, task: str) -> None:
+    """Whatever the target of an unlabelled image is, no term changes."""
+    scene = Scene(method, task)
+    labelled = torch.tensor([True, False] * (COUNT // 2))
+    of_targets = labelled.view(-1, *[1] * (scene.batch.target.dim() - 1))
+    first, second = (
+        scene.terms(dataclasses.replace(
+            scene.batch, labelled=labelled, target=torch.where(of_targets, scene.batch.target, other)))
+        for other in (0, 1))
+    _hold(_numbers(first) == _numbers(second), method, task, "a label that is withheld must not be read")
+
+
+def a_batch_without_labels_is_finite(method: Method, task: str) -> None:
+    """Terms and gradients, where no image of the batch has a label."""
+    scene = Scene(method, task)
+    scene.batch = dataclasses.replace(
+        scene.batch, labelled=torch.zeros_like(scene.batch.labelled),
+        target=torch.full_like(scene.batch.target, IGNORE), mask=torch.ones_like(scene.batch.mask))
+    numbers = [*scene.terms().values(), *scene.gradients().values()]
+    _hold(all(bool(each.isfinite().all()) for each in numbers), method, task,
+          "terms and gradients of a batch without a label must be finite")
+
+
+def large_logits_are_finite(method: Method, task: str) -> None:
+    """Terms, at logits a thousand times as large."""
+    scene = Scene(method, task)
+    student, teacher = scene.signals()
+    for signals in (student, teacher):
+        signals.logits = signals.logits * 1000
+    terms = method.terms(student, teacher, scene.batch, scene.adapter)
+    _hold(all(bool(term.isfinite()) for term in terms.values()), method, task, "terms of large logits must be finite")
+
+
+def the_adapter_follows_its_generator(method: Method, task: str) -> None:
+    """What a method trains besides the student is drawn from the generator alone."""
+    scene, states = Scene(method, task), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        adapter = method.adapter(*scene.signals(), scene.facts, torch.Generator().manual_seed(0))
+        states.append(adapter.state_dict() if adapter else {})
+    first, second = states
+    same = first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+    _hold(same, method, task, "the same generator must give the same adapter")
+
+
+def double_stays_double(method: Method, task: str) -> None:
+    """Terms of float64 signals are float64, so that a numeric gradient can be taken."""
+    types = {term.dtype for term in Scene(method, task, dtype=torch.float64).terms().values()}
+    _hold(types == {torch.float64}, method, task, f"float64 must stay; the terms are {types}")
+
+
+METHOD_PROMISES = (
+    says_what_it_is, terms_are_finite_scalars, a_gradient_reaches_the_student, the_teacher_matters,
+    the_teacher_stays_as_it_is, no_teacher_is_asked_where_none_is_needed, ignored_pixels_do_not_count,
+    withheld_labels_are_not_read, a_batch_without_labels_is_finite, large_logits_are_finite,
+    the_adapter_follows_its_generator, double_stays_double,
+)
+
+
+def check_method(method: type[Method], **fields: Any) -> None:
+    """Hold a method with these fields, the others at their usual values, to every promise, for each of its tasks.
+
+    Raises AssertionError where one is broken, and KDError for a class that is no method, an unknown field or value.
+    """
+    contract.check(method, method.__name__)
+    built = contract.build(method, method.name, fields)
+    for task in built.tasks:
+        for promise in METHOD_PROMISES:
+            promise(built, task)

@@ -64,8 +64,10 @@ def premise(question: Question, settings: Settings, pictures: int) -> str:
         learners = (f"Three equal students have the same teacher and $\\alpha = {settings.alpha:g}$"
                     f"{': none reads a label' if settings.alpha == 1 else ''}. Only $T$ differs.")
     elif question.varies == "alpha":
+        unlabelled = "" if settings.labels is None else "; of a picture without a label, from the answer alone"
         learners = ("Three equal students. At $\\alpha = 0$ one learns from the labels alone, at $\\alpha = 1$ from "
-                    "the teacher's answers alone, at $\\alpha = 0.5$ from both, each with half the weight.")
+                    "the teacher's answers alone, at $\\alpha = 0.5$ from both, each with half the weight"
+                    f"{unlabelled}.")
     else:
         learners = (f"Two equal students take the same number of steps. **{ALONE}** learns from the labels and nothing "
                     f"else. **{TAUGHT}** {_hears(settings)}")

@@ -57,11 +57,13 @@ def title(group: list[dict]) -> str:
     asked = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
     few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
-    names = " | ".join(run["name"] or kdengine.runs.method_title(
-        run["configuration"]["method"], run["configuration"]["hyperparameters"]) for run in group)
+    names = []
+    for run in group:
+        method = kdengine.runs.method_title(run["configuration"]["method"], run["configuration"]["hyperparameters"])
+        names.append(f"{run['name']} ({method})" if run["name"] else method)
     length = f"{asked['epochs']} epoch{'s' if asked['epochs'] > 1 else ''}"
     length += f", seed {asked['seed']}" if asked["seed"] else ""
-    return f"{when} · {asked['data']}{few or ''}, {length} · {asked['student']} · {names}"
+    return f"{when} · {asked['data']}{few or ''}, {length} · {asked['student']} · {' | '.join(names)}"
 
 
 def runs_section() -> None:
@@ -86,7 +88,8 @@ def runs_section() -> None:
         st.session_state["group"] = linked if linked in groups else next(iter(groups))
     titles = forms.told_apart({each: title(group) for each, group in groups.items()})
     which, tools = st.columns([6, 1], vertical_alignment="bottom")
-    chosen = which.selectbox("Group of runs", list(groups), key="group", format_func=titles.get, on_change=keep_group)
+    chosen = which.selectbox("Group of runs", list(groups), key="group", format_func=titles.__getitem__,
+                             on_change=keep_group)
     active = any(run["state"] in ACTIVE for run in groups[chosen])
     with tools.popover("Edit", width="stretch"):
         edit(groups[chosen], titles[chosen], active)

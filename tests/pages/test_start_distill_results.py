@@ -321,7 +321,7 @@ def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
     at.text_input(key=f"name {kd}").set_value("the *one* I like").run()
     assert not at.exception, at.exception
     assert store.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
-    assert "the *one* I like | Labels alone" in at.selectbox(key="group").options[0]
+    assert "the *one* I like (Logit matching, T 4, alpha 0.9) | Labels alone" in at.selectbox(key="group").options[0]
     for each in (kd, alone):
         control.stop(each)
     worker.work([kd, alone])

@@ -37,7 +37,7 @@ def ours(
     """This engine: trains for all epochs of a configuration. Without a cache the teacher is asked at every step."""
     ways = []
     for network, training in ((student, True), (teacher, False)):
-        ways.append(speeds.way(network.to(device), configuration.batch_size, training=training))
+        ways.append(speeds.execution(network.to(device), configuration.batch_size, training=training))
         lay(network, ways[-1].memory_format)
     precision, of_teacher = (way.precision for way in ways)
     teacher.eval().requires_grad_(False)

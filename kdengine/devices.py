@@ -61,7 +61,7 @@ def memory_formats(device: torch.device) -> tuple[str, ...]:
     return ("channels_last", "contiguous_format") if device.type in ("cpu", "cuda") else ("contiguous_format",)
 
 
-def lay(network: nn.Module, memory_format: str) -> None:
+def set_memory_format(network: nn.Module, memory_format: str) -> None:
     """Lay a network's weights so; its maps follow them, whatever way the images lie."""
     network.to(memory_format=getattr(torch, memory_format))
 

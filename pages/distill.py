@@ -10,7 +10,7 @@ from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
-from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, told
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, score_text
 from kdengine.runs.store import LONGEST_NAME
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
@@ -162,7 +162,7 @@ def live(ids: list[str], was_active: bool) -> None:
     teacher = next((each["teacher"] for each in watched.values() if each["teacher"]), None)
     if teacher:
         st.caption(f"Teacher {as_text(teacher['reference'])} ({as_text(teacher['architecture'])}): "
-                   f"{told(teacher['test'])}, "
+                   f"{score_text(teacher['test'])}, "
                    f"{teacher['parameters']:,} parameters.")
     show_progress(list(watched.values()))
     hold = st.empty()  # in its place also while there is no button: what is below stays where it is

@@ -120,7 +120,7 @@ def _tell_first_score(network: Any, held: Any) -> None:
         scores, _ = evaluation.segment(network, some)
     else:
         scores = evaluation.scores(evaluation.predict(network, some), some.target)
-    print(f"A first look at {held.name}: {records.told(scores)}.")
+    print(f"A first look at {held.name}: {records.score_text(scores)}.")
     chance = 1 / len(held.classes)
     if records.headline(scores) < chance + _NEAR_CHANCE * (1 - chance):
         print("Warning: that is near chance. Look at --mean and --std (of images in [0, 1]), at the order of the "

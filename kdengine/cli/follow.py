@@ -71,7 +71,7 @@ def _follow(ids: list[str], *, quiet: bool) -> None:
 
 
 def _teacher_line(teacher: schema.Teacher) -> str:
-    return f"Teacher {teacher['reference']} ({teacher['architecture']}): {records.told(teacher['test'])}."
+    return f"Teacher {teacher['reference']} ({teacher['architecture']}): {records.score_text(teacher['test'])}."
 
 
 def _progress_line(progress: dict[str, Any], states: Sequence[str]) -> str:

@@ -84,7 +84,8 @@ def _recipe(given: argparse.Namespace) -> int:
         for record in recipes.so_far(asked).teachers():
             if record.id not in told:
                 told.add(record.id)
-                print(f"{record.configuration.student}, to teach: {records.told(record.result['test'])}.", flush=True)
+                scores = records.score_text(record.result["test"])
+                print(f"{record.configuration.student}, to teach: {scores}.", flush=True)
         print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
     outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)

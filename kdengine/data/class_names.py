@@ -37,7 +37,7 @@ class ClassNames:
         """Whether a line speaks of this value."""
         return any(low <= value <= high for low, high, _ in self.ranges)
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Which values are which class, of many the first."""
         def written(value: int) -> str:
             return f"#{value:06x}" if self.colored else str(value)

@@ -119,22 +119,22 @@ def held_out(count: int, share: float) -> int:
     return min(max(_rounded(share * count), 1), count - 1)
 
 
-def thinned(count: int, share: float) -> int:
-    """How many of a class of `count` images are left of `share` of it: see `thin`."""
+def share_count(count: int, share: float) -> int:
+    """How many of a class of `count` images are left of `share` of it: see `take_share`."""
     return max(_rounded(share * count), 1)
 
 
-def leave_out(split: Split, label: int) -> Split:
+def drop_class(split: Split, label: int) -> Split:
     """The split of labels without the images of class number `label`, in its order."""
     return select(split, (split.target != label).nonzero().flatten())
 
 
-def thin(split: Split, share: float) -> Split:
+def take_share(split: Split, share: float) -> Split:
     """`share` in (0, 1] of each class, at least one image, in the split's order; a smaller share lies in a larger.
 
     Of masks, which have no one class, `share` of them all.
     """
-    index = torch.cat([index[: thinned(len(index), share)] for index in _by_class(split.target, "share")])
+    index = torch.cat([index[: share_count(len(index), share)] for index in _by_class(split.target, "share")])
     return select(split, index.sort().values)
 
 

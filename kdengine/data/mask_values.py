@@ -87,7 +87,7 @@ class Survey:
         """Of all pixels, how many have one of these values."""
         return sum(self.pixels[value] for value in values) / self.pixels.total()
 
-    def told(self, values: Collection[int]) -> str:
+    def text(self, values: Collection[int]) -> str:
         """These values, with the pixels that have them; of several, the masks of the one that most masks hold."""
         pixels, masks = sum(self.pixels[value] for value in values), max(self.masks[value] for value in values)
         return (f"{listed([self.written(value) for value in sorted(values)])} ({pixels:,} pixels, "
@@ -158,7 +158,7 @@ def _as_lines_say(survey: Survey, names: ClassNames) -> Reading:
     lost = [value for value in survey.pixels if not names.speaks_of(value)]
     _require_few_lost(survey, names, lost)
     return _noted(survey, Reading(names.names, names.ranges, names.colored),
-                  f"As {FILE} says: {names.told()}.", {f"not in {FILE}": lost})
+                  f"As {FILE} says: {names.text()}.", {f"not in {FILE}": lost})
 
 
 def _as_names_say(survey: Survey, names: ClassNames) -> Reading:
@@ -191,7 +191,7 @@ def _as_numbers(survey: Survey) -> Reading:
     void = [VOID] if VOID in survey.pixels else []
     lost = [value for value in survey.pixels if value > largest and value not in void]
     if survey.share(lost) > MOST_LOST:
-        raise KDError(f"Values that no training mask holds cannot be learned: {survey.told(lost)}. Add training "
+        raise KDError(f"Values that no training mask holds cannot be learned: {survey.text(lost)}. Add training "
                       f"masks that hold them, or name the classes in {FILE}; a line `{min(lost)} = {IGNORED}` beside "
                       "the names says that such pixels count nowhere.")
     return _noted(survey, numbered(tuple(f"class {each}" for each in range(largest + 1))),
@@ -230,7 +230,7 @@ def _require_few_lost(survey: Survey, names: ClassNames, lost: Collection[int]) 
     ignoring = (f" A line `{first} = {IGNORED}` says that such pixels count nowhere."
                 if len(survey.pixels) - len(lost) > 1 else "")
     raise KDError(f"{FILE} names {len(names.names)} classes, but has no name for a value of the masks: "
-                  f"{survey.told(lost)}. Say in {FILE}, one a line, which value is which class, as in "
+                  f"{survey.text(lost)}. Say in {FILE}, one a line, which value is which class, as in "
                   f"{survey.lines(names.names)}.{ignoring}")
 
 
@@ -248,7 +248,7 @@ def _noted(
     values = np.array(sorted(survey.pixels.keys() - lost))
     ignored = values[reading.classes_of(values) == IGNORE].tolist()
     notes = [note]
-    notes += [f"Left out, as {why}: {survey.told(values)}. These pixels count nowhere."
+    notes += [f"Left out, as {why}: {survey.text(values)}. These pixels count nowhere."
               for why, values in {**nowhere, f"called {IGNORED} in {FILE}": ignored}.items() if values]
     unseen = [name for number, name in enumerate(reading.classes) if number not in learned]
     if unseen:

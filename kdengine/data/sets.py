@@ -7,11 +7,11 @@ from typing import Any
 
 from kdengine.data.cifar import CIFAR10, CIFAR100
 from kdengine.data.content import (
-    leave_out,
+    drop_class,
     require_labels,
     require_masks,
-    thin,
-    thinned,
+    share_count,
+    take_share,
     withhold_labels,
     withhold_masks,
 )
@@ -97,9 +97,9 @@ def load(
     train = content.train
     _check_labels(spec, content.task, content.classes, labels_per_class, labelled_images, without_class)
     if without_class is not None:
-        train = leave_out(train, without_class)
+        train = drop_class(train, without_class)
     if share != 1:
-        train = thin(train, share)
+        train = take_share(train, share)
     if labels_per_class is not None:
         train = withhold_labels(train, labels_per_class, content.classes)
     if labelled_images is not None:
@@ -143,9 +143,9 @@ def outline(
     known = source.outline(root or data_root(), path, image_size)
     _check_labels(spec, known.task, known.classes, labels_per_class, labelled_images, without_class)
     if labels_per_class is not None and known.smallest is not None and without_class is None:
-        require_labels(labels_per_class, thinned(known.smallest, share))
+        require_labels(labels_per_class, share_count(known.smallest, share))
     if labelled_images is not None and known.smallest is not None:
-        require_masks(labelled_images, thinned(known.smallest, share))
+        require_masks(labelled_images, share_count(known.smallest, share))
     return known
 
 

@@ -251,6 +251,6 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     return levels
 
 
-def told(p: float) -> str:
+def p_text(p: float) -> str:
     """A p-value as a table shows it."""
     return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"

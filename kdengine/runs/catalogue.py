@@ -23,7 +23,7 @@ PHOTOGRAPHS = "photograph"
 
 
 @dataclass(frozen=True)
-class Known:
+class Entry:
     """A network as people speak of it. note: what else tells it from others. method: None where nobody knows it."""
 
     name: str
@@ -46,7 +46,7 @@ class Family:
     first_role: str = "Teacher"
     other_role: str = "Student"
     about: str = ""
-    networks: dict[str, Known] = field(default_factory=dict)
+    networks: dict[str, Entry] = field(default_factory=dict)
     first: str = ""
 
 
@@ -66,7 +66,7 @@ def families(
                 *_family(task, data, about["input_size"], f"{titles.get(data, data)} (shipped)"))
             family.networks[reference] = (
                 _shipped(task, reference, about, references) if reference in checkpoints
-                else Known(about["teacher"]["reference"], "ImageNet weights, these classes"))
+                else Entry(about["teacher"]["reference"], "ImageNet weights, these classes"))
             if reference == known["teacher"]:
                 family.first = reference
     if task == CLASSIFICATION:
@@ -78,7 +78,7 @@ def families(
         family = found.setdefault(*_family(task, data, run["data"].get("size"), run["data"].get("title", data)))
         family.networks[run["id"]] = _own(run)
         if teacher := teacher_of(run["id"], run):
-            family.networks.setdefault(teacher, Known(run["teacher"]["architecture"], run["teacher"]["reference"]))
+            family.networks.setdefault(teacher, Entry(run["teacher"]["architecture"], run["teacher"]["reference"]))
             family.first = family.first or teacher
     for family in found.values():
         family.first = family.first or next(iter(family.networks))
@@ -94,14 +94,14 @@ def _family(task: str, data: str, size: int | None, title: str) -> tuple[str, Fa
     return data, Family(title, data)
 
 
-def _shipped(task: str, reference: str, about: Mapping[str, Any], among: Sequence[str]) -> Known:
+def _shipped(task: str, reference: str, about: Mapping[str, Any], among: Sequence[str]) -> Entry:
     from kdengine import methods
 
     labels = about["data"].get("labels_per_class")
     note = f"{reference}, {'all labels' if labels is None else f'{labels} labels a class'}"
     # Of those that segment several have the same method, set in other ways: only their names tell.
     called = methods.titled(about.get("method")) if task == CLASSIFICATION else _shortened(reference, among)
-    return Known(f"{called} · {about['architecture']}", note, about.get("method"))
+    return Entry(f"{called} · {about['architecture']}", note, about.get("method"))
 
 
 def _shortened(name: str, among: Sequence[str]) -> str:
@@ -113,7 +113,7 @@ def _shortened(name: str, among: Sequence[str]) -> str:
     return "-".join(name.split("-")[shared:])
 
 
-def _own(run: Mapping[str, Any]) -> Known:
+def _own(run: Mapping[str, Any]) -> Entry:
     from kdengine import methods
 
     asked = run["configuration"]
@@ -121,16 +121,16 @@ def _own(run: Mapping[str, Any]) -> Known:
     # What sets networks apart comes first: on a narrow screen the end is cut off.
     usual = f"{methods.titled(asked['method'], asked['hyperparameters'])} · {asked['student']} · {when}"
     if run["name"]:
-        return Known(run["name"], f"{usual}, {run['id']}", asked["method"])
-    return Known(usual, run["id"], asked["method"])
+        return Entry(run["name"], f"{usual}, {run['id']}", asked["method"])
+    return Entry(usual, run["id"], asked["method"])
 
 
 def _photographs() -> Family:
     return Family(
         "Photograph (ImageNet)", None, None, "Larger network", "Smaller network",
         "Two networks trained on ImageNet independently: neither was distilled from the other.",
-        {"efficientnet_lite2": Known("EfficientNet-Lite2", "efficientnet_lite2"),
-         "efficientnet_lite0": Known("EfficientNet-Lite0, trained independently", "efficientnet_lite0")},
+        {"efficientnet_lite2": Entry("EfficientNet-Lite2", "efficientnet_lite2"),
+         "efficientnet_lite0": Entry("EfficientNet-Lite0, trained independently", "efficientnet_lite0")},
         "efficientnet_lite2",
     )
 

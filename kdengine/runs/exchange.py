@@ -74,7 +74,7 @@ def import_foreign(
         if foreign.misfit(reading.state, own):
             raise KDError(f"{error}{foreign.hint(held, architecture, len(classes), part)}") from error
         raise
-    return network.eval(), reading.told
+    return network.eval(), reading.summary
 
 
 def _check_normalization(mean: Sequence[float], std: Sequence[float]) -> None:

@@ -42,7 +42,7 @@ def data(group: Group) -> Data:
 
 def environment(group: Group, run: str) -> Environment:
     """Of machine and software, and how this run's networks are executed."""
-    ways = {"student": group.student_ways[run], "teacher": group.teacher_way}
+    executions = {"student": group.student_executions[run], "teacher": group.teacher_execution}
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -51,8 +51,8 @@ def environment(group: Group, run: str) -> Environment:
         "device_name": device_name(group.device),
         "threads": torch.get_num_threads(),
         "student_threads": group.student_threads,
-        "precision": {role: way.precision for role, way in ways.items()},
-        "memory_formats": {role: way.memory_format for role, way in ways.items()},
+        "precision": {role: execution.precision for role, execution in executions.items()},
+        "memory_formats": {role: execution.memory_format for role, execution in executions.items()},
         "teacher_cache": group.caches_teacher,
         "compiled": group.learners[run].compiled,
         "commit": _commit(),

@@ -47,7 +47,7 @@ class Reading:
         return *self.keys, *filter(None, self.prefix.split("."))
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was done to come to these weights, in one line; empty where nothing was."""
         parts = [f"read from {'.'.join(self.keys)!r}"] if self.keys else []
         removed = ([f"{_COMPILED!r}"] if self.compiled else []) + ([f"prefix {self.prefix!r}"] if self.prefix else [])

@@ -15,7 +15,7 @@ from torch import Tensor
 from kdengine import methods, models
 from kdengine.configuration import Configuration
 from kdengine.data import DataSet
-from kdengine.devices import choose_device, device_name, lay, memory_formats
+from kdengine.devices import choose_device, device_name, memory_formats, set_memory_format
 from kdengine.errors import KDError
 from kdengine.measures import evaluation
 from kdengine.models.network import Network
@@ -25,7 +25,7 @@ from kdengine.runs.progress import ProgressFile
 from kdengine.runs.records import Record
 from kdengine.runs.resuming import resume_file, start_from
 from kdengine.training import Learner, speeds, teacher_cache
-from kdengine.training.speeds import Way
+from kdengine.training.speeds import Execution
 from kdengine.training.teacher_cache import TeacherCache
 from kdengine.views import Split, policy
 
@@ -41,7 +41,8 @@ class Group:
 
     configuration: of the first; the others share what is used of it. splits: train, validation and test on the device.
     teacher_logits: [N, C] of validation and test, empty without a teacher and of segmentation, where they would fill
-    the memory. learners, student_ways: by run. caches_teacher: whether what the teacher says of the views is kept.
+    the memory. learners, student_executions: by run. caches_teacher: whether what the teacher says of the views is
+    kept.
     """
 
     configuration: Configuration
@@ -51,10 +52,10 @@ class Group:
     views: str
     splits: Mapping[str, Split]
     teacher: Network | None
-    teacher_way: Way
+    teacher_execution: Execution
     teacher_logits: Mapping[str, Tensor]
     learners: Mapping[str, Learner]
-    student_ways: Mapping[str, Way]
+    student_executions: Mapping[str, Execution]
     student_threads: int | None
     caches_teacher: bool
 
@@ -65,7 +66,7 @@ class Group:
         asked = self.configuration
         return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
             teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
-            without_class=asked.without_class, views=policy(self.views), way=self.teacher_way,
+            without_class=asked.without_class, views=policy(self.views), way=self.teacher_execution,
             # Which images are shown, and how often, follows those that have a label.
             labels_per_class=asked.labels_per_class, labelled_images=asked.labelled_images,
             labelled_share=asked.labelled_share,
@@ -88,18 +89,18 @@ def open_group(records: Sequence[Record], progress: ProgressFile) -> Group:
     progress.images_per_epoch = len(data.train)
     progress.phase("Measuring the teacher")
     teacher = _open_teacher(asked.teacher, data, device)
-    teacher_way = _place_teacher(teacher, first, splits["train"], device)
+    teacher_execution = _place_teacher(teacher, first, splits["train"], device)
     logits = {} if teacher is None or data.task == "segmentation" else {
         name: evaluation.predict(teacher, splits[name]) for name in ("validation", "test")}
     if first_epoch:
         _require_unchanged(records, data, teacher)
     networks = {record.id: _build(record, data).to(device) for record in records}
-    ways = {record.id: _place(networks[record.id], "student", record) for record in records}
-    learners = {record.id: _learner(record, networks[record.id], teacher, splits["train"], ways[record.id].precision)
-                for record in records}
+    executions = {record.id: _place(networks[record.id], "student", record) for record in records}
+    learners = {each.id: _learner(each, networks[each.id], teacher, splits["train"], executions[each.id].precision)
+                for each in records}
     group = Group(
-        asked, first_epoch, device, data, asked.views or data.views, splits, teacher, teacher_way, logits, learners,
-        ways, _student_threads(first, device, len(learners)),
+        asked, first_epoch, device, data, asked.views or data.views, splits, teacher, teacher_execution, logits,
+        learners, executions, _student_threads(first, device, len(learners)),
         first.environment.get("teacher_cache", not first_epoch))
     _compile(records, group, progress)
     return group
@@ -115,29 +116,30 @@ def _open_teacher(reference: str | None, data: DataSet, device: torch.device) ->
     return teacher.requires_grad_(False).to(device)
 
 
-def _place_teacher(teacher: Network | None, record: Record, train: Split, device: torch.device) -> Way:
+def _place_teacher(teacher: Network | None, record: Record, train: Split, device: torch.device) -> Execution:
     """Lay the teacher as it answers fastest, in a precision that does not move its answers."""
     if teacher is None:
-        return Way("float32", memory_formats(device)[0])
-    way = _place(teacher, "teacher", record)
-    chosen = record.configuration.precision == "auto" and way.precision != "float32" and not record.environment
-    if chosen and evaluation.rounding(teacher, train.images[:_TRIED], way.precision) > _ROUNDING:
-        way = speeds.usual(teacher, "float32")
-        lay(teacher, way.memory_format)
-    return way
+        return Execution("float32", memory_formats(device)[0])
+    execution = _place(teacher, "teacher", record)
+    chosen = record.configuration.precision == "auto" and execution.precision != "float32" and not record.environment
+    if chosen and evaluation.rounding(teacher, train.images[:_TRIED], execution.precision) > _ROUNDING:
+        execution = speeds.default_execution(teacher, "float32")
+        set_memory_format(teacher, execution.memory_format)
+    return execution
 
 
-def _place(network: Network, role: str, record: Record) -> Way:
+def _place(network: Network, role: str, record: Record) -> Execution:
     """Lay a network's weights in memory, and return the way it is to run: this machine's, or the precision asked for.
     """
     asked, began = record.configuration, record.environment
     precision, memory_format = began.get("precision", {}).get(role), began.get("memory_formats", {}).get(role)
     if precision and memory_format:
-        way = Way(precision, memory_format)
+        execution = Execution(precision, memory_format)
     else:
-        way = speeds.way(network, asked.batch_size, precision or asked.precision, training=role == "student")
-    lay(network, way.memory_format)
-    return way
+        precision = precision or asked.precision
+        execution = speeds.execution(network, asked.batch_size, precision, training=role == "student")
+    set_memory_format(network, execution.memory_format)
+    return execution
 
 
 def _build(record: Record, data: DataSet) -> Network:

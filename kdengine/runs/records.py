@@ -137,7 +137,7 @@ def has_headline(scores: Mapping[str, Any]) -> bool:
     return "miou" in scores or "top1" in scores
 
 
-def told(scores: Mapping[str, Any]) -> str:
+def score_text(scores: Mapping[str, Any]) -> str:
     """The headline of test scores as part of a sentence, with how many images it was measured on."""
     if "miou" in scores:
         return f"mIoU {scores['miou']:.2%} on {scores['n']} test images"

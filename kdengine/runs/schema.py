@@ -168,7 +168,7 @@ class Progress(TypedDict):
     seconds_left: Amount | None
 
 
-class Taught(TypedDict):
+class TrainedOn(TypedDict):
     """What a network was trained on, as its checkpoint tells it."""
 
     name: Text
@@ -205,7 +205,7 @@ class Identity(TypedDict):
     task: NotRequired[Literal["classification", "segmentation"]]
     method: NotRequired[Text | None]
     hyperparameters: NotRequired[Values]
-    data: NotRequired[Taught]
+    data: NotRequired[TrainedOn]
     teacher: NotRequired[TaughtBy | None]
     scores: NotRequired[Measured]
     epoch: NotRequired[Count]

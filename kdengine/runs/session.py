@@ -58,7 +58,7 @@ class Session:
         self.progress.phase(TRAINING)
         training.train(
             list(group.learners.values()), group.teacher, group.splits["train"], policy(group.views),
-            teacher_precision=group.teacher_way.precision,
+            teacher_precision=group.teacher_execution.precision,
             teacher_cache=group.teacher_cache(),
             first_epoch=group.first_epoch,
             student_threads=group.student_threads,

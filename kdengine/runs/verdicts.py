@@ -64,7 +64,7 @@ def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
     for name, record in among.items():
         if record.configuration.method != "none" and (others := alone.get(_family(record))):
             twins[name] = min(others, key=lambda each: (
-                among[each].group != record.group, way_difference(record, among[each]) is not None))
+                among[each].group != record.group, execution_difference(record, among[each]) is not None))
     return twins
 
 
@@ -74,12 +74,12 @@ def relatives(names: Sequence[str], among: Mapping[str, Record]) -> list[str]:
     return [name for name, record in among.items() if _family(record, seed=False) in families]
 
 
-def way_difference(record: Record, other: Record) -> str | None:
+def execution_difference(record: Record, other: Record) -> str | None:
     """In what two runs were computed otherwise, beyond what was asked of them; None where that is nothing known.
 
     Such runs differ in their last digits, and after some epochs visibly, for no reason of their methods.
     """
-    ours, theirs = (_way(each) for each in (record, other))
+    ours, theirs = (_execution(each) for each in (record, other))
     told = [f"{ours[what]} against {theirs[what]}" for what in ours
             if ours[what] is not None and theirs[what] is not None and ours[what] != theirs[what]]
     return ", ".join(told) or None
@@ -120,8 +120,8 @@ def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions
         interval, text = None, None
         if each is not None:
             p, interval = next(judged)
-            text = f"{'differ' if p < uncertainty.ALPHA else 'not distinguishable'} ({uncertainty.told(p)})"
-            if otherwise := way_difference(ours, theirs):
+            text = f"{'differ' if p < uncertainty.ALPHA else 'not distinguishable'} ({uncertainty.p_text(p)})"
+            if otherwise := execution_difference(ours, theirs):
                 text += f"; trained otherwise: {otherwise}"
         verdicts.append(Verdict(change, interval, text, len(possible)))
     return verdicts
@@ -169,7 +169,7 @@ def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ver
         word = "not distinguishable"
         if p < uncertainty.ALPHA:
             word = "better" if change > 0 else "worse"
-        verdicts.append(Verdict(change, interval, f"{word} ({uncertainty.told(p)})", len(compared)))
+        verdicts.append(Verdict(change, interval, f"{word} ({uncertainty.p_text(p)})", len(compared)))
     return verdicts
 
 
@@ -229,7 +229,7 @@ def _method(record: Record) -> str:
     return json.dumps([asked.method, asked.hyperparameters, asked.teacher], sort_keys=True)
 
 
-def _way(record: Record) -> dict[str, str | None]:
+def _execution(record: Record) -> dict[str, str | None]:
     """How a student was computed, in words by what they are of; None where its record does not say."""
     ran = record.environment
     threads = ran.get("student_threads") or ran.get("threads")

@@ -86,7 +86,7 @@ def _numbers(terms: dict[str, Tensor]) -> dict[str, float]:
     return {name: term.item() for name, term in terms.items()}
 
 
-def _hold(kept: bool, method: Method, task: str, promise: str) -> None:
+def _check(kept: bool, method: Method, task: str, promise: str) -> None:
     if not kept:
         raise AssertionError(f"{method.name} ({task}): {promise}.")
 
@@ -96,32 +96,32 @@ def says_what_it_is(method: Method, task: str) -> None:
     """
     about = contract.describe(type(method))
     for name in ("name", "title", "summary", "formula", "source", "matches"):
-        _hold(bool(about[name]), method, task, f"its {name} must not be empty")
+        _check(bool(about[name]), method, task, f"its {name} must not be empty")
     for field in about["fields"]:
         name = field["name"]
-        _hold(bool(field["help"]), method, task, f"{name} must have a help")
+        _check(bool(field["help"]), method, task, f"{name} must have a help")
         if not field["choices"]:
-            _hold(field["low"] <= field["default"] <= field["high"], method, task,
+            _check(field["low"] <= field["default"] <= field["high"], method, task,
                   f"{name}'s default must lie between its low and its high")
-            _hold(field["step"] > 0, method, task, f"{name}'s step must be above 0")
-            _hold(field["symbol"] in about["formula"], method, task, f"{name}'s symbol must stand in the formula")
+            _check(field["step"] > 0, method, task, f"{name}'s step must be above 0")
+            _check(field["symbol"] in about["formula"], method, task, f"{name}'s symbol must stand in the formula")
 
 
 def terms_are_finite_scalars(method: Method, task: str) -> None:
     """One term at least; each a float32 scalar and finite."""
     terms = Scene(method, task).terms()
-    _hold(bool(terms), method, task, "there must be a term")
+    _check(bool(terms), method, task, "there must be a term")
     for name, term in terms.items():
-        _hold(term.shape == () and term.dtype == torch.float32 and bool(term.isfinite()), method, task,
+        _check(term.shape == () and term.dtype == torch.float32 and bool(term.isfinite()), method, task,
               f"the term {name} must be a finite float32 scalar; it is {term}")
 
 
 def a_gradient_reaches_the_student(method: Method, task: str) -> None:
     """A finite one, unless the method is a first stage that leaves the student alone."""
     gradients = Scene(method, task).gradients()
-    _hold(all(bool(each.isfinite().all()) for each in gradients.values()), method, task, "gradients must be finite")
+    _check(all(bool(each.isfinite().all()) for each in gradients.values()), method, task, "gradients must be finite")
     reached = any(bool(each.any()) for each in gradients.values())
-    _hold(reached == method.trains_student, method, task,
+    _check(reached == method.trains_student, method, task,
           f"a gradient must {'' if method.trains_student else 'not '}reach the student")
 
 
@@ -138,7 +138,7 @@ def the_teacher_matters(method: Method, task: str) -> None:
         with torch.no_grad():
             scene.teacher.head.weight.mul_(100)
         losses.append(total(scene.terms().values()).item())
-    _hold(losses[0] != losses[1], method, task, "what another teacher says must change the loss")
+    _check(losses[0] != losses[1], method, task, "what another teacher says must change the loss")
 
 
 def the_teacher_stays_as_it_is(method: Method, task: str) -> None:
@@ -147,11 +147,11 @@ def the_teacher_stays_as_it_is(method: Method, task: str) -> None:
     before = {name: value.clone() for name, value in scene.teacher.state_dict().items()}
     scene.gradients()
     same = all(torch.equal(value, before[name]) for name, value in scene.teacher.state_dict().items())
-    _hold(same and all(each.grad is None for each in scene.teacher.parameters()), method, task,
+    _check(same and all(each.grad is None for each in scene.teacher.parameters()), method, task,
           "the teacher must not change")
     hooks = [each for network in (scene.student, scene.teacher) for each in network.modules()
              if each._forward_hooks or each._forward_pre_hooks]
-    _hold(not hooks, method, task, "no hook may stay")
+    _check(not hooks, method, task, "no hook may stay")
 
 
 def no_teacher_is_asked_where_none_is_needed(method: Method, task: str) -> None:
@@ -159,9 +159,9 @@ def no_teacher_is_asked_where_none_is_needed(method: Method, task: str) -> None:
     if method.needs_teacher:
         return
     scene = Scene(method, task)
-    _hold((scene.wanted, scene.wanted_of_teacher) == (Wanted(), Wanted()), method, task, "it must want no signals")
+    _check((scene.wanted, scene.wanted_of_teacher) == (Wanted(), Wanted()), method, task, "it must want no signals")
     alone = method.terms(scene.signals()[0], Signals(torch.empty(0)), scene.batch, None)
-    _hold(_numbers(alone) == _numbers(scene.terms()), method, task, "it must not read what a teacher says")
+    _check(_numbers(alone) == _numbers(scene.terms()), method, task, "it must not read what a teacher says")
 
 
 def ignored_pixels_do_not_count(method: Method, task: str) -> None:
@@ -189,7 +189,7 @@ def withheld_labels_are_not_read(method: Method, task: str) -> None:
         scene.terms(dataclasses.replace(
             scene.batch, labelled=labelled, target=torch.where(of_targets, scene.batch.target, other)))
         for other in (0, 1))
-    _hold(_numbers(first) == _numbers(second), method, task, "a label that is withheld must not be read")
+    _check(_numbers(first) == _numbers(second), method, task, "a label that is withheld must not be read")
 
 
 def a_batch_without_labels_is_finite(method: Method, task: str) -> None:
@@ -199,7 +199,7 @@ def a_batch_without_labels_is_finite(method: Method, task: str) -> None:
         scene.batch, labelled=torch.zeros_like(scene.batch.labelled),
         target=torch.full_like(scene.batch.target, IGNORE), mask=torch.ones_like(scene.batch.mask))
     numbers = [*scene.terms().values(), *scene.gradients().values()]
-    _hold(all(bool(each.isfinite().all()) for each in numbers), method, task,
+    _check(all(bool(each.isfinite().all()) for each in numbers), method, task,
           "terms and gradients of a batch without a label must be finite")
 
 
@@ -210,7 +210,7 @@ def large_logits_are_finite(method: Method, task: str) -> None:
     for signals in (student, teacher):
         signals.logits = signals.logits * 1000
     terms = method.terms(student, teacher, scene.batch, scene.adapter)
-    _hold(all(bool(term.isfinite()) for term in terms.values()), method, task, "terms of large logits must be finite")
+    _check(all(bool(term.isfinite()) for term in terms.values()), method, task, "terms of large logits must be finite")
 
 
 def the_adapter_follows_its_generator(method: Method, task: str) -> None:
@@ -222,13 +222,13 @@ def the_adapter_follows_its_generator(method: Method, task: str) -> None:
         states.append(adapter.state_dict() if adapter else {})
     first, second = states
     same = first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
-    _hold(same, method, task, "the same generator must give the same adapter")
+    _check(same, method, task, "the same generator must give the same adapter")
 
 
 def double_stays_double(method: Method, task: str) -> None:
     """Terms of float64 signals are float64, so that a numeric gradient can be taken."""
     types = {term.dtype for term in Scene(method, task, dtype=torch.float64).terms().values()}
-    _hold(types == {torch.float64}, method, task, f"float64 must stay; the terms are {types}")
+    _check(types == {torch.float64}, method, task, f"float64 must stay; the terms are {types}")
 
 
 METHOD_PROMISES = (

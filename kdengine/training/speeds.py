@@ -18,7 +18,7 @@ import psutil
 import torch
 from torch import nn
 
-from kdengine.devices import autocast, device_name, lay, memory_formats, multiplies_bfloat16, synchronize
+from kdengine.devices import autocast, device_name, memory_formats, multiplies_bfloat16, set_memory_format, synchronize
 from kdengine.errors import KDError
 from kdengine.files import read_json, write_json
 from kdengine.models.network import Network
@@ -55,14 +55,14 @@ class _File(TypedDict):
     settled: dict[str, _Entry]
 
 
-class Way(NamedTuple):
+class Execution(NamedTuple):
     """How a network runs: in `float32` or `bfloat16` (autocast), its maps in memory in a torch memory format."""
 
     precision: str
     memory_format: str
 
 
-def usual(network: Network, precision: str = "auto") -> Way:
+def default_execution(network: Network, precision: str = "auto") -> Execution:
     """What its device is made for, unmeasured: in a given precision, or with `auto` in the one that is mostly faster.
 
     That is bfloat16 where the hardware multiplies it. But convolutions of one channel each have nothing to multiply:
@@ -73,20 +73,20 @@ def usual(network: Network, precision: str = "auto") -> Way:
         depthwise = any(isinstance(each, nn.Conv2d) and each.groups > 1 for each in network.modules())
         fast = multiplies_bfloat16(device) and not (depthwise and device.type == "cpu")
         precision = "bfloat16" if fast else "float32"
-    return Way(precision, memory_formats(device)[0])
+    return Execution(precision, memory_formats(device)[0])
 
 
-def way(network: Network, batch_size: int, precision: str = "auto", *, training: bool) -> Way:
+def execution(network: Network, batch_size: int, precision: str = "auto", *, training: bool) -> Execution:
     """The way in which this machine runs a network on its device.
 
     training: a forward and a backward, or a forward alone. With precision `auto` it is the one that is settled, where
     one is, else the usual one; with another precision always the usual one, so that machines can be compared.
     """
     entry = _settled().get(_key(network, batch_size, training)) if precision == "auto" else None
-    return Way(*entry["way"]) if entry else usual(network, precision)
+    return Execution(*entry["way"]) if entry else default_execution(network, precision)
 
 
-def settle(network: Network, batch_size: int, *, training: bool) -> Way:
+def settle(network: Network, batch_size: int, *, training: bool) -> Execution:
     """Measure the ways this machine can run a network in, and settle the fastest for good; one that is settled stays.
 
     Another precision or memory format than the usual one must be clearly faster. Raises KDError where others use the
@@ -95,9 +95,9 @@ def settle(network: Network, batch_size: int, *, training: bool) -> Way:
     """
     key, device = _key(network, batch_size, training), _device(network)
     if entry := _settled().get(key):
-        return Way(*entry["way"])
+        return Execution(*entry["way"])
     _require_quiet()
-    ways = [Way(*each) for each in product(("float32", "bfloat16"), memory_formats(device))]
+    ways = [Execution(*each) for each in product(("float32", "bfloat16"), memory_formats(device))]
     rounds = [
         _step_seconds({each: (_copied(network, training, each), each.precision) for each in ways}, batch_size)
         for _ in range(_ROUNDS)
@@ -110,9 +110,9 @@ def settle(network: Network, batch_size: int, *, training: bool) -> Way:
                           "measurements of the same: this machine is busy. Nothing was settled; try again when it is "
                           "quiet.")
     seconds = {each: statistics.median(measured[each] for measured in rounds) for each in ways}
-    preferred = usual(network)
+    preferred = default_execution(network)
 
-    def price(each: Way) -> float:
+    def price(each: Execution) -> float:
         return seconds[each] * _WORTH ** sum(ours != theirs for ours, theirs in zip(each, preferred, strict=True))
 
     chosen = min(ways, key=price)
@@ -138,7 +138,7 @@ def settled(device: torch.device) -> list[dict[str, Any]]:
 
 def seconds_now(network: Network, batch_size: int, precision: str, *, training: bool) -> float:
     """Seconds of one step as fast as the machine is at this moment, in the way a run would take."""
-    chosen = way(network, batch_size, precision, training=training)
+    chosen = execution(network, batch_size, precision, training=training)
     return _step_seconds({chosen: (_copied(network, training, chosen), chosen.precision)}, batch_size)[chosen]
 
 
@@ -178,14 +178,14 @@ def _require_quiet() -> None:
                       "Nothing was settled; try again when the machine is quiet.")
 
 
-def _copied(network: Network, training: bool, chosen: Way) -> Network:
+def _copied(network: Network, training: bool, chosen: Execution) -> Network:
     """One that can be measured: a student in training, a teacher in evaluation."""
     copied = copy.deepcopy(network).requires_grad_(training).train(training)
-    lay(copied, chosen.memory_format)
+    set_memory_format(copied, chosen.memory_format)
     return copied
 
 
-def _step_seconds(ways: Mapping[Way, tuple[Network, str]], batch_size: int) -> dict[Way, float]:
+def _step_seconds(ways: Mapping[Execution, tuple[Network, str]], batch_size: int) -> dict[Execution, float]:
     """Seconds of one step of each of these networks at its precision: a forward, and in training a backward.
 
     They are timed in turns, three times each after one to warm up, and the best counts.

@@ -37,7 +37,7 @@ class TeacherSignals:
         epochs = learners[0].configuration.epochs
 
         def fits(wanted: Wanted) -> bool:
-            return cache is not None and cache.holds(wanted, teacher, split, policy, epochs)
+            return cache is not None and cache.fits(wanted, teacher, split, policy, epochs)
 
         for each in learners:
             if not each.method.needs_teacher:

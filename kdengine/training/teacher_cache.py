@@ -81,7 +81,7 @@ class TeacherCache:
     key: str
     limit_bytes: int = LIMIT_BYTES
 
-    def holds(self, wanted: Wanted, teacher: Network, split: Split, policy: Policy, epochs: int) -> bool:
+    def fits(self, wanted: Wanted, teacher: Network, split: Split, policy: Policy, epochs: int) -> bool:
         """Whether what a student wants of a teacher is kept: where a run's epochs fit into the limit all together.
 
         Keeping the last of them only would help nobody: the next run begins with the first. The input gradient is not

@@ -227,7 +227,7 @@ def test_imported_weights_are_measured_at_once(capsys, tmp_path, teacher_file):
     assert lines[1] == (f"Wrote {tmp_path}/x.safetensors (resnet20, 10 classes, images of 32 pixels, "
                         f"digest {about['digest']}).")
     share = checkpoints.describe(references.locate("digits-teacher"))["scores"]["test"]
-    assert lines[2] == f"A first look at digits: {records.told(share)}."
+    assert lines[2] == f"A first look at digits: {records.score_text(share)}."
     assert lines[3] == f"On all test images: python -m kdengine evaluate {tmp_path}/x.safetensors"
     assert about["data"]["digest"] == data.load("digits", image_size=32).digest
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from kdengine.data.content import (
     content,
     digest,
+    drop_class,
     hold_out,
-    leave_out,
     select,
-    thin,
+    take_share,
     withhold_labels,
     withhold_masks,
 )
@@ -58,7 +58,7 @@ def test_holding_out_is_stratified_disjoint_and_complete(target, share):
 
 @given(targets, st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_smaller_share_lies_in_a_larger(target, one, other):
-    small, large = (thin(numbered(target), share) for share in sorted((one, other)))
+    small, large = (take_share(numbered(target), share) for share in sorted((one, other)))
     assert set(numbers(small)) <= set(numbers(large))
     assert numbers(small) == sorted(numbers(small))
     of_small = counts(small.target)
@@ -70,12 +70,12 @@ def test_a_smaller_share_lies_in_a_larger(target, one, other):
 
 @given(targets, st.integers(0, 3), st.floats(0.01, 1))
 def test_a_class_left_out_takes_nothing_else_along(target, label, share):
-    rest = leave_out(numbered(target), label)
+    rest = drop_class(numbered(target), label)
     assert numbers(rest) == [place for place, each in enumerate(target.tolist()) if each != label]
     assert torch.equal(rest.target, target[target != label])
     if len(rest):  # each class is shuffled apart, so a share of the rest is what it was beside the class
-        beside = leave_out(thin(numbered(target), share), label)
-        assert numbers(thin(rest, share)) == numbers(beside)
+        beside = drop_class(take_share(numbered(target), share), label)
+        assert numbers(take_share(rest, share)) == numbers(beside)
 
 
 @given(targets)
@@ -158,7 +158,7 @@ def test_of_masks_a_share_of_all_is_taken(count, share):
     kept, held = hold_out(masks, share, "any")
     assert sorted(kept.tolist() + held.tolist()) == list(range(count))
     assert abs(len(held) - share * count) <= 0.5 or len(held) in (1, count - 1)
-    fewer = thin(whole, share)
+    fewer = take_share(whole, share)
     assert abs(len(fewer) - share * count) <= 0.5 or len(fewer) == 1
     assert numbers(fewer) == sorted(numbers(fewer))
     assert torch.equal(fewer.target, masks[numbers(fewer)])

@@ -51,7 +51,7 @@ def test_it_says_of_data_what_loading_finds(tmp_path, monkeypatch, spec, image_s
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 def test_it_refuses_as_many_labels_as_loading_does(tmp_path, spec, share):
     write(tmp_path / "data" / "pictures")
-    most = content.thinned(data.outline(spec).smallest, share)
+    most = content.share_count(data.outline(spec).smallest, share)
     for asked in (most, most + 1):
         refused = []
         for look in (data.outline, data.load):

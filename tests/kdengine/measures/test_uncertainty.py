@@ -244,8 +244,8 @@ def test_holm_keeps_the_order_and_never_lowers(values):
 
 
 def test_a_p_value_in_words():
-    assert uncertainty.told(0.0312) == "p = 0.031"
-    assert uncertainty.told(0.0002) == "p < 0.001"
+    assert uncertainty.p_text(0.0312) == "p = 0.031"
+    assert uncertainty.p_text(0.0002) == "p < 0.001"
 
 
 def test_what_a_page_asks_for_again_is_not_computed_again(monkeypatch):

@@ -302,7 +302,7 @@ def test_two_questions_are_corrected_for_each_other():
     told = remarks(THREE, contrasts=lambda outcome: [("KD", "CRD"), ("DKD", "CRD")])
     adjusted = uncertainty.holm([stats.ttest_rel(THREE[each], THREE["CRD"]).pvalue for each in ("KD", "DKD")])
     assert [each.rpartition("; ")[2] for each in told[1:3]] == [
-        f"{'better' if p < 0.05 else 'not distinguishable'} ({uncertainty.told(p)})." for p in adjusted]
+        f"{'better' if p < 0.05 else 'not distinguishable'} ({uncertainty.p_text(p)})." for p in adjusted]
 
 
 def test_a_recipe_that_tunes_does_not_name_the_highest_test_accuracy():

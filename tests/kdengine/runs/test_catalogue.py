@@ -41,8 +41,8 @@ def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_the
     shapes = found["shapes"]
     assert (shapes.title, shapes.data, shapes.size, shapes.first) == ("Shapes (shipped)", "shapes", None, "c-shapes")
     assert shapes.networks == {
-        "c-shapes": catalogue.Known("Labels alone · resnet8", "c-shapes, all labels", "none"),
-        "a-student": catalogue.Known("Logit matching · resnet8", "a-student, 5 labels a class", "kd")}
+        "c-shapes": catalogue.Entry("Labels alone · resnet8", "c-shapes, all labels", "none"),
+        "a-student": catalogue.Entry("Logit matching · resnet8", "a-student, 5 labels a class", "kd")}
     assert found["photograph"].data is None and found["photograph"].first == "efficientnet_lite2"
 
 
@@ -53,7 +53,7 @@ def test_an_imagenet_teacher_is_a_member_though_it_is_no_checkpoint(monkeypatch)
     family = catalogue.families("classification", held, [], TITLES)["fish"]
     assert family.first == "teacher-of:fish"
     assert list(family.networks) == ["teacher-of:fish", "alone", "fish"]
-    assert family.networks["teacher-of:fish"] == catalogue.Known(
+    assert family.networks["teacher-of:fish"] == catalogue.Entry(
         "efficientnet_lite2", "ImageNet weights, these classes")
 
 
@@ -67,10 +67,10 @@ def test_finished_runs_join_their_family_and_bring_their_teacher():
     digits, when = found["digits"], time.strftime("%d %b %H:%M", time.localtime(0))
     usual = f"Logit matching, T 8, alpha 0.5 · resnet8 · {when}"
     assert digits.networks == {
-        "teacher": catalogue.Known("Labels alone · resnet8", "teacher, all labels", "none"),
-        "run-1": catalogue.Known(usual, "run-1", "kd"), "my-teacher": catalogue.Known("resnet56", "my-teacher"),
-        "run-2": catalogue.Known("the one I like", f"{usual}, run-2", "kd"),
-        "run-6": catalogue.Known(usual, "run-6", "kd")}
+        "teacher": catalogue.Entry("Labels alone · resnet8", "teacher, all labels", "none"),
+        "run-1": catalogue.Entry(usual, "run-1", "kd"), "my-teacher": catalogue.Entry("resnet56", "my-teacher"),
+        "run-2": catalogue.Entry("the one I like", f"{usual}, run-2", "kd"),
+        "run-6": catalogue.Entry(usual, "run-6", "kd")}
     assert digits.first == "teacher"
     assert (found["folder:mine"].title, found["folder:mine"].first) == ("folder:mine", "run-4")
 

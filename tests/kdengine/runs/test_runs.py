@@ -148,7 +148,7 @@ def test_a_group_leaves_complete_records(waiting):
 ])
 def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, monkeypatch, asked, nats, taken):
     """Else in the usual way of float32, which is another in memory here."""
-    monkeypatch.setattr(speeds, "way", lambda *_, **__: speeds.Way("bfloat16", "contiguous_format"))
+    monkeypatch.setattr(speeds, "way", lambda *_, **__: speeds.Execution("bfloat16", "contiguous_format"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
     laid, lay = {}, opening.lay
     monkeypatch.setattr(
@@ -163,7 +163,7 @@ def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, 
 
 def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
     """What was settled when it began holds for the run, whatever is settled later."""
-    ways = {False: speeds.Way("float32", "channels_last"), True: speeds.Way("float32", "contiguous_format")}
+    ways = {False: speeds.Execution("float32", "channels_last"), True: speeds.Execution("float32", "contiguous_format")}
     monkeypatch.setattr(speeds, "way", lambda *_, training: ways[training])
     lain, train = [], training.train
 
@@ -188,8 +188,8 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
 
 
 def test_a_teacher_that_answered_otherwise_is_asked_again(waiting, monkeypatch):
-    for way in (speeds.Way("float32", "channels_last"), speeds.Way("float32", "contiguous_format"),
-                speeds.Way("bfloat16", "channels_last")):
+    for way in (speeds.Execution("float32", "channels_last"), speeds.Execution("float32", "contiguous_format"),
+                speeds.Execution("bfloat16", "channels_last")):
         monkeypatch.setattr(speeds, "way", lambda *_, way=way, **__: way)
         monkeypatch.setattr(evaluation, "rounding", lambda *_: 0.0)
         finish(*[configuration("kd", precision="auto", epochs=1)] * 2)
@@ -249,7 +249,7 @@ def test_equal_runs_beside_a_busy_process_are_bit_equal(waiting, precision):
         digests.add(record.files[records.STUDENT])
         ways.add((record.environment["precision"]["student"], record.environment["memory_formats"]["student"]))
     assert len(digests) == 1
-    assert ways == {tuple(speeds.usual(models.build("resnet8", ["0", "1"]), precision))}
+    assert ways == {tuple(speeds.default_execution(models.build("resnet8", ["0", "1"]), precision))}
 
 
 def test_a_settled_way_is_taken_and_recorded(waiting, monkeypatch):

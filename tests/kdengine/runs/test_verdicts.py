@@ -54,7 +54,7 @@ def test_the_table_and_the_report_say_the_same_of_the_same_pair():
     adjusted = dict(zip(("KD", "DKD", "CRD"), uncertainty.holm(raw), strict=True))
     assert min(raw) < 0.05 < 3 * min(raw)  # uncorrected, a table would say that they differ
     for label, p in adjusted.items():
-        assert table[outcome.of(label)[0].id][2] == f"not distinguishable ({uncertainty.told(p)})"
+        assert table[outcome.of(label)[0].id][2] == f"not distinguishable ({uncertainty.p_text(p)})"
 
 
 def test_a_network_trained_elsewhere_counts_in_both_places():
@@ -113,7 +113,7 @@ def test_twins_that_were_computed_otherwise_are_said_to_be(environment, told):
     twin = dataclasses.replace(outcome.of("Independent")[0], environment=usual)
     ours = dataclasses.replace(outcome.of("KD")[0], environment=usual | environment)
     verdict, = judged({ours.id: ours, twin.id: twin}).values()
-    assert verdicts.way_difference(ours, twin) == told
+    assert verdicts.execution_difference(ours, twin) == told
     assert verdict.text.partition("; ")[2] == (f"trained otherwise: {told}" if told else "")
 
 
@@ -168,7 +168,7 @@ def test_a_method_of_two_recipes_has_one_verdict():
     raw = {label: stats.ttest_rel(THREE[label], THREE["Independent"]).pvalue for label in ("KD", "DKD", "CRD")}
     adjusted = dict(zip(raw, uncertainty.holm(list(raw.values())), strict=True))
     assert raw["KD"] < 0.05 < adjusted["KD"]  # alone it would be better
-    assert by_label(part)["KD"][2] == f"not distinguishable ({uncertainty.told(adjusted['KD'])})"
+    assert by_label(part)["KD"][2] == f"not distinguishable ({uncertainty.p_text(adjusted['KD'])})"
 
 
 def test_another_teacher_or_other_hyperparameters_are_another_method():

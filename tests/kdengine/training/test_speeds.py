@@ -8,7 +8,7 @@ import torch
 from kdengine import files, models, paths
 from kdengine.errors import KDError
 from kdengine.training import speeds
-from kdengine.training.speeds import Way
+from kdengine.training.speeds import Execution
 from tests.kdengine import tiny
 
 FLOAT, HALF = "float32", "bfloat16"
@@ -39,8 +39,8 @@ def machine(monkeypatch):
 
 
 def table(float_last, float_plain, half_last, half_plain):
-    return {Way(FLOAT, LAST): float_last, Way(FLOAT, PLAIN): float_plain,
-            Way(HALF, LAST): half_last, Way(HALF, PLAIN): half_plain}
+    return {Execution(FLOAT, LAST): float_last, Execution(FLOAT, PLAIN): float_plain,
+            Execution(HALF, LAST): half_last, Execution(HALF, PLAIN): half_plain}
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [
@@ -55,7 +55,7 @@ def table(float_last, float_plain, half_last, half_plain):
 def test_another_way_is_settled_where_it_is_clearly_faster(machine, seconds, chosen):
     machine(table(*seconds))
     assert speeds.settle(tiny.network(), 8, training=True) == chosen
-    assert speeds.way(tiny.network(), 8, training=True) == chosen
+    assert speeds.execution(tiny.network(), 8, training=True) == chosen
 
 
 def test_where_the_hardware_multiplies_half_precision_full_precision_must_be_clearly_faster(machine, monkeypatch):
@@ -67,12 +67,12 @@ def test_where_the_hardware_multiplies_half_precision_full_precision_must_be_cle
 def test_what_is_not_settled_is_what_the_hardware_is_made_for(monkeypatch):
     for multiplies, precision in ((True, HALF), (False, FLOAT)):
         monkeypatch.setattr(speeds, "multiplies_bfloat16", lambda device, multiplies=multiplies: multiplies)
-        assert speeds.way(tiny.network(), 8, training=True) == (precision, LAST)
+        assert speeds.execution(tiny.network(), 8, training=True) == (precision, LAST)
     depthwise = models.build("efficientnet_lite0", ["0", "1"])
     monkeypatch.setattr(speeds, "multiplies_bfloat16", lambda device: True)
-    assert speeds.way(depthwise, 8, training=True) == (FLOAT, LAST)
-    assert speeds.way(tiny.network(), 8, FLOAT, training=True) == (FLOAT, LAST)
-    assert speeds.way(tiny.network(), 8, HALF, training=False) == (HALF, LAST)
+    assert speeds.execution(depthwise, 8, training=True) == (FLOAT, LAST)
+    assert speeds.execution(tiny.network(), 8, FLOAT, training=True) == (FLOAT, LAST)
+    assert speeds.execution(tiny.network(), 8, HALF, training=False) == (HALF, LAST)
 
 
 def test_rounds_that_disagree_settle_nothing(machine):
@@ -81,7 +81,7 @@ def test_rounds_that_disagree_settle_nothing(machine):
     with pytest.raises(KDError, match="Nothing was settled; try again when it is quiet"):
         speeds.settle(tiny.network(), 8, training=True)
     assert speeds.settled(CPU) == []
-    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(tiny.network())
+    assert speeds.execution(tiny.network(), 8, training=True) == speeds.default_execution(tiny.network())
 
 
 @pytest.mark.parametrize("load", [10.0, [0.0, 10.0]])  # from the beginning, or since
@@ -103,9 +103,9 @@ def test_the_file_holds_it_for_this_machine_and_version(machine):
         "network": "tiny", "input_size": tiny.SIZE, "batch_size": 8, "training": True, "way": (HALF, LAST)}
     assert entry["seconds"][f"{HALF} {LAST}"] == 0.5
     for other in ({"batch_size": 16, "training": True}, {"batch_size": 8, "training": False}):
-        assert speeds.way(tiny.network(), **other) == (FLOAT, LAST)
+        assert speeds.execution(tiny.network(), **other) == (FLOAT, LAST)
     torch.set_num_threads(3)  # as another machine
-    assert speeds.way(tiny.network(), 8, training=True) == (FLOAT, LAST)
+    assert speeds.execution(tiny.network(), 8, training=True) == (FLOAT, LAST)
     assert speeds.settled(CPU) == []
 
 
@@ -116,7 +116,7 @@ def test_a_file_of_another_kind_settles_nothing_and_breaks_nothing(machine, cont
     path = paths.runs_root() / speeds.FILE
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    assert speeds.way(tiny.network(), 8, training=True) == speeds.usual(tiny.network())
+    assert speeds.execution(tiny.network(), 8, training=True) == speeds.default_execution(tiny.network())
     machine(table(1.0, 2.0, 0.5, 2.0))
     assert speeds.settle(tiny.network(), 8, training=True) == (HALF, LAST)
     assert files.read_json(path)["version"] == 2
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_written_is_said(machine, monkeypatch):
     monkeypatch.setattr(speeds, "write_json", full)
     with pytest.raises(KDError, match="cannot be written, so nothing can be settled: No space left"):
         speeds.settle(tiny.network(), 8, training=True)
-    assert speeds.way(tiny.network(), 8, training=True) == (FLOAT, LAST)
+    assert speeds.execution(tiny.network(), 8, training=True) == (FLOAT, LAST)
 
 
 @pytest.mark.parametrize(("students", "threads"), [(1, None), (2, 2), (3, 1), (4, 1), (9, 1)])
@@ -145,7 +145,7 @@ def test_a_measurement_leaves_the_network_as_it_was(monkeypatch):
     monkeypatch.setattr(speeds, "_AGREE", float("inf"))
     network = tiny.network().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert speeds.settle(network, 4, training=True) in [Way(p, m) for p in (FLOAT, HALF) for m in (LAST, PLAIN)]
+    assert speeds.settle(network, 4, training=True) in [Execution(p, m) for p in (FLOAT, HALF) for m in (LAST, PLAIN)]
     assert not network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -162,5 +162,5 @@ def test_seconds_are_the_fewest_of_three_after_one_to_warm_up(monkeypatch):
 
     monkeypatch.setattr(speeds, "_step", step)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    ways = {Way(FLOAT, LAST): (networks["one"], FLOAT), Way(HALF, LAST): (networks["other"], HALF)}
-    assert speeds._step_seconds(ways, 4) == {Way(FLOAT, LAST): 2.0, Way(HALF, LAST): 1.0}
+    ways = {Execution(FLOAT, LAST): (networks["one"], FLOAT), Execution(HALF, LAST): (networks["other"], HALF)}
+    assert speeds._step_seconds(ways, 4) == {Execution(FLOAT, LAST): 2.0, Execution(HALF, LAST): 1.0}

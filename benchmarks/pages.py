@@ -13,9 +13,9 @@ from PIL import Image
 
 import kdengine
 from benchmarks.matrix import product_rate, reached
+from benchmarks.real import browser, chromium, server, settle
 from explorer.pages import PAGES
 from kdengine.paths import PROJECT
-from tests.browser.real import browser, chromium, server, settle
 
 PATHS = ("", *(title.lower() for title in PAGES if title != "Start"))
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite2")

@@ -16,8 +16,8 @@ page = st.navigation(
     position="top",
 )
 st.set_page_config(page_title=f"{page.title} · KD Explorer", page_icon=str(HERE / "assets" / "icon.png"), layout="wide")
-# Streamlit leaves a hand's breadth above the first line, which on a projector the chart below needs; and it sets links
-# to pages in from the text under them. A page's title in a narrow column must not break inside a word.
+# Streamlit leaves a hand's breadth above the first line; on a projector the chart below needs that space. It also
+# indents links to pages against the text under them. A page's title in a narrow column must not break inside a word.
 st.html("""<style>
 .stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; }
 [data-testid="stColumn"] h1 { font-size: clamp(1.6rem, 2.4vw, 2.1rem); }
@@ -25,7 +25,7 @@ st.html("""<style>
 @media (max-height: 680px) { .stMainBlockContainer { padding-top: 3.5rem; } }
 </style>""")
 
-# Who leaves a page and comes back finds it as it was: its link is put back, from which its controls are set. On the way
+# A page that is left and opened again is as it was: its link is put back, and its controls are set from it. On the way
 # to another page Streamlit may put that one's link under this one's address, and the browser's Back leads to it.
 links = st.session_state.setdefault("links", {})
 left = st.session_state.get("page")

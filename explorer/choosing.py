@@ -41,9 +41,9 @@ def layer_names(stages: Sequence[tuple[str, ...]]) -> list[str]:
 
     Networks without any do not count.
     """
-    held = [each for each in stages if each]
-    depths = range(1, 1 + min(map(len, held), default=0))
-    names = [" / ".join(dict.fromkeys(each[-depth] for each in held)) for depth in depths]
+    nonempty = [each for each in stages if each]
+    depths = range(1, 1 + min(map(len, nonempty), default=0))
+    names = [" / ".join(dict.fromkeys(each[-depth] for each in nonempty)) for depth in depths]
     return ["automatic", *(f"{name} (deepest)" for name in names[:1]), *names[1:]]
 
 
@@ -69,7 +69,7 @@ def upload() -> UploadedFile | None:
 
 
 def opened(content: bytes) -> tuple[str, Image.Image] | None:
-    """A key that is equal for equal files, and the picture; a bad file is told and gives None."""
+    """A key that is equal for equal files, and the picture; for a bad file an error is shown, and None returned."""
     try:
         image = read(content)
     except KDError as error:
@@ -105,27 +105,27 @@ def telling_pair(among: Sequence[str], methods: Mapping[str, str | None]) -> lis
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def telling(references: tuple[str, ...], digest: str) -> int:
-    """The test image that is shown first: of a teacher, a distilled student and one alone the one that tells most."""
+    """The test image shown first: for a teacher, a distilled student and a student alone, the one that tells most."""
     del digest
     return (kdengine.runs.telling_example(*references) if len(references) == 3 else None) or 0
 
 
 def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """Those that open and know the first one's classes; none where the first does not open. The rest is told."""
-    kept: list[str] = []
+    """Those that open and know the first one's classes; none where the first does not open. The rest is named."""
+    comparable: list[str] = []
     for reference in references:
         try:
             classes = open_network(reference).classes
         except KDError as error:
             show_error(error)
-            if not kept:
+            if not comparable:
                 return []
             continue
-        if kept and classes != open_network(kept[0]).classes:
+        if comparable and classes != open_network(comparable[0]).classes:
             st.warning(f"{as_text(names[reference])} was trained on other classes and is left out.")
         else:
-            kept.append(reference)
-    return kept
+            comparable.append(reference)
+    return comparable
 
 
 def within(last: int, key: str) -> None:
@@ -139,7 +139,7 @@ def other_images(
 ) -> None:
     """Buttons to another test image: any, or the next of those on which the networks disagree.
 
-    key: of the image's number. disputed: finds the disagreements, ascending. none: told where there are none.
+    key: of the image's number. disputed: finds the disagreements, ascending. none: the message where there are none.
     """
     row = st.container(horizontal=True)  # below each other where the column is narrow
     row.button("Random", on_click=_go_anywhere, args=(key, last), width="stretch", disabled=last == 0)
@@ -159,14 +159,14 @@ def _go_anywhere(key: str, last: int) -> None:
 
 
 def _go_to_dispute(key: str, disputed: Callable[[], list[int]], none: str) -> None:
-    """After the last one, the first."""
+    """To the next disputed test image; after the last one, to the first."""
     try:
-        found = disputed()
+        disagreements = disputed()
     except KDError as error:
         st.toast(error_text(error))
         return
-    if not found:
+    if not disagreements:
         st.toast(none)
         return
-    later = [each for each in found if each > st.session_state[key]]
-    _go(key, (later or found)[0])
+    later = [each for each in disagreements if each > st.session_state[key]]
+    _go(key, (later or disagreements)[0])

@@ -137,13 +137,13 @@ def sheet(original: Image.Image, cards: Sequence[Card], caption: str) -> Image.I
     paper = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(paper)
     truth = cards[0].truth
-    known = "" if truth is None else f"Truth: {cards[0].classes[truth]}"
-    _column(paper, draw, 0, ("Picture", ""), framed(original, None), known, None)
+    truth_text = "" if truth is None else f"Truth: {cards[0].classes[truth]}"
+    _column(paper, draw, 0, ("Picture", ""), framed(original, None), truth_text, None)
     for place, card in enumerate(cards, start=1):
         best = card.top[0]
-        told = f"{card.classes[best]} · {percent(card.probabilities[best])}" + (
+        answer_text = f"{card.classes[best]} · {percent(card.probabilities[best])}" + (
             f" · {card.verdict}" if card.verdict else "")
-        _column(paper, draw, place, (card.role, card.name), card.picture, told, card.right)
+        _column(paper, draw, place, (card.role, card.name), card.picture, answer_text, card.right)
     for number, line in enumerate(lines):
         top = _MARGIN + _HEAD + SIDE + _FOOT + _LINE * number
         draw.text((_MARGIN, top), _fitting(line, 22, False, width - 2 * _MARGIN), _QUIET, _font(22, False))
@@ -171,14 +171,14 @@ def column_at(place: int) -> tuple[int, int]:
 
 def _column(
     paper: Image.Image, draw: ImageDraw.ImageDraw, place: int, titles: tuple[str, str], picture: Image.Image,
-    told: str, right: bool | None,
+    text: str, right: bool | None,
 ) -> None:
     x, y = column_at(place)
     color = _INK if right is None else _color(right)
     draw.text((x, _MARGIN), _fitting(titles[0], 34, True, SIDE), color, _font(34, True))
     draw.text((x, _MARGIN + 54), _fitting(titles[1], 22, False, SIDE), color, _font(22, False))
     paper.paste(picture, (x, y))
-    draw.text((x, y + SIDE + 18), _fitting(told, 28, True, SIDE), color, _font(28, True))
+    draw.text((x, y + SIDE + 18), _fitting(text, 28, True, SIDE), color, _font(28, True))
 
 
 def _color(right: bool | None) -> str:

@@ -2,7 +2,7 @@
 
 Digits with few labels: the student alone has these labels and nothing else, the teacher answers every picture. Which
 group is shown, and what was guessed of it, stands in the link as `demo` and `guess`. The controls' names there begin
-with `demo` too: what is set here is nothing to somebody's own runs.
+with `demo` too, so that what is set here does not concern somebody's own runs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def show() -> None:
 
 
 def _decides(configurations: Iterable[Mapping[str, Any]]) -> list[tuple]:
-    """What of a group's configurations the controls decide."""
+    """The part of a group's configurations that the controls decide."""
     names = ("method", "hyperparameters", "labels_per_class", "seed")
     return [tuple(each[name] for name in names) for each in configurations]
 
@@ -64,9 +64,9 @@ def _decides(configurations: Iterable[Mapping[str, Any]]) -> list[tuple]:
 def _group() -> list[str]:
     """The runs of the group that the link names, in their order; none where it is gone, or no demonstration's."""
     runs = [run for run in kdengine.list_runs() if run["group"] == st.query_params.get(GROUP)]
-    asked = [run["configuration"] for run in runs]
-    ours = all(each["data"] == DATA and each["method"] in ("kd", "none") for each in asked) and (
-        any(each["method"] == "kd" for each in asked))
+    configurations = [run["configuration"] for run in runs]
+    ours = all(each["data"] == DATA and each["method"] in ("kd", "none") for each in configurations) and (
+        any(each["method"] == "kd" for each in configurations))
     return sorted(run["id"] for run in runs) if ours else []
 
 
@@ -88,9 +88,9 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
                "Divides the logits before the softmax: a high T shows what the teacher thinks of the wrong classes."),
         slider(alpha, r"Teacher's share $\alpha$", ALPHAS, 1.0, "alpha",
                "0: the labels alone. 1: the teacher's answers alone, no label is read."),
-        None if (many := slider(labels, "Labels a digit", LABELS, 5, "labels",
-                                "So many pictures of each digit keep their label; the others lose it.")) == "all"
-        else many,
+        None if (label_count := slider(labels, "Labels a digit", LABELS, 5, "labels",
+                                       "So many pictures of each digit keep their label; the others lose it.")) == "all"
+        else label_count,
         _seed(seed, disabled),
     )
 
@@ -119,10 +119,10 @@ def _guess(question: Question, settings: Settings) -> None:
         st.markdown("**Guess first.** Of 100 new digits, how many will each read?")
         for name in named:
             st.slider(name, 0, 100, 50, key=f"guess {name}", persist_state="session", on_change=_guessed, args=(name,))
-        asked = _configurations(question, settings)
+        configurations = _configurations(question, settings)
         if st.button("Start", type="primary", width="stretch"):
             try:
-                ids = kdengine.start(asked)
+                ids = kdengine.start(configurations)
             except KDError as error:
                 show_error(error)
             else:
@@ -132,7 +132,7 @@ def _guess(question: Question, settings: Settings) -> None:
                     str(st.session_state[f"guess {name}"]) if f"guessed {name}" in st.session_state else ""
                     for name in named)})
                 st.rerun()
-        live.estimate(asked)
+        live.estimate(configurations)
     with images:
         pinned.preview(data, TEACHER, 4.0 if question.varies == "temperature" else settings.temperature)
 
@@ -238,8 +238,8 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
     group = watched[ids[0]]["group"]
     *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")
     image = pinned.first_image(open_data(DATA), group, TEACHER)
-    known = families.names(kdengine.runs.families()[DATA])
-    asked = watched[taught]["configuration"]["hyperparameters"]
+    network_names = families.names(kdengine.runs.families()[DATA])
+    hyperparameters = watched[taught]["configuration"]["hyperparameters"]
     with links:
         st.caption(_verdict(tuple(ids), watched))
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -248,8 +248,8 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
                          help=f"On test image {image}, with heat maps, as they are after the last epoch.")
             st.page_link("../pages/temperature.py", label="Its soft targets", icon=":material/thermostat:",
                          help=f"Of {names[taught]} after its last epoch, beside the teacher's, on test image {image}.",
-                         query_params={"source": "Example", "student_network": known[taught], "example": str(image),
-                                       "T": f"{asked['temperature']:g}"})
+                         query_params={"source": "Example", "student_network": network_names[taught],
+                                       "example": str(image), "T": f"{hyperparameters['temperature']:g}"})
             st.download_button("Report", lambda: kdengine.recipes.group_report(ids)["html"],
                                f"distillation-{group}.html", "text/html", icon=":material/description:",
                                on_click="ignore")
@@ -258,11 +258,14 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
 
 
 def _guesses(students: int) -> list[str]:
-    """What was guessed of each student, as the link has it; empty where nothing was, or that is nothing of ours."""
-    given = st.query_params.get(GUESS, "").split(",")
-    fine = len(given) == students and all(
-        not each or (each.isascii() and each.isdigit() and int(each) <= 100) for each in given)
-    return given if fine else [""] * students
+    """What was guessed of each student, as the link has it; empty where nothing was.
+
+    All are empty where the link's value is none of this page's.
+    """
+    guesses = st.query_params.get(GUESS, "").split(",")
+    fine = len(guesses) == students and all(
+        not each or (each.isascii() and each.isdigit() and int(each) <= 100) for each in guesses)
+    return guesses if fine else [""] * students
 
 
 @st.cache_data(max_entries=16, ttl=60, show_spinner=False)

@@ -37,8 +37,8 @@ def present(data: str) -> bool:
 
 
 def missing(data: str) -> bool:
-    """Whether the test images of a network are of a data set that is not on this machine, which is told as above.
+    """Whether the test images of a network are of a data set that is not on this machine; the page says so, as above.
 
-    Of a folder, or of data that nobody here knows, who opens them is told.
+    False for a folder, or for data that nobody here knows: there, opening them tells what is wrong.
     """
     return data in {each["name"] for each in kdengine.list_data()} and not present(data)

@@ -11,7 +11,7 @@ from kdengine.runs.catalogue import Family
 
 def names(family: Family) -> dict[str, str]:
     """What a family's networks are called on screen and in links, by reference; no two are called alike."""
-    return told_apart({reference: known.name for reference, known in family.networks.items()})
+    return told_apart({reference: entry.name for reference, entry in family.networks.items()})
 
 
 def titles(families: dict[str, Family]) -> dict[str, str]:

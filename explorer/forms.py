@@ -57,7 +57,7 @@ def _linked(
 
 
 def _number(text: str, whole: bool) -> float | None:
-    """The finite number, or whole one, that a text says; None for another."""
+    """The finite number, or whole one, that a text says; None for any other text."""
     if whole:
         return int(text) if text.isascii() and text.isdigit() else None
     try:

@@ -39,27 +39,27 @@ def _measured() -> dict[tuple, tuple[float, Future]]:
     return {}
 
 
-def estimate(asked: list[kdengine.Configuration]) -> None:
+def estimate(configurations: list[kdengine.Configuration]) -> None:
     """Tell how long a group will take, once that is measured; nobody waits for it.
 
     Nothing is measured beside a training of one's own: a group has the machine to itself when its turn comes.
     """
-    shared = asked[0]
+    shared = configurations[0]
     methods = {each["name"]: each["needs_teacher"] for each in kdengine.list_methods()}
     decides = (shared.data, shared.image_size, shared.student, shared.teacher,
-               tuple(methods[each.method] for each in asked))
+               tuple(methods[each.method] for each in configurations))
     when, measured = _measured().get(decides, (-_TRUE_S, None))
     busy = any(run["state"] in ACTIVE for run in kdengine.list_runs())
     if not busy and time.monotonic() - when >= _TRUE_S:
-        measured = _bench().submit(kdengine.runs.pace, asked)
+        measured = _bench().submit(kdengine.runs.pace, configurations)
         _measured()[decides] = time.monotonic(), measured
     if measured is None:
         st.caption("How long it takes is measured once no training runs; Start need not wait for it.")
         return
-    st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(asked, measured)
+    st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(configurations, measured)
 
 
-def _tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> None:
+def _tell_estimate(configurations: list[kdengine.Configuration], measured: Future) -> None:
     """How long it will take, once that is known; asks for a whole rerun then, which ends the polling."""
     if not measured.done():
         st.session_state["estimating"] = True
@@ -68,11 +68,11 @@ def _tell_estimate(asked: list[kdengine.Configuration], measured: Future) -> Non
     if st.session_state.pop("estimating", False):
         st.rerun()
     try:
-        expected = kdengine.runs.estimate(asked, measured.result())
+        expected = kdengine.runs.estimate(configurations, measured.result())
     except KDError as error:
         st.caption(error_text(error))
         return
-    together = f" for {len(asked)} students together" if len(asked) > 1 else ""
+    together = f" for {len(configurations)} students together" if len(configurations) > 1 else ""
     st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
                 f"{expected['images_per_second']:,.0f} images a second{together}.")
 

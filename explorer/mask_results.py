@@ -42,17 +42,17 @@ def color_of(place: int) -> str:
 
 def price(reference: str) -> list[str]:
     """What a network costs, as far as it was measured."""
-    known = measured(reference)
-    return [f"{segmentation.amount(known['parameters'])} parameters · {known['milliseconds']:.1f} ms"] if known else []
+    about = measured(reference)
+    return [f"{segmentation.amount(about['parameters'])} parameters · {about['milliseconds']:.1f} ms"] if about else []
 
 
 def show_others(family: families.Family, references: list[str]) -> None:
     """How good the networks are that are not shown: nobody may take the shown ones for all there is."""
-    others = {known.name: measured(each) for each, known in family.networks.items() if each not in references}
-    told = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
-    if told:
-        st.caption(f"Not shown, and their mIoU: {', '.join(told[:MOST_OTHERS])}"
-                   f"{' …' if len(told) > MOST_OTHERS else ''}. Choose them under Students.")
+    others = {entry.name: measured(each) for each, entry in family.networks.items() if each not in references}
+    scores = [f"{as_text(name)} {about['test']['miou']:.1%}" for name, about in others.items() if about]
+    if scores:
+        st.caption(f"Not shown, and their mIoU: {', '.join(scores[:MOST_OTHERS])}"
+                   f"{' …' if len(scores) > MOST_OTHERS else ''}. Choose them under Students.")
 
 
 def show_classes(references: list[str], names: dict[str, str]) -> None:
@@ -75,5 +75,5 @@ def sentence(name: str, about: dict | None) -> str:
     """One network's mIoU in words."""
     if about is None:
         return f"{name}: no stored test results"
-    told, sure = f"{name}: mIoU {about['test']['miou']:.1%}", about["interval"]
-    return f"{told} ({sure.low:.1%} to {sure.high:.1%})" if sure else told
+    text, sure = f"{name}: mIoU {about['test']['miou']:.1%}", about["interval"]
+    return f"{text} ({sure.low:.1%} to {sure.high:.1%})" if sure else text

@@ -1,7 +1,8 @@
 """Whether the heat of several networks lies on the objects of many test images: chart rows, table and sentences.
 
-Here `found` is what `kdengine.explain.heat_on_objects` returns, by network and then by heat-map method, both as titles
-in display order; the first network is the one that the others are held against. A measure is `inside` or `pointing`.
+Here `results` is what `kdengine.explain.heat_on_objects` returns, by network and then by heat-map method, both as
+titles in display order; the first network is the one that the others are held against. A measure is `inside` or
+`pointing`.
 """
 
 from __future__ import annotations
@@ -12,73 +13,73 @@ from typing import Any
 from explorer.wording import as_text
 from kdengine.measures.uncertainty import ALPHA, holm, mcnemar
 
-Found = Mapping[str, Mapping[str, dict[str, Any]]]
+Results = Mapping[str, Mapping[str, dict[str, Any]]]
 
 ELSEWHERE = "↳ other boxes"
 NOTHING = "A map that prefers nothing"
 
 
-def points(found: Found, measure: str) -> list[dict[str, Any]]:
+def points(results: Results, measure: str) -> list[dict[str, Any]]:
     """A row a network and method, for `kdengine.charts.on_objects`."""
     return [{"network": network, "method": method} | each[measure]
-            for network, methods in found.items() for method, each in methods.items()]
+            for network, methods in results.items() for method, each in methods.items()]
 
 
-def table(found: Found, measure: str) -> list[dict[str, str]]:
+def table(results: Results, measure: str) -> list[dict[str, str]]:
     """Two rows a network, in its images' own boxes and in the others', then a map that prefers nothing; Markdown."""
     rows = []
-    for network, methods in found.items():
+    for network, methods in results.items():
         rows.append({"": as_text(network)} | {method: _sure(each[measure]) for method, each in methods.items()})
         others = {method: _percent(each[measure]["elsewhere"]) for method, each in methods.items()}
         rows.append({"": ELSEWHERE} | others)
     return [*rows, {"": NOTHING} | {method: _percent(each["area"]) for method, each in methods.items()}]
 
 
-def reading(found: Found) -> str:
+def reading(results: Results) -> str:
     """What may be said, as a list in Markdown: whose hottest point follows the object, and which networks differ."""
-    told = [_following(found), _differing(found) if len(found) > 1 else "", _alike(found)]
-    return "\n".join(f"- {each}" for each in told if each)
+    sentences = [_following(results), _differing(results) if len(results) > 1 else "", _alike(results)]
+    return "\n".join(f"- {each}" for each in sentences if each)
 
 
-def _following(found: Found) -> str:
+def _following(results: Results) -> str:
     """Whose interval lies above what the same maps get in the boxes of other images."""
-    told = []
-    for network, methods in found.items():
+    phrases = []
+    for network, methods in results.items():
         follow = [method for method, each in methods.items() if each["pointing"]["low"] > each["pointing"]["elsewhere"]]
-        told.append(f"{as_text(network)} with {_which(follow, methods)}")
+        phrases.append(f"{as_text(network)} with {_which(follow, methods)}")
     return ("**The hottest point follows the object**, its whole interval above what the same maps get in the other "
-            f"images' boxes: {'; '.join(told)}.")
+            f"images' boxes: {'; '.join(phrases)}.")
 
 
-def _differing(found: Found) -> str:
+def _differing(results: Results) -> str:
     """Which of the others point at the object more or less often than the first, on the same images."""
-    (first, held), *others = found.items()
-    alone = {(network, method): _alone(each["hits"], held[method]["hits"])
+    (first, baseline), *others = results.items()
+    alone = {(network, method): _alone(each["hits"], baseline[method]["hits"])
              for network, methods in others for method, each in methods.items()}
     differ: dict[tuple[str, str], list[str]] = {}
     adjusted = holm([mcnemar(*each) for each in alone.values()])
     for ((network, method), (ours, theirs)), p in zip(alone.items(), adjusted, strict=True):
         if p < ALPHA:
             differ.setdefault((network, "more" if ours > theirs else "less"), []).append(method)
-    told = [f"{as_text(network)} {how} often with {_which(methods, held)}"
-            for (network, how), methods in differ.items()]
+    phrases = [f"{as_text(network)} {how} often with {_which(methods, baseline)}"
+               for (network, how), methods in differ.items()]
     if sum(map(len, differ.values())) < len(alone):
-        told.append(f"{'no other' if told else 'none'} is distinguishable")
-    count = next(iter(held.values()))["n"]
+        phrases.append(f"{'no other' if phrases else 'none'} is distinguishable")
+    count = next(iter(baseline.values()))["n"]
     return (f"**Pointing at the object, against {as_text(first)}** on the same {count} images (McNemar, Holm over "
-            f"{len(alone)} comparisons): {'; '.join(told)}.")
+            f"{len(alone)} comparisons): {'; '.join(phrases)}.")
 
 
-def _alike(found: Found) -> str:
+def _alike(results: Results) -> str:
     """Methods that give every network the same numbers; nothing where there are none."""
     groups: dict[tuple, list[str]] = {}
-    for method in next(iter(found.values())):
-        held = [methods[method] for methods in found.values()]
+    for method in next(iter(results.values())):
+        by_network = [methods[method] for methods in results.values()]
         # Rounded: one formula computed in another order differs by the last digits of a float.
-        numbers = tuple((tuple(each["hits"]), round(each["inside"]["mean"], 4)) for each in held)
+        numbers = tuple((tuple(each["hits"]), round(each["inside"]["mean"], 4)) for each in by_network)
         groups.setdefault(numbers, []).append(method)
-    told = [_listed(each) for each in groups.values() if len(each) > 1]
-    return f"**Equal in every number**, one formula here: {'; '.join(told)}." if told else ""
+    phrases = [_listed(each) for each in groups.values() if len(each) > 1]
+    return f"**Equal in every number**, one formula here: {'; '.join(phrases)}." if phrases else ""
 
 
 def _alone(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ SHOWN = 3
 """Images beside each other."""
 _MOST_CLASSES = 10
 _HEADROOM = 1.3
-"""So many times the first row's highest share fills a row."""
+"""A full row is this many times the first row's highest share."""
 _STYLE = """<style>
 .pinned-image { display: flex; align-items: center; gap: .75rem; margin-bottom: .6rem; font-size: .875rem; }
 .pinned-image img { width: 4rem; border-radius: .5rem; }
@@ -94,9 +94,10 @@ def show(
         if teacher:
             drawn.append(("Teacher", TEACHER, answer(teacher, data, index, picture, temperature)))
         for run, each in answers.items():
-            says = each[min(epoch, len(each)) - 1, index]
-            if not np.isnan(says).any():  # as of epochs that went by before answers were kept
-                drawn.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)], softmax(says / temperature)))
+            logits = each[min(epoch, len(each)) - 1, index]
+            if not np.isnan(logits).any():  # as of epochs that went by before answers were kept
+                drawn.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)],
+                              softmax(logits / temperature)))
         return drawn
 
     _draw(data, images, rows)
@@ -104,9 +105,9 @@ def show(
 
 def temperature_of(watched: Iterable[Mapping[str, Any]]) -> float:
     """The T at which a group's answers are shown: that of its students, the middle one where they differ."""
-    found = sorted(each["configuration"]["hyperparameters"]["temperature"] for each in watched
-                   if each["configuration"]["method"] == "kd") or [1.0]
-    return found[len(found) // 2]
+    temperatures = sorted(each["configuration"]["hyperparameters"]["temperature"] for each in watched
+                          if each["configuration"]["method"] == "kd") or [1.0]
+    return temperatures[len(temperatures) // 2]
 
 
 def preview(data: DataSet, teacher: str, temperature: float) -> None:
@@ -193,7 +194,7 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
     key = f"pinned {group}"
     order = _hard(teacher, among, digest)
     start = st.session_state.setdefault(key, 0) % len(order)
-    # Before the page runs, since what stands above names the images too
+    # A callback runs before the page does; what stands above names the images too.
     place.button("Others", key=f"others {group}", width="stretch", on_click=_next, args=(key, len(order)),
                  help="The next three, from the one on which the teacher is least certain.")
     return [order[(start + each) % len(order)] for each in range(min(SHOWN, len(order)))]

@@ -121,10 +121,10 @@ def largest(mask: np.ndarray, names: Sequence[str]) -> int:
     return int((things if things.any() else counts).argmax())
 
 
-def tiles(shown: Sequence[Tile]) -> str:
+def tiles(row: Sequence[Tile]) -> str:
     """The tiles as HTML, all beside each other; on a phone two."""
     figures = []
-    for tile in shown:
+    for tile in row:
         width, height = tile.picture.size
         # The place has the picture's own shape: as wide as the tile, unless that made it too tall.
         place = f"width: min(100%, {_TALLEST * width / height:.3f}rem); aspect-ratio: {width} / {height}"
@@ -134,15 +134,15 @@ def tiles(shown: Sequence[Tile]) -> str:
         # Under a mask the picture loses its own colours, or they would turn the mask's into others.
         gray = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
         color = f' style="color: {tile.color}"' if tile.color else ""
-        told = "".join(f"<div>{html.escape(line)}</div>" for line in tile.told)
-        told += "".join(f'<div class="quiet">{html.escape(line)}</div>' for line in tile.quiet)
+        caption = "".join(f"<div>{html.escape(line)}</div>" for line in tile.told)
+        caption += "".join(f'<div class="quiet">{html.escape(line)}</div>' for line in tile.quiet)
         figures.append(
             f'<figure><div class="role"{color}>{html.escape(tile.title)}</div>'
             f'<div class="name" title="{html.escape(tile.name)}">{html.escape(tile.name)}</div>'
             f'<div class="picture" style="{place}">'
             f'<img src="{inline(tile.picture, "JPEG")}" alt="{html.escape(tile.alt)}"{gray}>{layers}</div>'
-            f"<figcaption>{told}</figcaption></figure>")
-    return f'{_STYLE}<div class="segments" style="--columns: {len(shown)}">{"".join(figures)}</div>'
+            f"<figcaption>{caption}</figcaption></figure>")
+    return f'{_STYLE}<div class="segments" style="--columns: {len(row)}">{"".join(figures)}</div>'
 
 
 def legend(entries: Mapping[str, str], *, void: bool = False) -> str:

@@ -42,7 +42,9 @@ def teaching(teacher: str, data: str, digest: str) -> tuple[int | None, str | No
 
 
 def choose_task() -> dict | None:
-    """What all students have in common, as fields of a configuration; None where something is missing, which is told.
+    """What all students have in common, as fields of a configuration.
+
+    None where something is missing; the page then says what.
     """
     name = choose_data()
     if name is None:
@@ -73,7 +75,7 @@ def choose_task() -> dict | None:
 
 
 def choose_data() -> str | None:
-    """A data set that is here and can be read, by name; None where there is none, which is told."""
+    """A data set that is here and can be read, by name; None where there is none; the page then says so."""
     sets = {each["name"]: each for each in kdengine.list_data()}
     name = st.selectbox("Data set", list(sets), key="data", bind="query-params",
                         format_func=lambda each: sets[each]["title"])
@@ -113,20 +115,20 @@ def choose_amounts(task: str) -> dict:
                                 help="Part of the training images used, the same of each class.")
     with labels_column:
         if task == "segmentation":
-            few = {"labelled_images": forms.linked_number(
+            labels = {"labelled_images": forms.linked_number(
                 "Images with a mask", 1, MOST_LABELS, None, "masks", placeholder="all",
                 help="Keep the masks of this many images and withhold the rest: images without one still reach the "
                      "teacher.")}
         else:
-            few = {"labels_per_class": forms.linked_number(
+            labels = {"labels_per_class": forms.linked_number(
                 "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
                 help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
                      "teacher.")}
-    return {"epochs": epochs, "seed": seed, "share": share / 100} | few
+    return {"epochs": epochs, "seed": seed, "share": share / 100} | labels
 
 
 def choose_students(shared: dict) -> list[kdengine.Configuration]:
-    """A configuration for each student, by method; none where that is no group yet, which is told."""
+    """A configuration for each student, by method; none where that is no group yet; the page says why."""
     task = kdengine.data.task_of(shared["data"])
     methods = {each: about for each, about in catalogue()[0].items()
                if task in about["tasks"] and (shared["teacher"] or not about["needs_teacher"])}
@@ -135,7 +137,7 @@ def choose_students(shared: dict) -> list[kdengine.Configuration]:
     chosen = st.multiselect("Methods, trained side by side", list(named), default=usual, key="methods",
                             bind="query-params", format_func=named.__getitem__,
                             help="A method that is chosen can be chosen again, to be set in another way.")
-    told = st.container()  # above the methods: below them nobody would see why there is no Start
+    notice = st.container()  # above the methods: below them nobody would see why there is no Start
     settings = {}
     for each in chosen:
         method = methods[method_of(each)]
@@ -144,10 +146,10 @@ def choose_students(shared: dict) -> list[kdengine.Configuration]:
             settings[each] = forms.hyperparameters(method, each)
             st.latex(method["formula"])
     if not chosen:
-        told.info("Choose at least one method.")
+        notice.info("Choose at least one method.")
         return []
     if alike := twins(settings):
-        told.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
+        notice.info(f"{named[alike[0]]} and {named[alike[1]]} are set alike. Set one of them in another way.")
         return []
     return [kdengine.Configuration(method=method_of(each), hyperparameters=fields, **shared)
             for each, fields in settings.items()]
@@ -156,15 +158,15 @@ def choose_students(shared: dict) -> list[kdengine.Configuration]:
 def copies(methods: list[dict], usual: list[str]) -> dict[str, str]:
     """What can be chosen and its titles: each method, and one that can be set, once it is chosen, once more."""
     chosen, linked = st.session_state.get("methods", usual), st.query_params.get_all("methods")
-    found = {}
+    options = {}
     for method in methods:
         name, title = method["name"], method["title"]
         for number in range(1, MOST_COPIES + 1 if method["fields"] else 2):
             option, called = (name, title) if number == 1 else (f"{name} {number}", f"{title} ({number})")
-            found[option] = called
+            options[option] = called
             if option not in chosen and called not in linked:
                 break
-    return found
+    return options
 
 
 def method_of(option: str) -> str:

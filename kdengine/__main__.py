@@ -18,14 +18,14 @@ from kdengine.errors import KDError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 after Ctrl-C."""
     commands = parser()
-    given = commands.parse_args(arguments)
-    if getattr(given, "replace", False) and given.keep is None:
+    parsed = commands.parse_args(arguments)
+    if getattr(parsed, "replace", False) and parsed.keep is None:
         commands.error("--replace says what --keep NAME may do; give both")
-    if given.command is runs.run and given.detach and not given.resume:
+    if parsed.command is runs.run and parsed.detach and not parsed.resume:
         commands.error("--detach says that --resume is not to wait; give both")
-    _set_places(given)
+    _set_places(parsed)
     try:
-        return given.command(given) or 0
+        return parsed.command(parsed) or 0
     except KDError as error:
         print(f"kdengine: {shown(str(error))}", file=sys.stderr)
         return 1
@@ -56,10 +56,10 @@ def _called() -> str:
     return "kdengine" if Path(sys.argv[0]).stem == "kdengine" else "python -m kdengine"
 
 
-def _set_places(given: argparse.Namespace) -> None:
+def _set_places(arguments: argparse.Namespace) -> None:
     for option, variable in (("runs", "KDENGINE_RUNS"), ("data_root", "KDENGINE_DATA")):
-        if getattr(given, option):
-            os.environ[variable] = str(Path(getattr(given, option)).expanduser().resolve())
+        if getattr(arguments, option):
+            os.environ[variable] = str(Path(getattr(arguments, option)).expanduser().resolve())
 
 
 if __name__ == "__main__":

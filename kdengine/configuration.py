@@ -135,12 +135,12 @@ def one_group(configurations: Iterable[Configuration]) -> None:
 @functools.cache
 def _fields() -> dict[str, tuple[Any, str]]:
     """What each field of a configuration may be: the type, and the words for it."""
-    shapes, told = typing.get_type_hints(Configuration, include_extras=True), {}
+    shapes, fields = typing.get_type_hints(Configuration, include_extras=True), {}
     for name, plain in typing.get_type_hints(Configuration).items():
         args = typing.get_args(plain)
         kind = args[0] if type(None) in args else typing.get_origin(plain) or plain
-        told[name] = shapes[name], _MEANT[kind]
-    return told
+        fields[name] = shapes[name], _MEANT[kind]
+    return fields
 
 
 def _plain(value: Any) -> Any:

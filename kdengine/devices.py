@@ -21,14 +21,14 @@ from kdengine.errors import KDError
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
     """The device asked for; `auto` takes an NVIDIA GPU, else Apple's, else the CPU. Raises KDError if it is absent."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        asked = next(name for name, present in there.items() if present)
-    if not there[asked]:
-        raise KDError(f"This machine has no {asked} device. It has: {', '.join(n for n, ok in there.items() if ok)}.")
-    return torch.device(asked)
+    if device == "auto":
+        device = next(name for name, present in there.items() if present)
+    if not there[device]:
+        raise KDError(f"This machine has no {device} device. It has: {', '.join(n for n, ok in there.items() if ok)}.")
+    return torch.device(device)
 
 
 def cores() -> int:

@@ -112,30 +112,33 @@ def _lives(name: re.Match[str]) -> bool:
 
 
 def content(path: Path, most: int = MOST_BYTES) -> bytes | None:
-    """A file's bytes; None where there is no file. Raises KDError where it is none that can be read, or larger."""
+    """A file's bytes; None where there is no file. Raises KDError where it cannot be read, or is larger."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             raise KDError(f"{path.name} is not a file")
         with path.open("rb") as file:
-            held = file.read(most + 1)
+            data = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise KDError(f"{path.name} cannot be opened: {error.strerror}") from error
-    if len(held) > most:
+    if len(data) > most:
         raise KDError(f"{path.name} holds more than {most:,} bytes")
-    return held
+    return data
 
 
 def decode(text: bytes | str, shape: Any) -> Any:
-    """The value in JSON text, in that shape and with what else is there. Raises KDError where it is neither."""
+    """The value in JSON text, in that shape; fields that the shape does not name stay as they are.
+
+    Raises KDError where the text is no JSON, or the value does not have that shape.
+    """
     try:
-        held = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
         raise KDError(str(error)) from error
-    if _deeper(held, DEEPEST):
+    if _deeper(value, DEEPEST):
         raise KDError(f"it is nested more than {DEEPEST} deep")
-    return whole(held, convert(held, shape))
+    return whole(value, convert(value, shape))
 
 
 def convert(value: Any, shape: Any) -> Any:
@@ -146,16 +149,16 @@ def convert(value: Any, shape: Any) -> Any:
         raise KDError(str(error).replace("`$.", "`")) from error
 
 
-def whole(held: Any, read: Any) -> Any:
-    """What was read of a value, with the fields that no type names as they are."""
-    if not isinstance(held, dict) or not isinstance(read, dict):
+def whole(original: Any, read: Any) -> Any:
+    """What was read of a value, together with its fields that no type names, as they are."""
+    if not isinstance(original, dict) or not isinstance(read, dict):
         return read
-    return held | {name: whole(held.get(name), value) for name, value in read.items()}
+    return original | {name: whole(original.get(name), value) for name, value in read.items()}
 
 
-def unnamed(held: dict[str, Any], read: dict[str, Any], place: str = "") -> Iterator[str]:
+def unnamed(original: dict[str, Any], read: dict[str, Any], place: str = "") -> Iterator[str]:
     """The fields of a value that are not in what was read of it, as `status.color`."""
-    for name, value in held.items():
+    for name, value in original.items():
         if name not in read:
             yield place + name
         elif isinstance(value, dict) and isinstance(read[name], dict):

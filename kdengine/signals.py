@@ -146,19 +146,19 @@ def observing(
     whatever another thread runs through the same network meanwhile; threads are not to share a compiled one.
     """
     paths = {stage.name: stage.path for stage in stages}
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     before: dict[str, Tensor] = {}
     looking: set[int] = set()  # the thread whose forward is looked at, while it is
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
             if _looked_at(looking):
-                seen[name] = output
+                outputs[name] = output
 
         return hook
 
     def look(images: Tensor, target: Tensor | None = None) -> Signals:
-        seen.clear()
+        outputs.clear()
         before.clear()
         gradient = None
         looking.add(threading.get_ident())
@@ -174,8 +174,8 @@ def observing(
         give = promoted if torch.is_grad_enabled() else lambda tensor: promoted(tensor.detach())
         return Signals(
             give(logits),
-            {name: give(seen[name]) for name in wanted.features},
-            {name: give(before.get(name, seen[name])) for name in wanted.preactivations},
+            {name: give(outputs[name]) for name in wanted.features},
+            {name: give(before.get(name, outputs[name])) for name in wanted.preactivations},
             {name: give(weight) for name, weight in weights.items()},
             None if gradient is None else give(gradient),
         )
@@ -191,7 +191,7 @@ def observing(
     finally:
         for handle in handles:
             handle.remove()
-        seen.clear()
+        outputs.clear()
         before.clear()
 
 

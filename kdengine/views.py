@@ -202,13 +202,13 @@ def steps_per_epoch(count: int, size: int) -> int:
 
 def _order(labelled: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Which image is shown i-th: long [N] of bool [N], see `views`."""
-    count, known = len(labelled), int(labelled.sum())
-    shown = (torch.arange(count + 1, dtype=torch.float64) * share).floor()
-    due = shown.diff() > 0  # evenly spread: whatever the batch size, each batch gets its part
+    count, labelled_count = len(labelled), int(labelled.sum())
+    cumulative = (torch.arange(count + 1, dtype=torch.float64) * share).floor()
+    due = cumulative.diff() > 0  # evenly spread: whatever the batch size, each batch gets its part
     wanted = int(due.sum())
-    if not 0 < known < share * count:
+    if not 0 < labelled_count < share * count:
         return torch.randperm(count, generator=generator)
-    passes = [torch.randperm(known, generator=generator) for _ in range(math.ceil(wanted / known))]
+    passes = [torch.randperm(labelled_count, generator=generator) for _ in range(math.ceil(wanted / labelled_count))]
     order = torch.empty(count, dtype=torch.long)
     order[due] = labelled.nonzero().flatten()[torch.cat(passes)[:wanted]]
     others = (~labelled).nonzero().flatten()
@@ -226,15 +226,15 @@ def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
 def _windows(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
     """Draws what `Views.windows` holds: float32 [count, 3], on the CPU."""
     drawn = 2 * torch.rand(count, 3, generator=generator) - 1
-    shown = policy.zoom ** drawn[:, :1]
-    return torch.cat([shown, (1 - shown).abs() * drawn[:, 1:]], dim=1)
+    extent = policy.zoom ** drawn[:, :1]
+    return torch.cat([extent, (1 - extent).abs() * drawn[:, 1:]], dim=1)
 
 
 def _zoomed(images: Tensor, windows: Tensor, mode: str) -> Tensor:
     """Each image of [B, C, H, W] as its own window [B, 3] shows it; 0 where the window looks beyond the image."""
-    shown, across, down = windows.unbind(1)
-    still = torch.zeros_like(shown)
-    rows = [torch.stack(row, dim=1) for row in ((shown, still, across), (still, shown, down))]
+    extent, across, down = windows.unbind(1)
+    still = torch.zeros_like(extent)
+    rows = [torch.stack(row, dim=1) for row in ((extent, still, across), (still, extent, down))]
     grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 

@@ -42,17 +42,17 @@ def predicted(reference: str, key: str, _image: Image.Image) -> dict:
 @st.cache_data(max_entries=512, show_spinner="Looking where they look …")
 def mapped(reference: str, key: str, target: int, method: str, stage: str | None, _image: Image.Image) -> dict:
     """One network's heat map for the picture with that key. Opacity is no part of it: a new one costs no map."""
-    found = kdengine.explain.heat_map(open_network(reference), _image, target, method=method, stage=stage)
-    return {name: found[name] for name in ("heat", "stage", "size")}
+    heat_map = kdengine.explain.heat_map(open_network(reference), _image, target, method=method, stage=stage)
+    return {name: heat_map[name] for name in ("heat", "stage", "size")}
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def on_objects(reference: str, digest: str, method: str, _held: kdengine.data.DataSet) -> dict:
+def on_objects(reference: str, digest: str, method: str, _data: kdengine.data.DataSet) -> dict:
     """Whether one network's heat maps lie on the objects of the data set with that digest, which knows where they are.
     """
-    found = kdengine.explain.heat_on_objects(open_network(reference), _held, method, OBJECT_IMAGES)
-    assert found is not None
-    return found
+    result = kdengine.explain.heat_on_objects(open_network(reference), _data, method, OBJECT_IMAGES)
+    assert result is not None
+    return result
 
 
 def choose_networks(key: str, family: families.Family) -> list[str]:
@@ -61,7 +61,7 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
         st.caption(family.about)
         return list(family.networks)
     called = families.names(family)
-    methods = {reference: known.method for reference, known in family.networks.items()}
+    methods = {reference: entry.method for reference, entry in family.networks.items()}
     return choosing.choose_networks(
         key, called, family.first, lambda others: telling_pair(others, methods) or others[:2], role=family.first_role,
         help="Any network that knows these classes; the others are held against it.")
@@ -69,8 +69,8 @@ def choose_networks(key: str, family: families.Family) -> list[str]:
 
 def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     """The networks, the students as they were after the epoch that is chosen, where their weights of it were kept."""
-    kept = {each: kdengine.runs.snapshots(each) for each in references[1:]}
-    epochs = sorted(set.intersection(*map(set, kept.values()))) if kept else []
+    snapshots = {each: kdengine.runs.snapshots(each) for each in references[1:]}
+    epochs = sorted(set.intersection(*map(set, snapshots.values()))) if snapshots else []
     if not epochs:
         return references
     choices: list[int | str] = [*epochs, LAST]
@@ -79,9 +79,9 @@ def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     if epoch not in epochs:
         return references
     for each in references[1:]:
-        known = family.networks[each]
-        family.networks[kept[each][epoch]] = replace(known, name=f"{known.name}, epoch {epoch}")
-    return [references[0], *(kept[each][epoch] for each in references[1:])]
+        entry = family.networks[each]
+        family.networks[snapshots[each][epoch]] = replace(entry, name=f"{entry.name}, epoch {epoch}")
+    return [references[0], *(snapshots[each][epoch] for each in references[1:])]
 
 
 def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
@@ -129,23 +129,23 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
     columns = st.columns([1] * len(references) + [2.6 - len(references)] * (len(references) < 3))
     for place, reference in enumerate(references):
         target = {OWN: own[place], FIRST: own[0], TRUTH: picture.truth, CLASS: chosen}[whose]
-        found, note = look(reference, stages[place], picture, target, method, layer)
-        known = family.networks[reference]
+        heat_map, note = look(reference, stages[place], picture, target, method, layer)
+        entry = family.networks[reference]
         card = Card(
-            role=family.other_role if place else family.first_role, name=known.name,
-            inside=kdengine.explain.overlay(picture.inside, found["heat"], opacity) if found else picture.inside,
+            role=family.other_role if place else family.first_role, name=entry.name,
+            inside=kdengine.explain.overlay(picture.inside, heat_map["heat"], opacity) if heat_map else picture.inside,
             probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth,
             color=STUDENTS[place - 1] if place else TEACHER,
         )
         cards.append(card)
-        maps.append(found and found | {"target": target})
+        maps.append(heat_map and heat_map | {"target": target})
         with columns[place]:
             st.html(comparison.heading(card))
             # As JPEG: at this size a PNG takes a tenth of a second, at every step of the opacity.
             st.image(card.picture, width="stretch", output_format="JPEG",
-                     alt=f"Where {known.name} looks for {classes[target]}" if found else "The picture alone")
+                     alt=f"Where {entry.name} looks for {classes[target]}" if heat_map else "The picture alone")
             st.html(comparison.bars(card))
-            st.caption(f"{as_text(known.note)} · {note}{object_note(picture, found)}")
+            st.caption(f"{as_text(entry.note)} · {note}{object_note(picture, heat_map)}")
     if picture.example:
         show_misses(family, references)
     st.caption(f"Violet is cold, yellow is hot. {SCALED}")
@@ -162,19 +162,20 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         "image/png", on_click="ignore",
     )
     if picture.example:
-        held, _ = picture.example
-        show_objects(family, references, held)
+        data, _ = picture.example
+        show_objects(family, references, data)
 
 
 def show_misses(family: families.Family, references: list[str]) -> None:
     """What one picture is worth as evidence: how many of all test images each network misses."""
-    missed = {each: known for each in references if (known := kdengine.runs.misses(each))}
+    missed = {each: misses for each in references if (misses := kdengine.runs.misses(each))}
     counts = {count for _, count in missed.values()}
     if len(missed) < len(references) or len(counts) > 1:
         return
     (count,) = counts
-    told = ", ".join(f"{as_text(family.networks[each].name)} misses **{wrong}**" for each, (wrong, _) in missed.items())
-    st.markdown(f"One picture is an anecdote. Of all {count:,} test images {told}.")
+    summary = ", ".join(f"{as_text(family.networks[each].name)} misses **{wrong}**"
+                        for each, (wrong, _) in missed.items())
+    st.markdown(f"One picture is an anecdote. Of all {count:,} test images {summary}.")
 
 
 def look(
@@ -184,30 +185,30 @@ def look(
     if not stages:
         return None, choosing.NO_MAPS
     try:
-        found = mapped(reference, picture.key, target, method, stages[-layer] if layer else None, picture.image)
+        heat_map = mapped(reference, picture.key, target, method, stages[-layer] if layer else None, picture.image)
     except KDError as error:
         return None, error_text(error)
-    return found, as_text(map_note(found))
+    return heat_map, as_text(map_note(heat_map))
 
 
-def cells(found: dict) -> str:
+def cells(heat_map: dict) -> str:
     """A heat map's own size, height first."""
-    return "{} × {} cells".format(*found["size"])
+    return "{} × {} cells".format(*heat_map["size"])
 
 
-def map_note(found: dict) -> str:
+def map_note(heat_map: dict) -> str:
     """Where a map was taken and what to beware of."""
-    told = f"{found['stage']}, {cells(found)}"
-    if not any(map(any, found["heat"])):
-        return f"{told}: nothing here speaks for this class"
-    return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
+    where = f"{heat_map['stage']}, {cells(heat_map)}"
+    if not any(map(any, heat_map["heat"])):
+        return f"{where}: nothing here speaks for this class"
+    return f"{where}: too coarse to say where" if min(heat_map["size"]) < 4 else where
 
 
-def object_note(picture: Picture, found: dict | None) -> str:
+def object_note(picture: Picture, heat_map: dict | None) -> str:
     """How much of a map lies on the object, where there is one and the data set knows its place."""
-    if not picture.example or not found:
+    if not picture.example or not heat_map:
         return ""
-    on = kdengine.explain.heat_on_object(found["heat"], *picture.example)
+    on = kdengine.explain.heat_on_object(heat_map["heat"], *picture.example)
     return f" · {on['inside']:.0%} of the heat on the object, {on['area']:.0%} of the picture" if on else ""
 
 
@@ -218,8 +219,8 @@ def show_agreement(
     first, other = family.first_role.lower(), family.other_role.lower()
     st.subheader(f"Agreement with the {first}")
     rows = []
-    for card, answer, best, found in zip(cards[1:], answers[1:], own[1:], maps[1:], strict=True):
-        alike = kdengine.explain.compare_heat_maps(found["heat"], maps[0]["heat"]) if found and maps[0] else {}
+    for card, answer, best, heat_map in zip(cards[1:], answers[1:], own[1:], maps[1:], strict=True):
+        alike = kdengine.explain.compare_heat_maps(heat_map["heat"], maps[0]["heat"]) if heat_map and maps[0] else {}
         correlation, cosine, overlap = (alike.get(each, math.nan) for each in ("correlation", "cosine", "overlap"))
         rows.append({
             family.other_role: as_text(card.name),
@@ -235,10 +236,10 @@ def show_agreement(
                    "networks look for the same thing.")
 
 
-def show_objects(family: families.Family, references: list[str], held: kdengine.data.DataSet) -> None:
+def show_objects(family: families.Family, references: list[str], data: kdengine.data.DataSet) -> None:
     """Whether the heat lies on the objects of many test images, where the data set knows their places."""
     references = [each for each in references if open_network(each).stages]  # the others have no maps
-    if held.boxes is None or not references:
+    if data.boxes is None or not references:
         return
     section = st.expander("**Does the heat lie on the object?** Measured on many test images, which takes a while",
                           key="objects", bind="query-params")
@@ -247,23 +248,23 @@ def show_objects(family: families.Family, references: list[str], held: kdengine.
     titles = forms.told_apart({each: family.networks[each].name for each in references})
     titles[references[0]] += f" ({family.first_role.lower()})"
     methods = heat_map_methods()
-    found: dict[str, dict[str, dict]] = {title: {} for title in titles.values()}
+    results: dict[str, dict[str, dict]] = {title: {} for title in titles.values()}
     with section:
         progress = st.progress(0.0)
         for place, reference in enumerate(references):
             for number, (method, about) in enumerate(methods.items()):
                 done = (place * len(methods) + number) / (len(references) * len(methods))
                 progress.progress(done, f"{about['title']} of {as_text(titles[reference])} …")
-                measured = on_objects(reference, held.digest, method, held)
-                found[titles[reference]][about["title"]] = measured
+                measured = on_objects(reference, data.digest, method, data)
+                results[titles[reference]][about["title"]] = measured
         progress.empty()
-        st.markdown(objects.reading(found))
+        st.markdown(objects.reading(results))
         for column, (measure, title) in zip(st.columns(2), MEASURES.items(), strict=True):
-            column.altair_chart(charts.on_objects(objects.points(found, measure), measured["area"], title),
+            column.altair_chart(charts.on_objects(objects.points(results, measure), measured["area"], title),
                                 width="stretch")
         for measure, title in MEASURES.items():
             st.markdown(f"**{title}**, with its 95% interval")
-            st.table(pd.DataFrame(objects.table(found, measure)).set_index(""))
+            st.table(pd.DataFrame(objects.table(results, measure)).set_index(""))
         st.caption(
             f"Maps of the true class of the first {measured['n']} test images, at the automatic layer. The box is "
             "drawn around what is seen of the object that names the image. Point: in its own box, with its interval "
@@ -284,23 +285,23 @@ def invite(family: families.Family) -> None:
 
 
 choices, view = st.columns([1, 3], gap="large")
-found = kdengine.runs.families()
+all_families = kdengine.runs.families()
 with choices:
     st.title("Compare")
-    key = st.selectbox("Networks", list(found), key="family", bind="query-params",
-                       format_func=families.titles(found).__getitem__)
-    references = choose_networks(key, found[key])
+    key = st.selectbox("Networks", list(all_families), key="family", bind="query-params",
+                       format_func=families.titles(all_families).__getitem__)
+    references = choose_networks(key, all_families[key])
 with view:
-    references = openable(references, {each: known.name for each, known in found[key].networks.items()})
+    references = openable(references, {each: entry.name for each, entry in all_families[key].networks.items()})
 if references:
     with choices:
-        picture = compare_picture.choose_picture(found[key], references, open_network(references[0]).classes)
-        then = at_epoch(found[key], references)
+        picture = compare_picture.choose_picture(all_families[key], references, open_network(references[0]).classes)
+        then = at_epoch(all_families[key], references)
     with view:
         if picture:
             try:
-                show(found[key], then, picture)
+                show(all_families[key], then, picture)
             except KDError as error:
                 show_error(error)
         else:
-            invite(found[key])
+            invite(all_families[key])

@@ -24,13 +24,13 @@ def form() -> None:
     if shared is None:
         return
     with right:
-        asked = training_form.choose_students(shared)
-        if not asked:
+        configurations = training_form.choose_students(shared)
+        if not configurations:
             return
         try:
-            kdengine.runs.check(asked)
+            kdengine.runs.check(configurations)
             if st.button("Start", type="primary", width="stretch"):
-                started = kdengine.start(asked)
+                started = kdengine.start(configurations)
                 show_next(kdengine.watch(started[0])["group"])
                 if st.session_state["runs first"]:
                     st.toast("Started. Its curves grow at the top of the page.")
@@ -39,7 +39,7 @@ def form() -> None:
         except KDError as error:
             show_error(error)
             return
-        estimate(asked)
+        estimate(configurations)
 
 
 def show_next(group: str) -> None:
@@ -54,16 +54,17 @@ def keep_group() -> None:
 
 def title(group: list[dict]) -> str:
     """A group in one line."""
-    asked = group[0]["configuration"]
+    configuration = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
-    few = asked["labels_per_class"] and f", {asked['labels_per_class']} labels a class"
+    labels = configuration["labels_per_class"] and f", {configuration['labels_per_class']} labels a class"
     names = []
     for run in group:
         method = kdengine.runs.method_title(run["configuration"]["method"], run["configuration"]["hyperparameters"])
         names.append(f"{run['name']} ({method})" if run["name"] else method)
-    length = f"{asked['epochs']} epoch{'s' if asked['epochs'] > 1 else ''}"
-    length += f", seed {asked['seed']}" if asked["seed"] else ""
-    return f"{when} · {asked['data']}{few or ''}, {length} · {asked['student']} · {' | '.join(names)}"
+    length = f"{configuration['epochs']} epoch{'s' if configuration['epochs'] > 1 else ''}"
+    length += f", seed {configuration['seed']}" if configuration["seed"] else ""
+    return (f"{when} · {configuration['data']}{labels or ''}, {length} · {configuration['student']} · "
+            f"{' | '.join(names)}")
 
 
 def runs_section() -> None:
@@ -116,6 +117,7 @@ def rename(run: str, key: str) -> None:
     """Give a run the name that was typed."""
     try:
         kdengine.runs.rename(run, st.session_state[key])
+        st.session_state["group"] = st.session_state["group"]  # else the browser goes on showing the title it had
     except KDError as error:
         st.toast(error_text(error))
 
@@ -217,9 +219,9 @@ def show_run(run: str, watched: dict, name: str) -> None:
 
 heading, choice = st.columns([1, 3], vertical_alignment="bottom")
 heading.title("Distill")
-shown = choice.segmented_control("What to train", [DEMONSTRATION, OWN], default=DEMONSTRATION, required=True,
-                                 key="view", bind="query-params", label_visibility="collapsed")
-if shown == DEMONSTRATION:
+view = choice.segmented_control("What to train", [DEMONSTRATION, OWN], default=DEMONSTRATION, required=True,
+                                key="view", bind="query-params", label_visibility="collapsed")
+if view == DEMONSTRATION:
     demonstration.show()
 else:
     # Who has just started something, or follows a link to it, wants to see it without scrolling.

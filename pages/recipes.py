@@ -42,13 +42,13 @@ def earlier_results(name: str) -> list[dict]:
 
 def choose() -> tuple[str, str, int]:
     """Recipe, scale and seeds."""
-    known = recipes()
+    by_name = recipes()
     left, middle, right = st.columns([3, 2, 1])
-    name = left.selectbox("Experiment", list(known), key="recipe", bind="query-params",
-                          format_func=lambda each: known[each]["title"])
+    name = left.selectbox("Experiment", list(by_name), key="recipe", bind="query-params",
+                          format_func=lambda each: by_name[each]["title"])
     with middle:
-        scale = st.segmented_control("Scale", list(known[name]["scales"]), default="quick", required=True, key="scale",
-                                     bind="query-params", format_func=str.capitalize)
+        scale = st.segmented_control("Scale", list(by_name[name]["scales"]), default="quick", required=True,
+                                     key="scale", bind="query-params", format_func=str.capitalize)
     with right:
         seeds = forms.linked_number("Seeds", 1, 20, 1, "seeds",
                                     help=f"Students trained of each kind. From {SEEDS_FOR_A_METHOD} on, the table may "
@@ -66,9 +66,9 @@ def describe(name: str, scale: str, seeds: int) -> None:
     share = f"{about['share']:.0%} of " if about["share"] < 1 else ""
     st.subheader(recipe["question"])
     labels = about["labels_per_class"]
-    few = f" The students read {labels} labels a class, the teacher all." if labels else ""
+    label_sentence = f" The students read {labels} labels a class, the teacher all." if labels else ""
     st.markdown(f"**{scale.capitalize()}**: {about['about']}. {count} networks on {share}`{about['data']}`, "
-                f"{about['epochs']} epochs.{few}")
+                f"{about['epochs']} epochs.{label_sentence}")
     with st.expander(f"What it trains: {len(parts)} networks" + (f", students {seeds} times" if seeds > 1 else "")):
         st.dataframe(
             [{"Network": part["label"], "Architecture": part["network"], "Method": part["method"],
@@ -79,8 +79,8 @@ def describe(name: str, scale: str, seeds: int) -> None:
 
 def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
     """Progress and the buttons, as it is now; asks for a whole rerun when a network has finished or all has ended."""
-    asked = kdengine.recipes.plan(name, scale, seeds)
-    watched = kdengine.recipes.progress(asked)
+    plan = kdengine.recipes.plan(name, scale, seeds)
+    watched = kdengine.recipes.progress(plan)
     networks = watched["networks"]
     done = finished(networks)
     bar, button = st.columns([5, 1], vertical_alignment="center")
@@ -92,21 +92,21 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
         bar.progress((len(done) + part) / len(networks), f"{len(done)} of {len(networks)} networks trained · {now}")
         if button.button("Stop", width="stretch"):
             try:
-                kdengine.recipes.stop(asked)
+                kdengine.recipes.stop(plan)
             except KDError as error:
                 st.toast(error_text(error))
             else:
                 st.toast("Stopping. What is trained is kept; starting again goes on from there.")
     else:
         if len(done) == len(networks):
-            bar.success(f"All {len(networks)} networks are trained. `{asked.command}`")
+            bar.success(f"All {len(networks)} networks are trained. `{plan.command}`")
         else:
             begun = any(each["run"] for each in networks)
             text = f"{len(done)} of {len(networks)} networks trained." if begun else "Nothing trained yet."
-            bar.progress(len(done) / len(networks), f"{text} On the command line: `{asked.command}`")
+            bar.progress(len(done) / len(networks), f"{text} On the command line: `{plan.command}`")
             if button.button("Continue" if begun else "Run", type="primary", width="stretch"):
                 try:
-                    kdengine.recipes.start(asked)
+                    kdengine.recipes.start(plan)
                 except KDError as error:
                     st.toast(error_text(error))
                 st.rerun()
@@ -125,16 +125,16 @@ def finished(networks: list[dict]) -> list[str]:
     return [each["run"] for each in networks if each["state"] == FINISHED]
 
 
-def tell(found: dict) -> None:
+def tell(results: dict) -> None:
     """Table, observations and figures, of runs or of a report."""
     st.subheader("Table")
-    st.dataframe(found["table"], hide_index=True, width="stretch")
-    st.caption(found["reading"])
+    st.dataframe(results["table"], hide_index=True, width="stretch")
+    st.caption(results["reading"])
     st.subheader("Observations")
-    st.markdown("\n".join(f"- {as_text(each)}" for each in found["remarks"]))
+    st.markdown("\n".join(f"- {as_text(each)}" for each in results["remarks"]))
     st.subheader("Figures")
     columns = st.columns(2, gap="large")
-    for place, (caption, chart) in enumerate(found["figures"].items()):
+    for place, (caption, chart) in enumerate(results["figures"].items()):
         with columns[place % 2]:
             st.altair_chart(chart, width="stretch")
             st.caption(caption)
@@ -157,12 +157,12 @@ def show_earlier(name: str) -> None:
 
 def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
     """What was trained here: table, observations, figures, heat maps and the report."""
-    found = results_of(name, scale, seeds, runs)
-    tell(found)
-    if found["gallery"]:
-        st.subheader(found["gallery_title"])
-        st.html(found["gallery"])
-        st.caption(found["gallery_caption"])
+    results = results_of(name, scale, seeds, runs)
+    tell(results)
+    if results["gallery"]:
+        st.subheader(results["gallery_title"])
+        st.html(results["gallery"])
+        st.caption(results["gallery_caption"])
     st.subheader("Lab report")
     left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
     left.download_button("Download HTML", lambda: report_of(name, scale, seeds, runs)["html"],

@@ -47,39 +47,39 @@ def choose(table: list[dict]) -> list[dict]:
     return [row for row in table if row["data"] in chosen]
 
 
-def show(shown: list[dict]) -> None:
+def show(rows: list[dict]) -> None:
     """The table, its downloads, and the curves of the rows that are ticked."""
     columns = {
         name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
         else st.column_config.TextColumn(title, help=HELP.get(name), pinned=name == "name")
         for name, title in results.COLUMNS.items()
     }
-    one_set = len({row["data"] for row in shown}) == 1
-    one_seed = len({row["seed"] for row in shown}) == 1
+    one_set = len({row["data"] for row in rows}) == 1
+    one_seed = len({row["seed"] for row in rows}) == 1
     picked = st.dataframe(
-        [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in shown],
+        [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in rows],
         width="stretch",
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=" ".join(row["name"] for row in shown),  # ticks are places in the table: another table has other rows there
+        key=" ".join(row["name"] for row in rows),  # ticks are places in the table: another table has other rows there
         placeholder="–",
         column_order=[name for name in columns
                       if not (name == "data" and one_set) and not (name == "seed" and one_seed)
-                      and any(row[name] is not None for row in shown)],
+                      and any(row[name] is not None for row in rows)],
         column_config=columns,
     )
 
-    if without := results.no_baseline(shown):
+    if without := results.no_baseline(rows):
         st.caption(as_text(without))
 
     left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
-    left.download_button("Download CSV", results.comma_separated(shown), "results.csv", "text/csv", width="stretch")
-    right.download_button("Download Markdown", results.markdown(shown), "results.md", "text/markdown", width="stretch")
+    left.download_button("Download CSV", results.comma_separated(rows), "results.csv", "text/csv", width="stretch")
+    right.download_button("Download Markdown", results.markdown(rows), "results.md", "text/markdown", width="stretch")
     note.caption("One run a row. A single seed says whether two networks differ on these images; it never says that a "
                  "method is better.")
 
-    names = [shown[place]["name"] for place in picked.selection.rows]
+    names = [rows[place]["name"] for place in picked.selection.rows]
     st.subheader("Curves")
     if not names:
         st.caption("Tick rows in the table to see how they learned.")
@@ -92,9 +92,11 @@ def show(shown: list[dict]) -> None:
 
 st.title("Results")
 unreadable.show()
-if table := kdengine.runs.results_table():
-    if shown := choose(table):
-        show(shown)
+with st.spinner("Comparing the networks …"):
+    table = kdengine.runs.results_table()
+if table:
+    if rows := choose(table):
+        show(rows)
     else:
         st.info("Choose at least one data set.")
 else:

@@ -71,34 +71,34 @@ def mapped(
     reference: str, key: str, target: int, where: str, method: str, stage: str | None, _image: Image.Image, _region: Any
 ) -> dict:
     """One network's heat map for a class of a region of the picture with that key; the opacity is no part of it."""
-    found = kdengine.explain.heat_map(
+    heat_map = kdengine.explain.heat_map(
         open_network(reference), _image, target, method=method, stage=stage, region=_region)
-    return {name: found[name] for name in ("heat", "stage", "size")}
+    return {name: heat_map[name] for name in ("heat", "stage", "size")}
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching the test images …")
-def disputed(digest: str, references: tuple[str, ...], _held: Any) -> list[int]:
+def disputed(digest: str, references: tuple[str, ...], _data: Any) -> list[int]:
     """The test images of the data with that digest on which these networks' masks differ most."""
-    return kdengine.runs.mask_disagreements(_held, references)
+    return kdengine.runs.mask_disagreements(_data, references)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def typical(digest: str, references: tuple[str, ...], _held: Any) -> int:
+def typical(digest: str, references: tuple[str, ...], _data: Any) -> int:
     """The test image that is shown first: the most typical of these networks, where their answers are stored."""
     try:
-        return kdengine.runs.typical_masks(_held, references)
+        return kdengine.runs.typical_masks(_data, references)
     except KDError:
         return 0
 
 
 def choose_networks(key: str, family: families.Family) -> list[str]:
     """References, the teacher first."""
-    methods = {reference: known.method for reference, known in family.networks.items()}
+    methods = {reference: entry.method for reference, entry in family.networks.items()}
 
     def usual(others: list[str]) -> list[str]:
         pair = telling_pair(others, methods)
-        shown = [*pair, *(each for each in others if each not in pair)][:2]
-        return sorted(shown, key=lambda each: methods[each] == "none")  # the one alone last, as on every page
+        students = [*pair, *(each for each in others if each not in pair)][:2]
+        return sorted(students, key=lambda each: methods[each] == "none")  # the one alone last, as on every page
 
     return choosing.choose_networks(
         key, families.names(family), family.first, usual, role="Teacher", help="Any network that knows these classes.")
@@ -109,31 +109,31 @@ def choose_picture(family: families.Family, references: list[str]) -> Picture | 
     if family.data is None or downloads.missing(family.data):
         return uploaded()
     try:
-        held = open_data(family.data, family.size)
+        data = open_data(family.data, family.size)
     except KDError as error:
         st.caption(f"The test images are not to be had: {error_text(error)} Bring a picture of your own.")
         return uploaded()
-    return uploaded() if choosing.wants_own("mask source") else test_image(held, references)
+    return uploaded() if choosing.wants_own("mask source") else test_image(data, references)
 
 
-def test_image(held: Any, references: list[str]) -> Picture:
+def test_image(data: Any, references: list[str]) -> Picture:
     """A picture of the test split, by number."""
-    last = len(held.test) - 1
+    last = len(data.test) - 1
     choosing.within(last, IMAGE)
-    first = min(last, typical(held.digest, tuple(references), held))
+    first = min(last, typical(data.digest, tuple(references), data))
     index = forms.linked_number(f"Number, 0 to {last}", 0, last, first, IMAGE,
                                 help="The first one is that on which these networks are most as they are in the mean.")
     choosing.other_images(
-        last, IMAGE, lambda: disputed(held.digest, tuple(references), held), disabled=len(references) < 2,
+        last, IMAGE, lambda: disputed(data.digest, tuple(references), data), disabled=len(references) < 2,
         help="The next of the tenth of the test images on which their masks differ most.",
         none="As far as their test results tell, they give every test image the same masks.")
-    image, truth = kdengine.data.masked_example(held, index)
-    key = f"{held.digest} {index}"
+    image, truth = kdengine.data.masked_example(data, index)
+    key = f"{data.digest} {index}"
     return Picture(key, image, drawn(key, image), truth)
 
 
 def uploaded() -> Picture | None:
-    """A person's own picture; a bad file is told and gives None."""
+    """A person's own picture; an error and None for a bad file."""
     file = choosing.upload()
     opened = choosing.opened(file.getvalue()) if file else None
     if opened is None:
@@ -190,12 +190,12 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
         painted.extend(masks.values())
         looks = {each: Look("what it takes each pixel for", mask=segmentation.painted(mask, colors))
                  for each, mask in masks.items()}
-    for place, (reference, found) in enumerate(looks.items()):
+    for place, (reference, content) in enumerate(looks.items()):
         tiles.append(Tile(
-            "Student" if place else "Teacher", found.picture or picture.shown,
-            f"{names[reference]}: {found.alt}", name=names[reference], color=mask_results.color_of(place),
-            mask=found.mask, opacity=opacity, rim=found.rim, told=quality(answers[reference]["scores"]),
-            quiet=[*found.notes, *mask_results.price(reference)]))
+            "Student" if place else "Teacher", content.picture or picture.shown,
+            f"{names[reference]}: {content.alt}", name=names[reference], color=mask_results.color_of(place),
+            mask=content.mask, opacity=opacity, rim=content.rim, told=quality(answers[reference]["scores"]),
+            quiet=[*content.notes, *mask_results.price(reference)]))
     st.html(segmentation.tiles(tiles))
     if view == ERRORS:
         st.html(segmentation.legend(segmentation.RIGHT_WRONG, void=segmentation.has_void(picture.truth)))
@@ -218,14 +218,14 @@ def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, L
     masks: the networks' answers by reference, the teacher's first.
     """
     networks = {each: open_network(each) for each in masks}
-    (first, *_), (known, *_) = networks.values(), masks.values()
+    (first, *_), (first_mask, *_) = networks.values(), masks.values()
     stages = [tuple(stage.name for stage in network.stages) for network in networks.values()]
     name, where, method, layer = choose_heat(stages, first.classes)
     if where == TRUTH and picture.truth is None:
         st.info("The truth of this picture is not known, so each network's own region is explained.")
         where = OWN
     if name == LARGEST:
-        target = segmentation.largest(known if picture.truth is None else picture.truth, first.classes)
+        target = segmentation.largest(first_mask if picture.truth is None else picture.truth, first.classes)
     else:
         target = first.classes.index(name)
     about = f"{first.classes[target]} · "
@@ -244,26 +244,26 @@ def look(masks: dict[str, Any], picture: Picture, opacity: float) -> dict[str, L
             looks[reference] = Look("no heat map", notes=[choosing.NO_MAPS])
             continue
         try:
-            found = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None,
-                           picture.image, region)
+            heat_map = mapped(reference, picture.key, target, where, method, own[-layer] if layer else None,
+                              picture.image, region)
         except KDError as error:
             looks[reference] = Look("no heat map", notes=[str(error)])
             continue
         looks[reference] = Look(
             f"where it looks for {first.classes[target]}",
-            picture=kdengine.explain.overlay(picture.shown, found["heat"], opacity),
+            picture=kdengine.explain.overlay(picture.shown, heat_map["heat"], opacity),
             rim=None if region is None else segmentation.outlined(region),
-            notes=[about + map_note(found)],
+            notes=[about + map_note(heat_map)],
         )
     return looks
 
 
-def map_note(found: dict) -> str:
+def map_note(heat_map: dict) -> str:
     """Where a map was taken and what to beware of."""
-    told = "{}, {} × {} cells".format(found["stage"], *found["size"])
-    if not any(map(any, found["heat"])):
-        return f"{told}: nothing here speaks for this class"
-    return f"{told}: too coarse to say where" if min(found["size"]) < 4 else told
+    where = "{}, {} × {} cells".format(heat_map["stage"], *heat_map["size"])
+    if not any(map(any, heat_map["heat"])):
+        return f"{where}: nothing here speaks for this class"
+    return f"{where}: too coarse to say where" if min(heat_map["size"]) < 4 else where
 
 
 def invite() -> None:
@@ -283,20 +283,20 @@ def explain_absence() -> None:
             "chosen here.")
 
 
-def page(found: dict[str, families.Family]) -> None:
+def page(all_families: dict[str, families.Family]) -> None:
     """The choices beside what is seen with them."""
     choices, view = st.columns([1, 3], gap="large")
     with choices:
         st.title("Segmentation")
-        key = st.selectbox("Networks", list(found), key="mask family", bind="query-params",
-                           format_func=families.titles(found).__getitem__)
-        references = choose_networks(key, found[key])
+        key = st.selectbox("Networks", list(all_families), key="mask family", bind="query-params",
+                           format_func=families.titles(all_families).__getitem__)
+        references = choose_networks(key, all_families[key])
     with view:
-        references = openable(references, {each: known.name for each, known in found[key].networks.items()})
+        references = openable(references, {each: entry.name for each, entry in all_families[key].networks.items()})
     if references:
         with choices:
-            picture = choose_picture(found[key], references)
-        names = forms.told_apart({each: found[key].networks[each].name for each in references})
+            picture = choose_picture(all_families[key], references)
+        names = forms.told_apart({each: all_families[key].networks[each].name for each in references})
         with view:
             if picture:
                 try:
@@ -306,10 +306,10 @@ def page(found: dict[str, families.Family]) -> None:
             else:
                 invite()
             mask_results.show_classes(references, names)
-            mask_results.show_others(found[key], references)
+            mask_results.show_others(all_families[key], references)
 
 
-if found := kdengine.runs.families("segmentation"):
-    page(found)
+if all_families := kdengine.runs.families("segmentation"):
+    page(all_families)
 else:
     explain_absence()

@@ -28,10 +28,10 @@ def answers_to_one_digit() -> None:
     data = open_data("digits")
     index = telling(tuple(SHOWN), data.digest)
     picture, truth = kdengine.data.example(data, index)
-    says = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
-    rows = [(role, COLORS[role], shares) for role, shares in says.items()]
-    second = as_text(data.classes[says[SHOWN[TEACHER_NAME]].argsort()[-2]])
-    alone, taught = (as_text(data.classes[says[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
+    answers = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
+    rows = [(role, COLORS[role], shares) for role, shares in answers.items()]
+    second = as_text(data.classes[answers[SHOWN[TEACHER_NAME]].argsort()[-2]])
+    alone, taught = (as_text(data.classes[answers[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
     image.image(picture, width=150, alt=f"Test image {index}")
     bars.html(pinned.bars(rows, data.classes, truth))

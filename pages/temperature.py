@@ -40,7 +40,7 @@ def keep_temperature(value: float) -> None:
 def typed_logits() -> dict | None:
     """Logits as typed. While they make no sense a sentence says why, and the last good ones stay on the chart."""
     fields = st.container(horizontal=True)
-    given = {
+    texts = {
         "teacher": fields.text_input("Teacher's logits", OPENING_LOGITS["teacher"], key="teacher_logits",
                                      bind="query-params"),
         "student": fields.text_input("Student's logits", OPENING_LOGITS["student"], key="student_logits",
@@ -49,12 +49,12 @@ def typed_logits() -> dict | None:
                                    placeholder="Class 1, Class 2, …"),
     }
     try:
-        typed.read_classes(**given)
-        st.session_state["good_logits"] = given
+        typed.read_classes(**texts)
+        st.session_state["good_logits"] = texts
     except KDError as error:
         st.error(f"{error_text(error)} The chart keeps the last logits that could be read.")
-        given = st.session_state.get("good_logits", OPENING_LOGITS)
-    teacher, student, classes = typed.read_classes(**given)
+        texts = st.session_state.get("good_logits", OPENING_LOGITS)
+    teacher, student, classes = typed.read_classes(**texts)
     label = fields.selectbox("Hard label", classes, key="label", bind="query-params")
     return {"classes": classes, "teacher": teacher, "student": student, "label": classes.index(label)}
 
@@ -122,11 +122,11 @@ def uploaded() -> dict | None:
         show_error(error)
         return None
     picture_column.image(picture, width=THUMBNAIL, alt="The uploaded picture")
-    shown = answers(pair, picture)
-    label = label_column.selectbox("What it really is", range(len(shown["classes"])), index=None,
-                                   format_func=shown["classes"].__getitem__, placeholder="unknown")
+    chart_data = answers(pair, picture)
+    label = label_column.selectbox("What it really is", range(len(chart_data["classes"])), index=None,
+                                   format_func=chart_data["classes"].__getitem__, placeholder="unknown")
     roles = ("Larger network", "Smaller network") if kind == PHOTOGRAPHS else ("Teacher", "Student")
-    return shown | {"label": label, "titles": roles}
+    return chart_data | {"label": label, "titles": roles}
 
 
 def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
@@ -137,10 +137,10 @@ def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     shipped = kdengine.list_checkpoints()
     place = next((place for place, name in enumerate(students) if shipped[name].get("method") == "kd"), 0)
     data = shipped[students[0]]["data"]["name"]
-    known = families.names(kdengine.runs.families()[data])
-    own = [each for each in known if each not in shipped and each != teacher]
+    names = families.names(kdengine.runs.families()[data])
+    own = [each for each in names if each not in shipped and each != teacher]
     student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params",
-                           format_func=lambda each: known[each] if each in own else each)
+                           format_func=lambda each: names[each] if each in own else each)
     return teacher, student
 
 
@@ -166,9 +166,9 @@ chosen = source.segmented_control("Source", list(SOURCES), default="Typed logits
                                   bind="query-params", label_visibility="collapsed")
 T = temperature()
 try:
-    shown = SOURCES[chosen]()
+    chart_data = SOURCES[chosen]()
 except KDError as error:
     show_error(error)
-    shown = None
-if shown is not None:
-    component.distributions(**shown, temperature=T, on_temperature=keep_temperature)
+    chart_data = None
+if chart_data is not None:
+    component.distributions(**chart_data, temperature=T, on_temperature=keep_temperature)

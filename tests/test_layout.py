@@ -178,3 +178,9 @@ def test_the_package_asks_for_what_the_project_installs_and_holds_every_part():
     assert sorted(asked) == requirements((ROOT / "requirements.txt").read_text().splitlines())
     packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "kdengine").rglob("__init__.py")}
     assert set(project["tool"]["setuptools"]["packages"]) == packages | {"kdengine.shipped"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.name)
+def test_benchmarks_need_no_tests(path):
+    _, outside = imported(path)
+    assert "tests" not in outside

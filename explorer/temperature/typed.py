@@ -43,8 +43,8 @@ def read_logits(text: str, whose: str) -> list[float]:
     """
     entries = _entries(text, r"[\s,;]+")
     if not 2 <= len(entries) <= MOST_CLASSES:
-        given = {0: "none is given", 1: "one is given"}.get(len(entries), f"{len(entries):,} are given")
-        raise KDError(f"The {whose} needs from 2 to {MOST_CLASSES} logits, one for each class; {given}. "
+        amount = {0: "none is given", 1: "one is given"}.get(len(entries), f"{len(entries):,} are given")
+        raise KDError(f"The {whose} needs from 2 to {MOST_CLASSES} logits, one for each class; {amount}. "
                       "Separate them by commas, for example 10, 2, -3.")
     logits = []
     for place, entry in enumerate(entries, start=1):

@@ -41,41 +41,41 @@ def add(commands: Commands) -> None:
     export.add_argument("--format", choices=("torchscript", "onnx"), default="onnx", help="(%(default)s)")
 
 
-def _import(given: argparse.Namespace) -> int:
+def _import(arguments: argparse.Namespace) -> int:
     from kdengine import data
     from kdengine.runs import checkpoints, exchange
 
-    trust.add(given.model)
+    trust.add(arguments.model)
     here, missing = None, ""
     try:
-        here = data.outline(given.data)
+        here = data.outline(arguments.data)
     except KDError as error:
         missing = f" {error}"
-    known = here.classes if here else data.known_classes(given.data)
-    classes = _given_classes(given.classes) or known
+    data_classes = here.classes if here else data.known_classes(arguments.data)
+    classes = _given_classes(arguments.classes) or data_classes
     if classes is None:
-        raise KDError(f"The classes of {given.data} are not known.{missing} Name them in the network's order: "
+        raise KDError(f"The classes of {arguments.data} are not known.{missing} Name them in the network's order: "
                       "--classes cat dog ..., or --classes FILE, a text file with one a line.")
-    if known and classes != known:
-        raise KDError(f"--classes are not those of {given.data}, which has {len(known)} in this order: "
-                      f"{', '.join(known)}. Leave --classes out, or name another data set.")
-    network, told = exchange.import_foreign(
-        given.file, given.model, classes, input_size=given.image_size, known=here, mean=given.mean, std=given.std,
-        part=given.part,
+    if data_classes and classes != data_classes:
+        raise KDError(f"--classes are not those of {arguments.data}, which has {len(data_classes)} in this order: "
+                      f"{', '.join(data_classes)}. Leave --classes out, or name another data set.")
+    network, summary = exchange.import_foreign(
+        arguments.file, arguments.model, classes, input_size=arguments.image_size, known=here, mean=arguments.mean,
+        std=arguments.std, part=arguments.part,
     )
-    if told:
-        print(f"{given.file.name}: {told}.")
-    held = _held(given.data, network) if here else None
-    about = {"name": given.data, "digest": held and held.digest, "labels_per_class": None, "share": 1.0}
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    digest = checkpoints.save(network, given.output, method=None, data=about, source=given.file.name, scores={})
-    print(f"Wrote {given.output} ({network.architecture}, {len(classes)} classes, images of {network.input_size} "
+    if summary:
+        print(f"{arguments.file.name}: {summary}.")
+    data_set = _load_data(arguments.data, network) if here else None
+    about = {"name": arguments.data, "digest": data_set and data_set.digest, "labels_per_class": None, "share": 1.0}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    digest = checkpoints.save(network, arguments.output, method=None, data=about, source=arguments.file.name, scores={})
+    print(f"Wrote {arguments.output} ({network.architecture}, {len(classes)} classes, images of {network.input_size} "
           f"pixels, digest {digest}).")
-    if held:
-        _tell_first_score(network, held)
-    measure = f"python -m kdengine evaluate {given.output}"
-    print(f"On all test images: {measure}" if held else f"Not measured yet: {given.data} is not here, or not at this "
-          f"size. Later: {measure}")
+    if data_set:
+        _tell_first_score(network, data_set)
+    measure = f"python -m kdengine evaluate {arguments.output}"
+    print(f"On all test images: {measure}" if data_set else f"Not measured yet: {arguments.data} is not here, or not "
+          f"at this size. Later: {measure}")
     return 0
 
 
@@ -95,43 +95,43 @@ def _given_classes(words: list[str] | None) -> tuple[str, ...] | None:
     return classes
 
 
-def _held(name: str, network: Any) -> Any:
+def _load_data(name: str, network: Any) -> Any:
     """A data set as a network takes it; None, and why, where it cannot be had so."""
     from kdengine import data
 
     try:
-        held = data.load(name, image_size=network.input_size)
+        data_set = data.load(name, image_size=network.input_size)
     except KDError as error:
         print(f"kdengine: {error}", file=sys.stderr)
         return None
-    same_classes(network, held)
-    return held
+    same_classes(network, data_set)
+    return data_set
 
 
-def _tell_first_score(network: Any, held: Any) -> None:
+def _tell_first_score(network: Any, data: Any) -> None:
     """Say how good imported weights are on some test images, and what may be wrong where they are near chance."""
     from kdengine.measures import evaluation
     from kdengine.views import Split
 
-    count = 1000 if held.task == "classification" else 100
-    step = -(-len(held.test) // count)
-    some = Split(held.test.images[::step], held.test.target[::step])
-    if held.task == "segmentation":
+    count = 1000 if data.task == "classification" else 100
+    step = -(-len(data.test) // count)
+    some = Split(data.test.images[::step], data.test.target[::step])
+    if data.task == "segmentation":
         scores, _ = evaluation.segment(network, some)
     else:
         scores = evaluation.scores(evaluation.predict(network, some), some.target)
-    print(f"A first look at {held.name}: {records.score_text(scores)}.")
-    chance = 1 / len(held.classes)
+    print(f"A first look at {data.name}: {records.score_text(scores)}.")
+    chance = 1 / len(data.classes)
     if records.headline(scores) < chance + _NEAR_CHANCE * (1 - chance):
         print("Warning: that is near chance. Look at --mean and --std (of images in [0, 1]), at the order of the "
               "classes, and at --image-size.")
 
 
-def _export(given: argparse.Namespace) -> int:
+def _export(arguments: argparse.Namespace) -> int:
     from kdengine.runs import exchange, references
 
-    network = references.open_reference(given.checkpoint)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    snippet = exchange.export(network, given.output, given.format)
-    print(f"Wrote {given.output}. Load it with:\n\n{snippet}")
+    network = references.open_reference(arguments.checkpoint)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    snippet = exchange.export(network, arguments.output, arguments.format)
+    print(f"Wrote {arguments.output}. Load it with:\n\n{snippet}")
     return 0

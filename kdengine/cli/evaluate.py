@@ -27,36 +27,36 @@ def add(commands: Commands) -> None:
     add_json(evaluate)
 
 
-def _evaluate(given: argparse.Namespace) -> int:
+def _evaluate(arguments: argparse.Namespace) -> int:
     from kdengine import data
     from kdengine.devices import choose_device
     from kdengine.measures import evaluation
     from kdengine.runs import checkpoints, references
 
-    path = references.require(given.checkpoint)
-    _say_how_far(given.checkpoint)
-    name = given.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
+    path = references.require(arguments.checkpoint)
+    _say_how_far(arguments.checkpoint)
+    name = arguments.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
     if name is None:
-        raise KDError(f"{given.checkpoint} does not say what it was trained on; name a data set with --data.")
-    device = choose_device(given.device)
-    network = references.open_reference(given.checkpoint).to(device)
-    held = data.load(name, image_size=network.input_size)
-    same_classes(network, held)
-    test, teacher = held.test.to(device), None
-    if given.teacher:
-        teacher = references.open_reference(given.teacher).to(device)
-        same_classes(teacher, held)
-    if held.task == "segmentation":
+        raise KDError(f"{arguments.checkpoint} does not say what it was trained on; name a data set with --data.")
+    device = choose_device(arguments.device)
+    network = references.open_reference(arguments.checkpoint).to(device)
+    data_set = data.load(name, image_size=network.input_size)
+    same_classes(network, data_set)
+    test, teacher = data_set.test.to(device), None
+    if arguments.teacher:
+        teacher = references.open_reference(arguments.teacher).to(device)
+        same_classes(teacher, data_set)
+    if data_set.task == "segmentation":
         measured, _ = evaluation.segment(network, test, teacher)
     else:
         teacher_logits = None if teacher is None else evaluation.predict(teacher, test)
         measured = evaluation.scores(evaluation.predict(network, test), test.target, teacher_logits)
     measured |= evaluation.cost(network)
-    if given.heat:
-        measured |= {f"heat_{key}": value for key, value in _heat(network, held, given.heat).items()}
+    if arguments.heat:
+        measured |= {f"heat_{key}": value for key, value in _heat(network, data_set, arguments.heat).items()}
     latency = measured.pop("latency")
     measured |= {f"latency_{key}": value for key, value in latency.items()}
-    if given.json:
+    if arguments.json:
         print_json(measured)
     else:
         print_table(["measure", "value"],
@@ -80,21 +80,21 @@ def _say_how_far(reference: str) -> None:
             print(f"Epoch {record.status['epoch']} of {record.configuration.epochs}, {state}.", file=sys.stderr)
 
 
-def _heat(network: Any, held: Any, method: str) -> dict[str, float]:
+def _heat(network: Any, data: Any, method: str) -> dict[str, float]:
     """How far the heat maps of a data set's test images lie on their objects."""
     from kdengine.explain import comparison
 
-    if held.boxes is None:
-        raise KDError(f"Where the objects of {held.name} lie is not known; --heat is for shapes and shapes_tied.")
-    found = comparison.on_objects(network, held.test, held.boxes, held.size, method=method)
-    return {name: values.mean().item() for name, values in found.items()}
+    if data.boxes is None:
+        raise KDError(f"Where the objects of {data.name} lie is not known; --heat is for shapes and shapes_tied.")
+    measures = comparison.on_objects(network, data.test, data.boxes, data.size, method=method)
+    return {name: values.mean().item() for name, values in measures.items()}
 
 
-def same_classes(network: Any, held: Any) -> None:
-    if network.task != held.task:
-        raise KDError(f"{network.architecture} is for {network.task}; {held.name} is for {held.task}. Name the data "
+def same_classes(network: Any, data: Any) -> None:
+    if network.task != data.task:
+        raise KDError(f"{network.architecture} is for {network.task}; {data.name} is for {data.task}. Name the data "
                       "set it was trained on.")
-    if network.classes != held.classes:
+    if network.classes != data.classes:
         raise KDError(f"{network.architecture} knows {len(network.classes)} classes, among them "
-                      f"{', '.join(network.classes[:3])}; {held.name} has {', '.join(held.classes[:3])}, ... "
+                      f"{', '.join(network.classes[:3])}; {data.name} has {', '.join(data.classes[:3])}, ... "
                       "Name the data set it was trained on.")

@@ -15,12 +15,12 @@ from kdengine.runs import records, schema
 _POLL_S = 0.3
 
 
-def see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
+def see_through(arguments: argparse.Namespace, ids: list[str]) -> list[str]:
     """Follow runs to their end, Ctrl-C stops them; tells their results and returns those that finished."""
     from kdengine.runs import control, results, store
 
     try:
-        _follow(ids, quiet=given.json)
+        _follow(ids, quiet=arguments.json)
     except KeyboardInterrupt:
         for run in ids:
             if store.state(run) in records.ACTIVE:
@@ -30,7 +30,7 @@ def see_through(given: argparse.Namespace, ids: list[str]) -> list[str]:
         raise
     ended = {run: store.read(run) for run in ids}
     finished = [run for run, record in ended.items() if record.state == records.FINISHED]
-    if given.json:
+    if arguments.json:
         print_json({run: dataclasses.asdict(record) for run, record in ended.items()})
     elif finished:
         table = {row["name"]: row for row in results.rows()}
@@ -90,7 +90,7 @@ def _progress_line(progress: dict[str, Any], states: Sequence[str]) -> str:
 def _print_results(table: list[dict[str, Any]]) -> None:
     from kdengine.runs.results import COLUMNS, as_text
 
-    shown = [column for column in COLUMNS
-             if column not in ("name", "data") and any(row[column] is not None for row in table)]
-    print_table([COLUMNS[column] for column in shown],
-                [[as_text(row[column], column) for column in shown] for row in table])
+    columns = [column for column in COLUMNS
+               if column not in ("name", "data") and any(row[column] is not None for row in table)]
+    print_table([COLUMNS[column] for column in columns],
+                [[as_text(row[column], column) for column in columns] for row in table])

@@ -37,30 +37,30 @@ def add(commands: Commands) -> None:
     add_json(methods)
 
 
-def _data(given: argparse.Namespace) -> int:
+def _data(arguments: argparse.Namespace) -> int:
     from kdengine import data
 
-    if given.name is None:
-        found = data.describe()
-        if given.json:
-            print_json(found)
+    if arguments.name is None:
+        data_sets = data.describe()
+        if arguments.json:
+            print_json(data_sets)
         else:
             print_table(["name", "classes", "here", "download", "what it is"],
                         [[each["name"], str(each["classes"] or "–"), "yes" if each["present"] else "no",
-                          _megabytes(each["download_bytes"]), each["summary"]] for each in found])
+                          _megabytes(each["download_bytes"]), each["summary"]] for each in data_sets])
         return 0
-    if given.download:
-        data.download(given.name)
-    held = data.load(given.name, image_size=given.image_size)
-    facts = {"name": held.name, "title": held.title, "classes": list(held.classes), "size": held.size,
-             "train": len(held.train), "validation": len(held.validation), "test": len(held.test),
-             "views": held.views, "digest": held.digest}
-    if given.json:
-        print_json({**facts, "notes": list(held.notes)})
+    if arguments.download:
+        data.download(arguments.name)
+    data_set = data.load(arguments.name, image_size=arguments.image_size)
+    facts = {"name": data_set.name, "title": data_set.title, "classes": list(data_set.classes), "size": data_set.size,
+             "train": len(data_set.train), "validation": len(data_set.validation), "test": len(data_set.test),
+             "views": data_set.views, "digest": data_set.digest}
+    if arguments.json:
+        print_json({**facts, "notes": list(data_set.notes)})
     else:
         print_table(["fact", "value"], [[key, ", ".join(value) if isinstance(value, list) else str(value)]
                                         for key, value in facts.items()])
-        for note in held.notes:
+        for note in data_set.notes:
             print(note)
     return 0
 
@@ -69,20 +69,20 @@ def _megabytes(count: int | None) -> str:
     return f"{count / 1e6:,.0f} MB" if count else "–"
 
 
-def _models(given: argparse.Namespace) -> int:
+def _models(arguments: argparse.Namespace) -> int:
     import kdengine
 
-    found = kdengine.list_models()
-    if given.json:
-        print_json(found)
+    architectures = kdengine.list_models()
+    if arguments.json:
+        print_json(architectures)
     else:
         print_table(["name", "family", "input", "pretrained", "what it is"],
                     [[each["name"], each["family"], f"{each['input_size']} px", each["pretrained"] or "–",
-                      each["title"]] for each in found])
+                      each["title"]] for each in architectures])
     return 0
 
 
-def _speeds(given: argparse.Namespace) -> int:
+def _speeds(arguments: argparse.Namespace) -> int:
     import torch
 
     from kdengine import models
@@ -90,21 +90,22 @@ def _speeds(given: argparse.Namespace) -> int:
     from kdengine.errors import out_of_range
     from kdengine.training import speeds
 
-    device = choose_device(given.device)
+    device = choose_device(arguments.device)
     for option, low in (("classes", 2), ("batch_size", 2), ("image_size", 8)):
-        if getattr(given, option) < low:
-            raise out_of_range(option, getattr(given, option), low, None)
-    if given.threads is not None:
-        if not 1 <= given.threads <= cores():
-            raise out_of_range("threads", given.threads, 1, cores())
-        torch.set_num_threads(given.threads)
-    for name in given.model:
-        network = models.build(name, [str(number) for number in range(given.classes)], input_size=given.image_size)
+        if getattr(arguments, option) < low:
+            raise out_of_range(option, getattr(arguments, option), low, None)
+    if arguments.threads is not None:
+        if not 1 <= arguments.threads <= cores():
+            raise out_of_range("threads", arguments.threads, 1, cores())
+        torch.set_num_threads(arguments.threads)
+    for name in arguments.model:
+        classes = [str(number) for number in range(arguments.classes)]
+        network = models.build(name, classes, input_size=arguments.image_size)
         for training in (True, False):
-            speeds.settle(network.to(device), given.batch_size, training=training)
+            speeds.settle(network.to(device), arguments.batch_size, training=training)
     settled = speeds.settled(device)
     fast = "bfloat16" if multiplies_bfloat16(device) else "float32"
-    if given.json:
+    if arguments.json:
         print_json({"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__,
                     "precision": fast, "settled": settled})
         return 0
@@ -123,28 +124,28 @@ def _speeds(given: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(given: argparse.Namespace) -> int:
+def _methods(arguments: argparse.Namespace) -> int:
     import kdengine
     from kdengine import methods
     from kdengine.methods import loss_code
 
-    found = {each["name"]: each for each in kdengine.list_methods()}
-    if given.name and ":" in given.name:
-        trust.add(given.name)
-        found[given.name] = methods.describe(methods.find(given.name))
-    if given.name is None:
-        if given.json:
-            print_json(list(found.values()))
+    by_name = {each["name"]: each for each in kdengine.list_methods()}
+    if arguments.name and ":" in arguments.name:
+        trust.add(arguments.name)
+        by_name[arguments.name] = methods.describe(methods.find(arguments.name))
+    if arguments.name is None:
+        if arguments.json:
+            print_json(list(by_name.values()))
         else:
             print_table(["name", "matches", "hyperparameters", "what it does"],
                         [[each["name"], each["matches"],
                           " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
-                          each["summary"]] for each in found.values()])
+                          each["summary"]] for each in by_name.values()])
         return 0
-    if given.name not in found:
-        raise unknown_name("method", given.name, found)
-    method = found[given.name]
-    if given.json:
+    if arguments.name not in by_name:
+        raise unknown_name("method", arguments.name, by_name)
+    method = by_name[arguments.name]
+    if arguments.json:
         print_json(method)
         return 0
     print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
@@ -154,7 +155,7 @@ def _methods(given: argparse.Namespace) -> int:
         print_table(["field", "default", "allowed", "what it is"],
                     [[field["name"], str(field["default"]), _allowed(field), field["help"]]
                      for field in method["fields"]])
-    chosen = methods.find(given.name)
+    chosen = methods.find(arguments.name)
     for stage in filter(None, (chosen.first_stage, chosen)):
         print(f"\n# {stage.title}\n\n{loss_code(stage)}")
     return 0

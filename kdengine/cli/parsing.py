@@ -19,10 +19,10 @@ class _Once(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
         option_string: str | None = None,
     ) -> None:
-        given = vars(namespace).setdefault("options_given", set())
-        if self.option_strings and self.dest in given:
+        options_given = vars(namespace).setdefault("options_given", set())
+        if self.option_strings and self.dest in options_given:
             raise argparse.ArgumentError(self, "given twice; give it once")
-        given.add(self.dest)
+        options_given.add(self.dest)
         setattr(namespace, self.dest, values)
 
 

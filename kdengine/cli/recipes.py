@@ -57,66 +57,66 @@ def add(commands: Commands) -> None:
     add_json(earlier)
 
 
-def _recipe(given: argparse.Namespace) -> int:
+def _recipe(arguments: argparse.Namespace) -> int:
     from kdengine import recipes
     from kdengine.recipes import comparison, report
     from kdengine.runs import results
 
-    if given.name is None:
-        found = [recipes.describe(each) for each in recipes.RECIPES.values()]
-        if given.json:
-            print_json(found)
+    if arguments.name is None:
+        descriptions = [recipes.describe(each) for each in recipes.RECIPES.values()]
+        if arguments.json:
+            print_json(descriptions)
         else:
-            print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in found])
+            print_table(["recipe", "what it asks"], [[each["name"], each["question"]] for each in descriptions])
         return 0
-    changes = {name: getattr(given, name) for name in recipes.CHANGES}
-    asked = recipes.plan(given.name, given.scale, given.seeds, **changes)
-    trust.add(given.teacher or "")
-    trust.add(given.student or "")
-    names = {} if given.keep is None else {part.label: _slug(given.keep, part.label) for part in asked.parts}
-    results.check_names(list(names.values()), replace=given.replace)
+    changes = {name: getattr(arguments, name) for name in recipes.CHANGES}
+    plan = recipes.plan(arguments.name, arguments.scale, arguments.seeds, **changes)
+    trust.add(arguments.teacher or "")
+    trust.add(arguments.student or "")
+    names = {} if arguments.keep is None else {part.label: _slug(arguments.keep, part.label) for part in plan.parts}
+    results.check_names(list(names.values()), replace=arguments.replace)
 
-    told: set[str] = set()
+    announced: set[str] = set()
 
     def tell(done: int, of: int) -> None:
-        if given.json:
+        if arguments.json:
             return
-        for record in recipes.so_far(asked).teachers():
-            if record.id not in told:
-                told.add(record.id)
+        for record in recipes.so_far(plan).teachers():
+            if record.id not in announced:
+                announced.add(record.id)
                 scores = records.score_text(record.result["test"])
                 print(f"{record.configuration.student}, to teach: {scores}.", flush=True)
         print(f"{done} of {of} networks trained", file=sys.stderr, flush=True)
 
-    outcome = recipes.so_far(asked) if given.so_far else recipes.run(asked, tell)
+    outcome = recipes.so_far(plan) if arguments.so_far else recipes.run(plan, tell)
     table = comparison.rows(outcome)
-    if given.json:
+    if arguments.json:
         print_json(table)
     else:
         remarks = comparison.remarks(outcome, table)
-        print(f"{asked.recipe.title}. {asked.recipe.question}\n")
-        print_table(list(comparison.titles(asked.recipe).values()), comparison.texts(asked.recipe, table))
+        print(f"{plan.recipe.title}. {plan.recipe.question}\n")
+        print_table(list(comparison.titles(plan.recipe).values()), comparison.texts(plan.recipe, table))
         print(f"\n{comparison.READING}\n\n" + "\n".join(f"- {each}" for each in remarks))
-    if given.report and outcome.records:
-        page = report.write(outcome, given.report)
+    if arguments.report and outcome.records:
+        page = report.write(outcome, arguments.report)
         print(f"Report: {page}", file=sys.stderr)
     for (label, seed), record in outcome.records.items():
         if names and seed == 0:
-            print(f"Kept as {results.keep(record.id, names[label], replace=given.replace)}", file=sys.stderr)
+            print(f"Kept as {results.keep(record.id, names[label], replace=arguments.replace)}", file=sys.stderr)
     for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
-def _results(given: argparse.Namespace) -> int:
+def _results(arguments: argparse.Namespace) -> int:
     from kdengine.recipes import archive
 
-    known = {path.name: path for path in archive.folders()}
-    for name in given.name:
-        if name not in known:
-            raise unknown_name("report", name, known)
-    tell = _verified if given.action == "verify" else _listed
-    return tell([known[name] for name in given.name or known], given.json)
+    folders = {path.name: path for path in archive.folders()}
+    for name in arguments.name:
+        if name not in folders:
+            raise unknown_name("report", name, folders)
+    tell = _verified if arguments.action == "verify" else _listed
+    return tell([folders[name] for name in arguments.name or folders], arguments.json)
 
 
 def _verified(folders: Sequence[Path], as_json: bool) -> int:

@@ -33,40 +33,40 @@ def add(commands: Commands) -> None:
     worker.add_argument("run", nargs="+", help="the runs' ids")
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     from kdengine.runs import control, results, store
 
-    asked = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(given, word)), None)
-    if asked and not given.run:
-        raise KDError(f"--{asked} needs the name of a run; `python -m kdengine runs` lists them.")
-    if not given.run:
-        found = store.listed()
-        if given.json:
-            print_json([dataclasses.asdict(each) | {"state": state} for each, state in found])
-        elif found:
+    action = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(arguments, word)), None)
+    if action and not arguments.run:
+        raise KDError(f"--{action} needs the name of a run; `python -m kdengine runs` lists them.")
+    if not arguments.run:
+        runs = store.listed()
+        if arguments.json:
+            print_json([dataclasses.asdict(each) | {"state": state} for each, state in runs])
+        elif runs:
             print_table(["run", "state", "data", "student", "method", "epoch", "test score"],
-                        [_run_cells(each, state) for each, state in found])
+                        [_run_cells(each, state) for each, state in runs])
         else:
             print(f"No runs in {paths.runs_root()} yet. Start one: python -m kdengine distill --method kd")
         for name, reason in store.unreadable().items():
             print(shown(f"cannot be read: {name}: {reason}"), file=sys.stderr)
-    elif given.resume:
-        control.resume(given.run)
-        if given.detach:
+    elif arguments.resume:
+        control.resume(arguments.run)
+        if arguments.detach:
             return 0
-        return 0 if len(see_through(given, given.run)) == len(given.run) else 1
-    elif given.stop or given.remove:
-        for run in given.run:
-            (control.stop if given.stop else control.remove)(run)
-            print(f"Stopping {run} at its last complete epoch." if given.stop else f"Removed {run}.")
-    elif len(given.run) > 1:
-        raise KDError(f"{len(given.run)} runs are named; only --stop, --resume and --remove take several.")
-    elif given.log:
-        print(store.log(given.run[0]) or f"The worker of {given.run[0]} has printed nothing.\n", end="")
-    elif given.keep is not None:
-        print(f"Kept as {results.keep(given.run[0], given.keep, replace=given.replace)}")
+        return 0 if len(see_through(arguments, arguments.run)) == len(arguments.run) else 1
+    elif arguments.stop or arguments.remove:
+        for run in arguments.run:
+            (control.stop if arguments.stop else control.remove)(run)
+            print(f"Stopping {run} at its last complete epoch." if arguments.stop else f"Removed {run}.")
+    elif len(arguments.run) > 1:
+        raise KDError(f"{len(arguments.run)} runs are named; only --stop, --resume and --remove take several.")
+    elif arguments.log:
+        print(store.log(arguments.run[0]) or f"The worker of {arguments.run[0]} has printed nothing.\n", end="")
+    elif arguments.keep is not None:
+        print(f"Kept as {results.keep(arguments.run[0], arguments.keep, replace=arguments.replace)}")
     else:
-        record = store.read(given.run[0])
+        record = store.read(arguments.run[0])
         state = store.state(record.id)
         print_json(dataclasses.asdict(record) | {"status": record.status | {"state": state}, "state": state})
         if record.ignored:
@@ -75,14 +75,14 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _run_cells(record: records.Record, state: str) -> list[str]:
-    asked = record.configuration
+    config = record.configuration
     test = record.result.get("test")
-    return [record.id, state, asked.data, asked.student, asked.method, f"{record.status['epoch']}/{asked.epochs}",
+    return [record.id, state, config.data, config.student, config.method, f"{record.status['epoch']}/{config.epochs}",
             f"{100 * records.headline(test):.2f}%" if test else "–"]
 
 
-def _worker(given: argparse.Namespace) -> int:
+def _worker(arguments: argparse.Namespace) -> int:
     from kdengine.runs.worker import work
 
-    work(given.run)
+    work(arguments.run)
     return 0

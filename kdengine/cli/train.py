@@ -74,74 +74,75 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def _train(given: argparse.Namespace) -> int:
-    trust.add(given.model)
+def _train(arguments: argparse.Namespace) -> int:
+    trust.add(arguments.model)
     method: tuple[str, dict[str, Any]] = ("none", {})
-    if given.label_smoothing is not None:
-        method = ("label_smoothing", {"smoothing": given.label_smoothing})
-    return _run(given, [_configuration(given, given.model, method, teacher=None)])
+    if arguments.label_smoothing is not None:
+        method = ("label_smoothing", {"smoothing": arguments.label_smoothing})
+    return _run(arguments, [_configuration(arguments, arguments.model, method, teacher=None)])
 
 
-def _distill(given: argparse.Namespace) -> int:
+def _distill(arguments: argparse.Namespace) -> int:
     import kdengine
     from kdengine import data, methods
 
-    trust.add(given.student)
-    asked = [_method(each) for each in given.method or [["kd"], ["none"]]]
-    for name, _ in asked:
+    trust.add(arguments.student)
+    chosen = [_method(each) for each in arguments.method or [["kd"], ["none"]]]
+    for name, _ in chosen:
         trust.add(name)
-    data.require(given.data)
-    teacher = given.teacher or kdengine.runs.default_teacher(given.data)
-    if teacher is None and any(methods.find(name).needs_teacher for name, _ in asked):
-        raise KDError(f"No checkpoint is shipped for {given.data}. Train a teacher first "
-                      f"(python -m kdengine train --data {given.data} --keep my-teacher), then name it with --teacher.")
-    return _run(given, [_configuration(given, given.student, method, teacher) for method in asked])
+    data.require(arguments.data)
+    teacher = arguments.teacher or kdengine.runs.default_teacher(arguments.data)
+    if teacher is None and any(methods.find(name).needs_teacher for name, _ in chosen):
+        raise KDError(f"No checkpoint is shipped for {arguments.data}. Train a teacher first "
+                      f"(python -m kdengine train --data {arguments.data} --keep my-teacher), then name it with "
+                      "--teacher.")
+    return _run(arguments, [_configuration(arguments, arguments.student, method, teacher) for method in chosen])
 
 
 def _method(words: list[str]) -> tuple[str, dict[str, str]]:
     name, *fields = words
-    given: dict[str, str] = {}
+    hyperparameters: dict[str, str] = {}
     for field in fields:
         key, equals, value = field.partition("=")
         if not equals:
             raise KDError(f"{field!r} after --method {name} is not FIELD=VALUE, for instance temperature=4.")
-        if key in given:
-            raise KDError(f"--method {name} has {key} twice, {given[key]!r} and {value!r}. For two students write "
-                          "--method twice.")
-        given[key] = value
-    return name, given
+        if key in hyperparameters:
+            raise KDError(f"--method {name} has {key} twice, {hyperparameters[key]!r} and {value!r}. For two students "
+                          "write --method twice.")
+        hyperparameters[key] = value
+    return name, hyperparameters
 
 
 def _configuration(
-    given: argparse.Namespace, student: str, method: tuple[str, dict[str, Any]], teacher: str | None
+    arguments: argparse.Namespace, student: str, method: tuple[str, dict[str, Any]], teacher: str | None
 ) -> Configuration:
     from kdengine import methods
 
     checked = methods.method(method[0], **method[1])
     own = {"student", "method", "hyperparameters", "teacher", "initial"}
-    shared = {name: getattr(given, name) for name in DEFAULTS if name not in own}
+    shared = {name: getattr(arguments, name) for name in DEFAULTS if name not in own}
     return Configuration(student=student, method=method[0], hyperparameters=dataclasses.asdict(checked),
                          teacher=teacher, **shared)
 
 
-def _run(given: argparse.Namespace, configurations: list[Configuration]) -> int:
+def _run(arguments: argparse.Namespace, configurations: list[Configuration]) -> int:
     """Start a group and, unless detached, follow it to its end; Ctrl-C stops it."""
     from kdengine.runs import control, results
 
-    if given.keep is not None and given.detach:
+    if arguments.keep is not None and arguments.detach:
         raise KDError("--keep needs a finished run, and --detach waits for none. Keep it once it has finished: "
                       "python -m kdengine runs RUN --keep NAME.")
-    names = [] if given.keep is None else results.names_to_keep(given.keep, configurations)
-    results.check_names(names, replace=given.replace)
+    names = [] if arguments.keep is None else results.names_to_keep(arguments.keep, configurations)
+    results.check_names(names, replace=arguments.replace)
     ids = control.submit(configurations)
-    if given.detach:
-        if given.json:
+    if arguments.detach:
+        if arguments.json:
             print_json(ids)
         else:
             print("\n".join(ids))
         return 0
-    finished = see_through(given, ids)
+    finished = see_through(arguments, ids)
     for run, name in zip(ids, names, strict=False):
         if run in finished:
-            print(f"Kept as {results.keep(run, name, replace=given.replace)}")
+            print(f"Kept as {results.keep(run, name, replace=arguments.replace)}")
     return 0 if len(finished) == len(ids) else 1

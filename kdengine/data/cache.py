@@ -46,11 +46,11 @@ def cached(root: Path, key: str, decode: Callable[[], Content]) -> Content:
     A data root that cannot be written to only means that it is decoded again the next time.
     """
     path = root / FOLDER / f"{key}.safetensors"
-    found = _read(path)
-    if found is None:
-        found = decode()
-        _write(path, found)
-    return found
+    content = _read(path)
+    if content is None:
+        content = decode()
+        _write(path, content)
+    return content
 
 
 def _read(path: Path) -> Content | None:

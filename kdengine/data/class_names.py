@@ -61,24 +61,24 @@ def read_class_names(place: Path) -> ClassNames | None:
     except (OSError, UnicodeDecodeError) as error:
         raise KDError(f"{path} cannot be read as text: {error}.") from error
     plain: list[str] = []
-    given: list[tuple[int, int, str]] = []
+    entries: list[tuple[int, int, str]] = []
     colored = set()
     for number, line in enumerate((line.strip() for line in lines), start=1):
         if "=" not in line:
             plain += [line] * bool(line)
             continue
-        found = _LINE.fullmatch(line)
+        match = _LINE.fullmatch(line)
         wrong = KDError(f"{path}, line {number}, is {line!r}. With an = it says which values a class has: "
                         f"`255 = cat`, `128-255 = cat`, `#ff8000 = cat`, or `255 = {IGNORED}`.")
-        if not found:
+        if not match:
             raise wrong
-        low = int(found["color"], 16) if found["color"] else int(found["low"])
-        high = int(found["high"]) if found["high"] else low
+        low = int(match["color"], 16) if match["color"] else int(match["low"])
+        high = int(match["high"]) if match["high"] else low
         if low > high:
             raise wrong
-        given.append((low, high, found["name"]))
-        colored.add(found["color"] is not None)
-    named = list(dict.fromkeys(name for _, _, name in given if name != IGNORED))
+        entries.append((low, high, match["name"]))
+        colored.add(match["color"] is not None)
+    named = list(dict.fromkeys(name for _, _, name in entries if name != IGNORED))
     if plain and named:
         raise KDError(f"{path} has names without a value ({plain[0]}) and with one ({named[0]}). Give every class its "
                       "value, or none.")
@@ -91,7 +91,7 @@ def read_class_names(place: Path) -> ClassNames | None:
                       "plain names each once, in the order of their numbers.")
     numbers = {name: number for number, name in enumerate(names)} | {IGNORED: IGNORE}
     ranges = sorted([(number, number, number) for number in range(len(plain))]
-                    + [(low, high, numbers[name]) for low, high, name in given])
+                    + [(low, high, numbers[name]) for low, high, name in entries])
     for (_, high, _), (low, _, _) in pairwise(ranges):
         if low <= high:
             raise KDError(f"{path} says twice what {low} is. Name each value once.")

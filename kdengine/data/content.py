@@ -51,11 +51,11 @@ def content(
     Raises KDError where no class has two training images, so that there is nothing to hold out.
     """
     if validation is None:
-        kept, held = hold_out(train.target, VALIDATION_SHARE, "validation")
-        if not len(held):
+        train_index, validation_index = hold_out(train.target, VALIDATION_SHARE, "validation")
+        if not len(validation_index):
             raise KDError("No class has more than one training image, too few to hold a validation split out of. "
                           "Add images, or a validation split.")
-        train, validation = select(train, kept), select(train, held)
+        train, validation = select(train, train_index), select(train, validation_index)
     return Content(classes, train, validation, test, digest(classes, train, validation, test), boxes, notes)
 
 
@@ -81,9 +81,9 @@ def hold_out(target: Tensor, share: float, purpose: str) -> tuple[Tensor, Tensor
 
     A class of two or more gives at least one image and keeps at least one; a class of one keeps it.
     """
-    held = [index[: held_out(len(index), share)] for index in _by_class(target, purpose)]
+    held_out_by_class = [index[: held_out(len(index), share)] for index in _by_class(target, purpose)]
     taken = torch.zeros(len(target), dtype=torch.bool)
-    taken[torch.cat(held)] = True
+    taken[torch.cat(held_out_by_class)] = True
     return (~taken).nonzero().flatten(), taken.nonzero().flatten()
 
 
@@ -98,8 +98,8 @@ def split_in_three(items: Sequence[Item], key: Callable[[Item], int]) -> tuple[d
     """
     target = torch.tensor([key(item) for item in items])
     rest, test = hold_out(target, _TEST_SHARE, "test")
-    kept, validation = hold_out(target[rest], _SELECTING_SHARE, "validation")
-    index = {"train": rest[kept], "validation": rest[validation], "test": test}
+    train, validation = hold_out(target[rest], _SELECTING_SHARE, "validation")
+    index = {"train": rest[train], "validation": rest[validation], "test": test}
     if not all(len(each) for each in index.values()):
         raise KDError("There are no split folders, and no class has three pictures to split into train, validation and "
                       "test. Add pictures.")
@@ -155,12 +155,13 @@ def withhold_labels(split: Split, labels_per_class: int, classes: tuple[str, ...
 def withhold_masks(split: Split, labelled_images: int) -> Split:
     """The same images, of which `labelled_images` keep their masks; the others' pixels are all IGNORE.
 
-    Fewer masks are among more. Raises KDError below 1 and above what there are.
+    The masks that a smaller number keeps are among those that a larger one keeps. Raises KDError below 1 and
+    above what there are.
     """
     require_masks(labelled_images, len(split))
     shuffled, = _by_class(split.target, "labels")
-    kept, target = shuffled[:labelled_images], torch.full_like(split.target, IGNORE)
-    target[kept] = split.target[kept]
+    labelled, target = shuffled[:labelled_images], torch.full_like(split.target, IGNORE)
+    target[labelled] = split.target[labelled]
     return Split(split.images, target)
 
 

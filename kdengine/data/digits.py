@@ -57,8 +57,8 @@ class Digits(Source):
         images = resized(images[:, None].expand(-1, 3, -1, -1), size)
         whole = Split(images, torch.from_numpy(digits.target).long())
         rest, test = hold_out(whole.target, 0.2, "test")
-        kept, validation = hold_out(whole.target[rest], 0.1 / 0.8, "validation")
+        train, validation = hold_out(whole.target[rest], 0.1 / 0.8, "validation")
         return content(
             tuple(str(name) for name in digits.target_names),
-            train=select(whole, rest[kept]), validation=select(whole, rest[validation]), test=select(whole, test),
+            train=select(whole, rest[train]), validation=select(whole, rest[validation]), test=select(whole, test),
         )

@@ -38,14 +38,14 @@ def split_folders(place: Path) -> dict[str, Path]:
         if len(folders) > 1:
             names = " and ".join(each.name for each in folders)
             raise KDError(f"{place} has both {names}, which mean the same: {role}. Keep one.")
-    found = {role: folders[0] for role, folders in roles.items()}
-    if found and "train" not in found:
+    folder_by_role = {role: folders[0] for role, folders in roles.items()}
+    if folder_by_role and "train" not in folder_by_role:
         raise no_train(place)
-    if found and "test" not in found:
-        if "validation" not in found:
+    if folder_by_role and "test" not in folder_by_role:
+        if "validation" not in folder_by_role:
             raise KDError(f"{place} has no folder test and no folder val; at least one is needed, to measure on.")
-        found["test"] = found.pop("validation")
-    return {role: found[role] for role in ("train", "validation", "test") if role in found}
+        folder_by_role["test"] = folder_by_role.pop("validation")
+    return {role: folder_by_role[role] for role in ("train", "validation", "test") if role in folder_by_role}
 
 
 def split_notes(folders: Mapping[str, Path]) -> list[str]:
@@ -78,8 +78,8 @@ def left_out_note(place: Path, folders: Iterable[Path], used: Collection[Path]) 
     folders: those that were looked into, `place` among them. used: the pictures and other files that were read.
     """
     folders = list(dict.fromkeys(folders))
-    known = {*folders, *used}
-    left = [each for folder in folders for each in entries(folder) if each not in known]
+    accounted_for = {*folders, *used}
+    left = [each for folder in folders for each in entries(folder) if each not in accounted_for]
     if not left:
         return []
     names = listed([each.relative_to(place).as_posix() for each in left], most=3)

@@ -142,11 +142,11 @@ def read_image_folder(
 
     def decode() -> Content:
         size = image_size or _own_size(paths)
-        held = {
+        decoded = {
             split: Split(_pixels([path for path, _ in pictures], size), torch.tensor([label for _, label in pictures]))
             for split, pictures in splits.items()
         }
-        return content(classes, held["train"], held["test"], held.get("validation"))
+        return content(classes, decoded["train"], decoded["test"], decoded.get("validation"))
 
     looked_into = [place, *folders.values(), *(path.parent for path in paths)]
     notes += left_out_note(place, looked_into, set(paths)) + held_out_note(folders)
@@ -204,7 +204,7 @@ def _count(place: Path) -> int | None:
 
 def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
     """Every image of a split with its class, in order. Raises KDError for an unknown or an empty class folder."""
-    found = []
+    pictures = []
     for each in subfolders(folder):
         if each.name not in labels:
             raise KDError(f"{each} is a class that train does not have; a network could never name it. Add it to "
@@ -213,11 +213,11 @@ def _pictures(folder: Path, labels: list[str]) -> list[tuple[Path, int]]:
         if not images:
             raise KDError(f"{each} has no images. Images are files ending in {', '.join(EXTENSIONS)}; add some, or "
                           "take the folder away.")
-        found += [(path, labels.index(each.name)) for path in images]
-    if not found:
+        pictures += [(path, labels.index(each.name)) for path in images]
+    if not pictures:
         raise KDError(f"{folder} has no class folders. Put the images of each class into a folder of its own: "
                       f"{folder.name}/<class>/<image>.")
-    return found
+    return pictures
 
 
 def _likely_size(paths: list[Path]) -> int | None:

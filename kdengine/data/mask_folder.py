@@ -109,8 +109,8 @@ def read_mask_folder(place: Path, root: Path, image_size: int | None) -> Content
 
     used = {path for pairs in splits.values() for pair in pairs for path in pair} | {place / FILE}
     notes += left_out_note(place, [place, *folders.values(), *(each for both in parts.values() for each in both)], used)
-    found = read_pairs(splits, names, reading, root, image_size)
-    return replace(found, notes=(*notes, *found.notes, *held_out_note(folders)))
+    decoded = read_pairs(splits, names, reading, root, image_size)
+    return replace(decoded, notes=(*notes, *decoded.notes, *held_out_note(folders)))
 
 
 def read_pairs(
@@ -131,9 +131,10 @@ def read_pairs(
     def decode() -> Content:
         means = reading()
         decoded = {split: _decoded(pairs, size, means) for split, pairs in splits.items()}
-        held = {split: each for split, (each, _) in decoded.items()}
+        data_by_split = {split: each for split, (each, _) in decoded.items()}
         notes = means.notes + _size_note([path for _, others in decoded.values() for path in others])
-        return content(means.classes, held["train"], held["test"], held.get("validation"), notes=notes)
+        return content(means.classes, data_by_split["train"], data_by_split["test"], data_by_split.get("validation"),
+                       notes=notes)
 
     return cache.cached(root, key, decode)
 
@@ -145,7 +146,7 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
 def _parts(folder: Path) -> Parts:
     """The folders of images and of masks in a split. Raises KDError where there are none, or more than one of a kind.
     """
-    found = []
+    parts = []
     for names in (IMAGES, MASKS):
         folders = _named(folder, names)
         if len(folders) > 1:
@@ -154,8 +155,8 @@ def _parts(folder: Path) -> Parts:
         if not folders:
             raise KDError(f"{folder} has no folder {names[0]}. A mask folder holds images/<name> and masks/<name> in "
                           "each split.")
-        found += folders
-    return Parts(*found)
+        parts += folders
+    return Parts(*parts)
 
 
 def _pairs(parts: Parts) -> Pairs:
@@ -179,13 +180,13 @@ def _pairs(parts: Parts) -> Pairs:
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """The pictures in a folder by name, without their endings. Raises KDError where two have the same."""
-    found: dict[str, Path] = {}
+    path_by_name: dict[str, Path] = {}
     for path in pictures_in(folder):
-        if path.stem in found:
-            raise KDError(f"{folder} has both {found[path.stem].name} and {path.name}; it is not clear which to read. "
-                          "Keep one.")
-        found[path.stem] = path
-    return found
+        if path.stem in path_by_name:
+            raise KDError(f"{folder} has both {path_by_name[path.stem].name} and {path.name}; it is not clear which to "
+                          "read. Keep one.")
+        path_by_name[path.stem] = path
+    return path_by_name
 
 
 def _decoded(pairs: Pairs, size: int, reading: Reading) -> tuple[Split, list[Path]]:

@@ -293,13 +293,13 @@ class _Look(NamedTuple):
 
 
 def _look_at(path: Path, by_color: bool) -> _Look:
-    """Of colours that are all grey, the value is the grey, unless colours count in any case."""
+    """Where all colours are grey, the values are the grey levels, unless colours count in any case."""
     with opened_mask(path) as mask:
         in_color, jpeg = by_color or mask.mode in _IN_COLOR, is_jpeg(mask)
         counts: Counter[int] = Counter()
         for _, _, block in blocks(mask):
-            found = np.unique((_colors if in_color else _numbers)(block), return_counts=True)
-            counts.update(dict(zip(*(each.tolist() for each in found), strict=True)))
+            values_and_counts = np.unique((_colors if in_color else _numbers)(block), return_counts=True)
+            counts.update(dict(zip(*(each.tolist() for each in values_and_counts), strict=True)))
             if in_color and len(counts) > _MOST_COLORS:
                 raise KDError(f"{path} holds more than {_MOST_COLORS:,} different colours, as a photograph does, or a "
                               "mask whose colours JPEG or resizing has mixed. A mask has one value or one colour for "

@@ -140,13 +140,13 @@ def outline(
     """
     source, path = _source(spec)
     _check_share_and_size(share, image_size)
-    known = source.outline(root or data_root(), path, image_size)
-    _check_labels(spec, known.task, known.classes, labels_per_class, labelled_images, without_class)
-    if labels_per_class is not None and known.smallest is not None and without_class is None:
-        require_labels(labels_per_class, share_count(known.smallest, share))
-    if labelled_images is not None and known.smallest is not None:
-        require_masks(labelled_images, share_count(known.smallest, share))
-    return known
+    data_outline = source.outline(root or data_root(), path, image_size)
+    _check_labels(spec, data_outline.task, data_outline.classes, labels_per_class, labelled_images, without_class)
+    if labels_per_class is not None and data_outline.smallest is not None and without_class is None:
+        require_labels(labels_per_class, share_count(data_outline.smallest, share))
+    if labelled_images is not None and data_outline.smallest is not None:
+        require_masks(labelled_images, share_count(data_outline.smallest, share))
+    return data_outline
 
 
 def known_classes(spec: str) -> tuple[str, ...] | None:
@@ -202,8 +202,8 @@ def _check_labels(
         raise KDError(f"{spec} has one class an image, not a mask; labelled_images is for masks. Use labels_per_class "
                       "to keep fewer labels.")
     if without_class is not None and classes is not None and without_class not in range(len(classes)):
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
-        raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {known}.")
+        allowed = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+        raise KDError(f"without_class is {without_class!r}; allowed is the number of a class: {allowed}.")
 
 
 def _source(spec: str) -> tuple[Source, str]:

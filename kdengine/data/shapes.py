@@ -134,9 +134,9 @@ class ShapesSegmentation(Shapes):
         return content((BACKGROUND, *KINDS), splits["train"], splits["test"], splits["validation"])
 
 
-def _size(asked: int | None) -> int:
+def _size(image_size: int | None) -> int:
     """Height and width of the scenes. Raises KDError outside SIZES."""
-    size = asked or 64
+    size = image_size or 64
     if not SIZES[0] <= size <= SIZES[1]:
         raise out_of_range("image_size of shapes", size, *SIZES)
     return size
@@ -180,9 +180,9 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
 
     # From the back to the front: the large object first, unless the others would hide too much of it.
     large, others = cover[:, :1], cover[:, 1:]
-    seen = large * (1 - others).prod(dim=1, keepdim=True)
-    hidden = seen.sum((1, 2, 3)) < _VISIBLE * large.sum((1, 2, 3))
-    seen[hidden] = large[hidden]
+    visible = large * (1 - others).prod(dim=1, keepdim=True)
+    hidden = visible.sum((1, 2, 3)) < _VISIBLE * large.sum((1, 2, 3))
+    visible[hidden] = large[hidden]
     images = _background(uniform, size)
     images = torch.where(hidden[:, None, None, None], images, _painted(images, large, colors[:, 0]))
     for other in range(1, MOST_OBJECTS):
@@ -191,7 +191,7 @@ def _scenes(target: Tensor, size: int, generator: torch.Generator, tied: bool) -
     masks = _masks(cover, kinds, hidden)
     noise = torch.randn(images.shape, generator=generator) * uniform(0.01, 0.06, 1, 1, 1)
     images = ((images + noise).clamp(0, 1) * 255).round().to(torch.uint8)
-    return Scenes(images, target, _boxes(seen[:, 0] >= 0.5), masks)
+    return Scenes(images, target, _boxes(visible[:, 0] >= 0.5), masks)
 
 
 def _frame(center: Tensor, radius: Tensor, turn: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -233,11 +233,11 @@ def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     return value[..., None] * (1 - saturation[..., None] * torch.minimum(k, 4 - k).clamp(0, 1))
 
 
-def _boxes(seen: Tensor) -> Tensor:
+def _boxes(visible: Tensor) -> Tensor:
     """Left, top, right and bottom (exclusive) of what is true in each [H, H] of [N, H, H]: long [N, 4]."""
     def ends(line: Tensor) -> tuple[Tensor, Tensor]:
         first = line.int().argmax(dim=1)
         return first, line.shape[1] - line.flip(1).int().argmax(dim=1)
 
-    (left, right), (top, bottom) = ends(seen.any(dim=1)), ends(seen.any(dim=2))
+    (left, right), (top, bottom) = ends(visible.any(dim=1)), ends(visible.any(dim=2))
     return torch.stack([left, top, right, bottom], dim=1)

@@ -46,11 +46,11 @@ def require_below_data_root(data: str) -> None:
     name, _, path = data.partition(":")
     if name != "folder":
         return
-    root, given = data_root(), Path(path)
+    root, folder = data_root(), Path(path)
     # A way out and in again is refused too: whether it leads anywhere would tell what lies outside.
-    inside = not (given.is_absolute() or ".." in given.parts or path.startswith("~"))
+    inside = not (folder.is_absolute() or ".." in folder.parts or path.startswith("~"))
     try:
-        place = (root / given).resolve()
+        place = (root / folder).resolve()
         inside = inside and place != root and place.is_relative_to(root) and place.is_dir()
     except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, not a path at all
         inside = False

@@ -79,7 +79,7 @@ class Source(ABC):
 
     def describe(self, root: Path) -> dict[str, Any]:
         """What it is and whether it is there, as plain data, see `kdengine.data.describe`."""
-        found = self.found(root)
+        place = self.found(root)
         return {
             "name": self.name,
             "title": self.title,
@@ -87,7 +87,7 @@ class Source(ABC):
             "task": self.task,
             "classes": self.classes,
             "views": self.views,
-            "present": found is not None,
-            "found": found,
+            "present": place is not None,
+            "found": place,
             "download_bytes": self.download_bytes,
         }

@@ -65,11 +65,11 @@ def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, Tensor]:
     # Every map in every box, [B, B]: the diagonal is a map in its own.
     inside = (heat / torch.where(total > 0, total, 1)) @ box.T
     pointing = box[:, heat.argmax(dim=1)].T * (total > 0)
-    found: dict[str, Tensor] = {}
+    measures: dict[str, Tensor] = {}
     for name, each in (("inside", inside), ("pointing", pointing)):
         own = each.diagonal()
-        found |= {name: own, f"{name}_elsewhere": (each.sum(dim=1) - own) / (len(each) - 1)}
-    return found | {"area": box.mean(dim=1)}
+        measures |= {name: own, f"{name}_elsewhere": (each.sum(dim=1) - own) / (len(each) - 1)}
+    return measures | {"area": box.mean(dim=1)}
 
 
 def on_objects(

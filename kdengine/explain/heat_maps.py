@@ -12,19 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.models.network import Network
 from kdengine.signals import Stage, Wanted, observing
-
-if TYPE_CHECKING:
-    pass
 
 SMALLEST_MAP = 4
 """Fewest cells along a side for a map to say where something is: a 2x2 map only names a quarter of the image."""
@@ -40,21 +36,9 @@ class HeatMap:
     source: str
     uses_target: bool
     """False where the map is the same whichever class is asked for."""
-    formula: Callable[[Tensor, Tensor], Tensor]
-    """From activations and gradients [B, C, h, w] to maps [B, h, w] that are neither cut at 0 nor scaled yet."""
-
-
-def _library(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The formula of a class of pytorch-grad-cam."""
-
-    def formula(activations: Tensor, gradients: Tensor) -> Tensor:
-        import pytorch_grad_cam
-
-        # It wants a model with a parameter; without target layers it neither runs nor hooks it.
-        cam = getattr(pytorch_grad_cam, name)(nn.PReLU(), target_layers=[])
-        return torch.from_numpy(cam.get_cam_image(None, None, None, activations.numpy(), gradients.numpy(), False))
-
-    return formula
+    formula: str | Callable[[Tensor, Tensor], Tensor]
+    """A class of pytorch-grad-cam by its name; or what makes maps [B, h, w], neither cut at 0 nor scaled yet, of
+    activations and gradients [B, C, h, w]."""
 
 
 def _grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -94,7 +78,7 @@ HEAT_MAPS: dict[str, HeatMap] = {
             "Adds the channels up, each weighted by its mean gradient: what speaks for the class, coarsely.",
             "Selvaraju et al. 2017, arXiv 1610.02391",
             uses_target=True,
-            formula=_library("GradCAM"),
+            formula="GradCAM",
         ),
         HeatMap(
             "gradcam++",
@@ -110,7 +94,7 @@ HEAT_MAPS: dict[str, HeatMap] = {
             "Multiplies gradient and activation cell by cell: shows only cells that this very score was computed from.",
             "Draelos and Carin 2020, arXiv 2011.08891",
             uses_target=True,
-            formula=_library("HiResCAM"),
+            formula="HiResCAM",
         ),
         HeatMap(
             "layercam",
@@ -118,7 +102,7 @@ HEAT_MAPS: dict[str, HeatMap] = {
             "Multiplies positive gradient and activation cell by cell: stays sharp at shallow stages.",
             "Jiang et al. 2021, IEEE Transactions on Image Processing 30, doi 10.1109/TIP.2021.3089943",
             uses_target=True,
-            formula=_library("LayerCAM"),
+            formula="LayerCAM",
         ),
         HeatMap(
             "xgradcam",
@@ -126,7 +110,7 @@ HEAT_MAPS: dict[str, HeatMap] = {
             "Weights a channel by its gradient averaged over where the channel is active.",
             "Fu et al. 2020, arXiv 2008.02312",
             uses_target=True,
-            formula=_library("XGradCAM"),
+            formula="XGradCAM",
         ),
         HeatMap(
             "eigencam",
@@ -188,13 +172,7 @@ def heat_map(
 
     with _lock(network), _evaluating(network):
         activations, gradients = _activations_and_gradients(network, images, classes, place, region)
-    if not (activations.isfinite().all() and gradients.isfinite().all()):
-        raise KDError(
-            f"{place.name} of {network.architecture} has values that are not finite numbers on these images, so there "
-            "is nothing to map. Check the images, or choose a checkpoint whose training did not diverge."
-        )
-    maps = HEAT_MAPS[method].formula(activations, gradients)
-    maps = maps.clamp(min=0)
+        maps = _maps(HEAT_MAPS[method].formula, network, place, activations, gradients).clamp(min=0)
     peaks = maps.amax(dim=(1, 2), keepdim=True)
     return torch.where(peaks > 0, maps / peaks, 0).float()
 
@@ -299,6 +277,28 @@ def _activations_and_gradients(
         score = sum(each.sum() for each in scored)
         (gradients,) = torch.autograd.grad(score, features)
     return features.detach().cpu(), gradients.cpu()
+
+
+def _maps(
+    formula: str | Callable[[Tensor, Tensor], Tensor], network: Network, stage: Stage, activations: Tensor,
+    gradients: Tensor,
+) -> Tensor:
+    """What a formula makes of a stage's activations and gradients: [B, h, w], neither cut nor scaled.
+
+    Raises KDError where these are not finite numbers.
+    """
+    if not (activations.isfinite().all() and gradients.isfinite().all()):
+        raise KDError(
+            f"{stage.name} of {network.architecture} has values that are not finite numbers on these images, so there "
+            "is nothing to map. Check the images, or choose a checkpoint whose training did not diverge."
+        )
+    if not isinstance(formula, str):
+        return formula(activations, gradients)
+    import pytorch_grad_cam
+
+    layer = network.get_submodule(stage.path)
+    with getattr(pytorch_grad_cam, formula)(model=network, target_layers=[layer]) as cam:
+        return torch.from_numpy(cam.get_cam_image(None, layer, None, activations.numpy(), gradients.numpy(), False))
 
 
 def resized(heat: Tensor, size: tuple[int, ...]) -> Tensor:

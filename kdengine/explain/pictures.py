@@ -44,8 +44,8 @@ def list_heat_maps() -> list[dict[str, Any]]:
     """
     from kdengine.explain import heat_maps
 
-    shown = ("name", "title", "summary", "source", "uses_target")
-    return [{key: getattr(each, key) for key in shown} for each in heat_maps.HEAT_MAPS.values()]
+    attributes = ("name", "title", "summary", "source", "uses_target")
+    return [{key: getattr(each, key) for key in attributes} for each in heat_maps.HEAT_MAPS.values()]
 
 
 def overlay(picture: Image, heat: Sequence[Sequence[float]], opacity: float) -> Image:
@@ -68,8 +68,8 @@ def heat_on_object(heat: Sequence[Sequence[float]], data: DataSet, index: int) -
 
     if data.boxes is None:
         return None
-    found = comparison.on_object(torch.tensor([heat]), data.boxes[index : index + 1], data.size)
-    return {name: found[name].item() for name in ("inside", "pointing", "area")}
+    measures = comparison.on_object(torch.tensor([heat]), data.boxes[index : index + 1], data.size)
+    return {name: measures[name].item() for name in ("inside", "pointing", "area")}
 
 
 def heat_on_objects(network: Network, data: DataSet, method: str, count: int) -> dict[str, Any] | None:
@@ -90,16 +90,16 @@ def heat_on_objects(network: Network, data: DataSet, method: str, count: int) ->
         return None
     images = pictures.resized(data.test.images[:count], network.input_size)
     with one_thread():
-        found = comparison.on_objects(
+        measures = comparison.on_objects(
             network, Split(images, data.test.target[:count]), data.boxes[:count], data.size, method=method)
-    means = {name: values.mean().item() for name, values in found.items()}
-    told: dict[str, Any] = {"n": len(images), "area": means["area"], "hits": found["pointing"].bool().tolist()}
-    sure = {"inside": mean_interval(found["inside"].tolist()),
+    means = {name: values.mean().item() for name, values in measures.items()}
+    summary: dict[str, Any] = {"n": len(images), "area": means["area"], "hits": measures["pointing"].bool().tolist()}
+    sure = {"inside": mean_interval(measures["inside"].tolist()),
             "pointing": share_interval(means["pointing"], len(images))}
     for name, each in sure.items():
         low, high = max(0.0, each.low), min(1.0, each.high)  # t knows no bounds, a share does
-        told[name] = {"mean": each.mean, "low": low, "high": high, "elsewhere": means[f"{name}_elsewhere"]}
-    return told
+        summary[name] = {"mean": each.mean, "low": low, "high": high, "elsewhere": means[f"{name}_elsewhere"]}
+    return summary
 
 
 def compare_heat_maps(student: Sequence[Sequence[float]], teacher: Sequence[Sequence[float]]) -> dict[str, float]:

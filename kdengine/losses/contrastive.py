@@ -21,10 +21,10 @@ def noise_contrastive(scores: Tensor, *, count: int) -> Tensor:
     """
     noise = (scores.shape[1] - 1) / count
     true, others = scores[:, 0], scores[:, 1:]
-    told = -torch.log(true / (true + noise))
+    accepted = -torch.log(true / (true + noise))
     # log1p: a noise pair's p_k n / K is about 1 / K or less, of which 1 + 1 / K keeps only a few digits.
     rejected = torch.log1p(others / noise).sum(dim=1)
-    return (told + rejected).mean()
+    return (accepted + rejected).mean()
 
 
 def info_nce(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tensor:

@@ -42,8 +42,8 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> float:
 
 def divergences(student: Tensor, teacher: Tensor) -> Tensor:
     """KL(teacher || student) of each item at T = 1, in nats: [N] of logits [N, C]; their mean is `kl_to_teacher`."""
-    says = F.log_softmax(teacher, dim=1)
-    return (says.exp() * (says - F.log_softmax(student, dim=1))).sum(dim=1)
+    log_teacher = F.log_softmax(teacher, dim=1)
+    return (log_teacher.exp() * (log_teacher - F.log_softmax(student, dim=1))).sum(dim=1)
 
 
 def calibration_error(logits: Tensor, target: Tensor) -> float:

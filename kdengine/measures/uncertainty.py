@@ -41,7 +41,7 @@ class Interval:
 
 def _once(compute: Callable[..., Answer]) -> Callable[..., Answer]:
     """A function of arrays that computes each answer once in a process: a page asks for it again at every click."""
-    known: dict[bytes, Answer] = {}
+    answers: dict[bytes, Answer] = {}
 
     @functools.wraps(compute)
     def answer(*counts: numpy.ndarray, **settings: float) -> Answer:
@@ -50,9 +50,9 @@ def _once(compute: Callable[..., Answer]) -> Callable[..., Answer]:
             content.update(f"{each.dtype} {each.shape} ".encode())
             content.update(each.tobytes())
         key = content.digest()
-        if key not in known:
-            known[key] = compute(*counts, **settings)
-        return known[key]
+        if key not in answers:
+            answers[key] = compute(*counts, **settings)
+        return answers[key]
 
     return answer
 
@@ -112,8 +112,8 @@ def difference_interval(
     drawn = numpy.random.default_rng(0).multinomial(count, shares, size=_RESAMPLES)
     low, high = _percentiles((drawn[:, 0] - drawn[:, 1]) / count, confidence)
     exact = binomtest(only_first, discordant).proportion_ci(confidence, method="exact")
-    given = [(2 * float(bound) - 1) * discordant / count for bound in (exact.low, exact.high)]
-    return Interval((only_first - only_second) / count, min(low, given[0]), max(high, given[1]))
+    exact_bounds = [(2 * float(bound) - 1) * discordant / count for bound in (exact.low, exact.high)]
+    return Interval((only_first - only_second) / count, min(low, exact_bounds[0]), max(high, exact_bounds[1]))
 
 
 @_once
@@ -148,8 +148,8 @@ def mean_iou_test(first: numpy.ndarray, second: numpy.ndarray) -> float:
     """How likely by chance alone two networks' mIoU on the same images, [N, C, C] each, are as far apart: p-value.
 
     A two-sided randomisation test: on each image the two networks' answers change places or not, by the toss of a coin.
-    Of 2,000 tosses of all, so never below 1 / 2,001. It speaks of these two networks on these images, never of the
-    methods that trained them.
+    It is counted over 2,000 rounds of tosses, so it is never below 1 / 2,001. It speaks of these two networks on these
+    images, never of the methods that trained them.
     """
     import numpy
 
@@ -168,8 +168,9 @@ def _flat(counts: numpy.ndarray) -> numpy.ndarray:
     return counts.reshape(len(counts), -1).astype(float)
 
 
+@functools.lru_cache(maxsize=2)
 def _draws(count: int) -> numpy.ndarray:
-    """How often each of `count` images is drawn in each resample: [resamples, count]."""
+    """How often each of `count` images is drawn in each resample: [resamples, count]. Shared; not to be written to."""
     import numpy
 
     return numpy.random.default_rng(0).multinomial(count, numpy.full(count, 1 / count), size=_RESAMPLES_OF_MASKS)

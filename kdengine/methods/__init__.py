@@ -57,13 +57,13 @@ def find(name: str) -> type[Method]:
     Raises KDError for an unknown name, a module that is not trusted, and a class that is no method, see `contract`.
     """
     if ":" not in name:
-        known = FIRST_STAGES | METHODS
-        if name not in known:
+        methods = FIRST_STAGES | METHODS
+        if name not in methods:
             raise unknown_name("method", name, [*METHODS, "package.module:Class"])
-        return known[name]
-    found = trust.load(name, "method")
-    contract.check(found, name)
-    return found
+        return methods[name]
+    cls = trust.load(name, "method")
+    contract.check(cls, name)
+    return cls
 
 
 def method(name: str, **fields: Any) -> Method:
@@ -78,17 +78,17 @@ def titled(name: str | None, hyperparameters: Mapping[str, Any] | None = None) -
     """What a method, or first stage, is called on screen, with its hyperparameters where they are given.
 
     A name that no method has is its own title. None is a network that was not trained here, but imported. Of a method
-    with more than two hyperparameters those are told that are not the usual ones.
+    with more than two hyperparameters only those are named that differ from their defaults.
     """
     if name is None:
         return "imported"
-    known = _known(name)
-    if known is None:
+    cls = _known(name)
+    if cls is None:
         return name
-    fields, given = dataclasses.fields(known), hyperparameters or {}
-    shown = [each for each in fields
-             if each.name in given and (len(fields) <= _FEW or given[each.name] != each.default)]
-    return ", ".join([known.title, *(f"{_symbol(each)} {_value(given[each.name])}" for each in shown)])
+    fields, values = dataclasses.fields(cls), hyperparameters or {}
+    displayed = [each for each in fields
+                 if each.name in values and (len(fields) <= _FEW or values[each.name] != each.default)]
+    return ", ".join([cls.title, *(f"{_symbol(each)} {_value(values[each.name])}" for each in displayed)])
 
 
 def told_apart(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
@@ -100,8 +100,8 @@ def told_apart(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     for name, fields in students:
         others = [theirs for method, theirs in students if method == name]
         apart = {key: value for key, value in fields.items() if any(value != other.get(key) for other in others)}
-        known = _known(name)
-        symbols = {each.name: _symbol(each) for each in dataclasses.fields(known)} if known else {}
+        cls = _known(name)
+        symbols = {each.name: _symbol(each) for each in dataclasses.fields(cls)} if cls else {}
         title = ", ".join(
             [titled(name), *(f"{symbols.get(key, key)} {_value(value)}" for key, value in apart.items())])
         before = sum(each.partition(" (")[0] == title for each in called)

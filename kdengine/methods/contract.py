@@ -112,41 +112,42 @@ def loss_code(method: type[Method]) -> str:
     """The source of the method's terms and of the losses that they call themselves, as text."""
     own = method.terms.__globals__
     called = (own.get(name, getattr(losses, name, None)) for name in method.terms.__code__.co_names)
-    shown = [each for each in called if inspect.isfunction(each) and each.__module__.startswith("kdengine.losses")]
-    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, shown)])
+    loss_functions = [each for each in called
+                      if inspect.isfunction(each) and each.__module__.startswith("kdengine.losses")]
+    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, loss_functions)])
 
 
-def check(found: Any, name: str) -> None:
+def check(cls: Any, name: str) -> None:
     """Raise KDError unless a user's own class is a method: a frozen dataclass of `Method` that says what it is."""
-    if not (isinstance(found, type) and issubclass(found, Method)):
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise KDError(f"{name} is no method: it must be a subclass of kdengine.methods.Method.")
-    if "__dataclass_fields__" not in vars(found):
+    if "__dataclass_fields__" not in vars(cls):
         raise KDError(f"{name} is no frozen dataclass; write @dataclass(frozen=True) above it.")
     said = ("name", "title", "summary", "formula", "source", "matches")
-    if missing := [each for each in said if not isinstance(getattr(found, each, None), str)]:
+    if missing := [each for each in said if not isinstance(getattr(cls, each, None), str)]:
         raise KDError(f"{name} lacks {', '.join(missing)}: a method says what it is, each in a text.")
-    for field in dataclasses.fields(found):
+    for field in dataclasses.fields(cls):
         if not {"low", "high", "choices", "symbol", "help"} <= field.metadata.keys():
             raise KDError(f"{name}'s {field.name} has no range; declare it with kdengine.methods.hyperparameter.")
-    if found.first_stage is not None:
+    if cls.first_stage is not None:
         raise KDError(f"{name} has a first stage. Only the methods of this project have one; train it in a run of its "
                       "own, and start from that.")
 
 
-def build(found: type[Method], name: str, fields: dict[str, Any]) -> Method:
+def build(cls: type[Method], name: str, fields: dict[str, Any]) -> Method:
     """The method of that class with these fields, checked. Raises KDError for an unknown field or value."""
-    declared = [each.name for each in dataclasses.fields(found)]
-    for given in fields:
-        if given not in declared:
+    declared = [each.name for each in dataclasses.fields(cls)]
+    for key in fields:
+        if key not in declared:
             if not declared:
-                raise KDError(f"Method {name!r} has no hyperparameters; {given!r} was given.")
-            raise unknown_name(f"hyperparameter of {name}", given, declared)
-    return found(**fields)
+                raise KDError(f"Method {name!r} has no hyperparameters; {key!r} was given.")
+            raise unknown_name(f"hyperparameter of {name}", key, declared)
+    return cls(**fields)
 
 
 def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:
     """The value in its declared type and range; text from a command line is read as a number where one is meant."""
-    given, name = value, f"{method}'s {declared.name}"
+    original, name = value, f"{method}'s {declared.name}"
     if declared.metadata["choices"]:
         if value not in declared.metadata["choices"]:
             raise unknown_name(name, str(value), declared.metadata["choices"])
@@ -155,10 +156,10 @@ def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:
     try:
         value = float(value)
     except (TypeError, ValueError):
-        raise KDError(f"{name} is {given!r}; allowed is a {'whole ' if whole else ''}number.") from None
+        raise KDError(f"{name} is {original!r}; allowed is a {'whole ' if whole else ''}number.") from None
     low, high = declared.metadata["low"], declared.metadata["high"]
     if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-        raise out_of_range(name, given, low, high)
+        raise out_of_range(name, original, low, high)
     if whole and not value.is_integer():
-        raise KDError(f"{name} is {given!r}; allowed is a whole number.")
+        raise KDError(f"{name} is {original!r}; allowed is a whole number.")
     return int(value) if whole else value

@@ -37,9 +37,9 @@ class DIST(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        given = student.logits, teacher.logits, batch.mask
+        inputs = student.logits, teacher.logits, batch.mask
         return {
             "cross_entropy": batch.cross_entropy(student.logits),
-            "inter_class": self.inter_weight * inter_class_relation(*given, temperature=self.temperature),
-            "intra_class": self.intra_weight * intra_class_relation(*given, temperature=self.temperature),
+            "inter_class": self.inter_weight * inter_class_relation(*inputs, temperature=self.temperature),
+            "intra_class": self.intra_weight * intra_class_relation(*inputs, temperature=self.temperature),
         }

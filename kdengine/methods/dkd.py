@@ -39,10 +39,10 @@ class DKD(Method):
 
     def terms(self, student: Signals, teacher: Signals, batch: Batch, adapter: None) -> dict[str, Tensor]:
         """See Method.terms."""
-        given = student.logits, teacher.logits, batch.target, batch.supervised
+        inputs = student.logits, teacher.logits, batch.target, batch.supervised
         strength = warm_up(batch)
         return {
             "cross_entropy": batch.cross_entropy(student.logits),
-            "target_class": strength * self.target_weight * target_class_kl(*given, temperature=self.temperature),
-            "non_target": strength * self.non_target_weight * non_target_kl(*given, temperature=self.temperature),
+            "target_class": strength * self.target_weight * target_class_kl(*inputs, temperature=self.temperature),
+            "non_target": strength * self.non_target_weight * non_target_kl(*inputs, temperature=self.temperature),
         }

@@ -71,10 +71,10 @@ class Review(Method):
         distances, passed = [], None
         stages = list(zip(adapter, student.features.values(), teacher.features.values(), strict=True))
         for fusion, ours, theirs in reversed(stages):
-            shown, passed = fusion(ours, passed)
-            size = smaller(shown, theirs)
+            fused, passed = fusion(ours, passed)
+            size = smaller(fused, theirs)
             mask = mask_at(batch.mask, size)
-            distances.append(hierarchical_context(pooled(shown, size), pooled(theirs, size), mask))
+            distances.append(hierarchical_context(pooled(fused, size), pooled(theirs, size), mask))
         return {
             "cross_entropy": batch.cross_entropy(student.logits),
             "review": warm_up(batch) * self.beta * total(distances),

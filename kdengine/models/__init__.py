@@ -71,17 +71,17 @@ def pretrained(name: str, classes: Sequence[str] | None = None, input_size: int 
     is the size its weights were trained at, where it is at its best. Raises KDError for a name that has no published
     weights, a class that is none of the 1000, and where the weights must be downloaded and cannot be.
     """
-    published = {each: found.pretrained for each, found in MODELS.items() if found.pretrained}
+    published = {each: architecture.pretrained for each, architecture in MODELS.items() if architecture.pretrained}
     if name not in published:
         raise unknown_name("network with ImageNet weights", name, published)
-    known = imagenet.class_names()
-    classes = known if classes is None else tuple(classes)
+    imagenet_classes = imagenet.class_names()
+    classes = imagenet_classes if classes is None else tuple(classes)
     imagenet.require_classes(name, classes)
     weights = published[name].load()
-    if classes != known:
-        kept = torch.tensor([known.index(each) for each in classes])
-        head = {each for each in weights if weights[each].ndim and len(weights[each]) == len(known)}
-        weights = {each: value[kept] if each in head else value for each, value in weights.items()}
+    if classes != imagenet_classes:
+        positions = torch.tensor([imagenet_classes.index(each) for each in classes])
+        head = {each for each in weights if weights[each].ndim and len(weights[each]) == len(imagenet_classes)}
+        weights = {each: value[positions] if each in head else value for each, value in weights.items()}
     network = build(name, classes, input_size=input_size)
     network.net.load_state_dict(weights)
     return network
@@ -162,9 +162,9 @@ def _start(network: Network) -> None:
     own = network.net.state_dict()
     weights = architecture.start or architecture.pretrained
     assert weights is not None  # `can_start` has said so
-    held = weights.load()
+    loaded = weights.load()
     # The head of other classes has another shape, and keeps what was drawn.
-    fitting = {name: value for name, value in held.items() if name in own and value.shape == own[name].shape}
+    fitting = {name: value for name, value in loaded.items() if name in own and value.shape == own[name].shape}
     network.net.load_state_dict(own | fitting)
 
 

@@ -32,10 +32,10 @@ INPUT_SIZE = 32
 
 def function(reference: str) -> Callable[[int], Any]:
     """What `package.module:function` refers to. Raises KDError as `trust.load`, and where it cannot be called."""
-    found = trust.load(reference, "model")
-    if not callable(found):
-        raise KDError(f"{reference} is no function that makes a network; it is a {type(found).__name__}.")
-    return found
+    loaded = trust.load(reference, "model")
+    if not callable(loaded):
+        raise KDError(f"{reference} is no function that makes a network; it is a {type(loaded).__name__}.")
+    return loaded
 
 
 def network(

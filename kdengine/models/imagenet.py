@@ -18,11 +18,11 @@ def class_names() -> tuple[str, ...]:
 
 def require_classes(name: str, classes: Sequence[str]) -> None:
     """Raise KDError unless all the classes are among the 1000, which the network of that name knows."""
-    known = class_names()
+    imagenet_classes = class_names()
     for each in classes:
-        if each not in known:
+        if each not in imagenet_classes:
             raise KDError(f"{each!r} is none of the 1000 ImageNet classes that {name} knows, such as "
-                          f"{', '.join(known[:3])}.")
+                          f"{', '.join(imagenet_classes[:3])}.")
 
 
 def downloaded(model: str, megabytes: float, version: str = "IMAGENET1K_V1") -> dict[str, Tensor]:

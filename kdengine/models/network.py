@@ -67,7 +67,7 @@ class Network(nn.Module):
 def check_input(
     input_size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None, whose: str = ""
 ) -> None:
-    """Raise KDError for an input size outside SIZES, and for what images cannot be normalised with; None is no word.
+    """Raise KDError for an input size outside SIZES, and for a mean or std that cannot normalise images. None is fine.
 
     mean and std: one finite number a channel, std above 0. whose: what the error says before the name.
     """
@@ -76,15 +76,15 @@ def check_input(
     for name, numbers in (("mean", mean), ("std", std)):
         if numbers is None:
             continue
-        given = list(numbers) if isinstance(numbers, Sequence) else [numbers]
-        if len(given) != 3 or not all(isinstance(each, int | float) and math.isfinite(each) for each in given):
-            raise KDError(f"{whose}{name} is {given}; must be three finite numbers, one a color channel.")
-        if name == "std" and min(given) <= 0:
-            raise KDError(f"{whose}std is {given}; images are divided by it, so each number must be above 0.")
+        values = list(numbers) if isinstance(numbers, Sequence) else [numbers]
+        if len(values) != 3 or not all(isinstance(each, int | float) and math.isfinite(each) for each in values):
+            raise KDError(f"{whose}{name} is {values}; must be three finite numbers, one a color channel.")
+        if name == "std" and min(values) <= 0:
+            raise KDError(f"{whose}std is {values}; images are divided by it, so each number must be above 0.")
 
 
 def check(network: Network) -> None:
-    """Hold a network to its own word; raises KDError that says what was promised and what came out.
+    """Check that a network does what it declares. Raises KDError that says what is declared and what came out.
 
     On a batch of two images of its input size: logits are finite, no probabilities, and [2, classes], or for
     segmentation [2, classes, input_size, input_size]; every stage exists and gives

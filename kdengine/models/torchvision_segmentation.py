@@ -39,8 +39,8 @@ def _network(classes: int, *, name: str) -> nn.Module:
 
 def _downloaded(name: str, megabytes: float) -> dict[str, Tensor]:
     """torchvision's weights, less those of the auxiliary head, which only its own training needs."""
-    held = imagenet.downloaded(name, megabytes, _WEIGHTS)
-    return {f"model.{key}": value for key, value in held.items() if not key.startswith("aux_classifier.")}
+    weights = imagenet.downloaded(name, megabytes, _WEIGHTS)
+    return {f"model.{key}": value for key, value in weights.items() if not key.startswith("aux_classifier.")}
 
 
 ARCHITECTURES = tuple(

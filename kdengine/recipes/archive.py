@@ -54,7 +54,7 @@ class _Other(TypedDict):
     record: dict[str, Any]
 
 
-class _Held(TypedDict):
+class _Content(TypedDict):
     """What `records.json` holds."""
 
     recipe: Text
@@ -101,8 +101,8 @@ class Archive:
 
         path = self.folder / ANSWERS
         try:
-            with numpy.load(path, allow_pickle=False) as held:
-                return {name: held[name] for name in held.files}
+            with numpy.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise KDError(f"{path} cannot be read: {error}.") from error
 
@@ -149,20 +149,21 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
     """
     path = folder / RECORDS
     try:
-        held = files.decode(files.content(path, _MOST_BYTES) or b"", _Held)
-        found = {(each["label"], each["seed"]): records.parse(each["record"], each["label"]) for each in held["runs"]}
-        others = {each["name"]: records.parse(each["record"], each["name"]) for each in held["others"]}
+        content = files.decode(files.content(path, _MOST_BYTES) or b"", _Content)
+        networks = {(each["label"], each["seed"]): records.parse(each["record"], each["label"])
+                    for each in content["runs"]}
+        others = {each["name"]: records.parse(each["record"], each["name"]) for each in content["others"]}
     except KDError as error:
         raise KDError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
-    plan = _plan(held)
-    if unknown := sorted({label for label, _ in found} - {part.label for part in plan.parts}):
+    plan = _plan(content)
+    if unknown := sorted({label for label, _ in networks} - {part.label for part in plan.parts}):
         raise KDError(f"{path} has networks that {plan.recipe.name} does not train today: {', '.join(unknown)}. Run "
-                      f"its command again: {held['command']}")
+                      f"its command again: {content['command']}")
     behind = Archive(
-        folder, {**others, **{record.id: record for record in found.values()}},
-        {record.id: each["history"] for record, each in zip(found.values(), held["runs"], strict=True)})
-    measured = {(each["label"], each["seed"]): each["measured"] for each in held["runs"]}
-    return Outcome(plan, found, source=behind, measured=measured), held["table"], held["contrasts"]
+        folder, {**others, **{record.id: record for record in networks.values()}},
+        {record.id: each["history"] for record, each in zip(networks.values(), content["runs"], strict=True)})
+    measured = {(each["label"], each["seed"]): each["measured"] for each in content["runs"]}
+    return Outcome(plan, networks, source=behind, measured=measured), content["table"], content["contrasts"]
 
 
 def verify(folder: Path) -> Check:
@@ -175,8 +176,8 @@ def verify(folder: Path) -> Check:
              for written, computed in ((table, again), (contrasts, comparison.contrasts(outcome)))
              for each, row in zip(written, json.loads(files.as_json(computed)), strict=True)
              for column, now in row.items() if not _equal(now, each.get(column))]
-    wrong += [f"{label}, seed {seed}: {told}" for (label, seed), record in outcome.records.items()
-              for told in _against_answers(behind, record)]
+    wrong += [f"{label}, seed {seed}: {difference}" for (label, seed), record in outcome.records.items()
+              for difference in _against_answers(behind, record)]
     return Check(len(outcome.records), sum(row["verdict"] is not None for row in again), wrong)
 
 
@@ -192,10 +193,10 @@ def printed(folder: Path) -> list[dict[str, str]]:
             for sheet, value in zip(titles[2:-1], theirs, strict=True) if value != "–"]
 
 
-def _plan(held: _Held) -> Plan:
+def _plan(content: _Content) -> Plan:
     from kdengine.recipes import plans
 
-    return plans.plan(held["recipe"], held["scale"], held["seeds"], **held["changes"])
+    return plans.plan(content["recipe"], content["scale"], content["seeds"], **content["changes"])
 
 
 def _arrays(source: Source, networks: Mapping[str, Record]) -> dict[str, numpy.ndarray]:

@@ -90,8 +90,8 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if value is None:
         return "–"
     if column in recipe.columns:
-        told, interval = recipe.columns[column].text, row.get(f"{column}_interval")
-        return told(value) if interval is None else f"{told(value)} ({told(interval[0])} to {told(interval[1])})"
+        text, interval = recipe.columns[column].text, row.get(f"{column}_interval")
+        return text(value) if interval is None else f"{text(value)} ({text(interval[0])} to {text(interval[1])})"
     if column == "accuracy" and row["std"] is not None:
         return f"{value:.2%} ± {row['std']:.2%}"
     if column == "interval":
@@ -134,37 +134,37 @@ def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
     recipe = outcome.plan.recipe
-    told = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
+    sentences = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
     taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
     distilled = [row for row in table if row["label"] in taught]
     if distilled and recipe.ranks:
         best = max(distilled, key=lambda row: row["accuracy"])
-        told.append(f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
-                    f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).")
+        sentences.append(f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
+                         f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).")
         closest = min(distilled, key=lambda row: row["kl_to_teacher"])
-        told.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
+        sentences.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
     if distilled:
         few = min(row["seeds"] for row in distilled)
         if few < uncertainty.SEEDS_FOR_A_METHOD:
-            told.append(f"{few} seed{'s' if few > 1 else ''} cannot say that a method is better: that takes "
-                        f"{uncertainty.SEEDS_FOR_A_METHOD} or more.")
+            sentences.append(f"{few} seed{'s' if few > 1 else ''} cannot say that a method is better: that takes "
+                             f"{uncertainty.SEEDS_FOR_A_METHOD} or more.")
         for word in ("better", "worse"):
             named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
             if named:
-                told.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
-                            f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
-    return told + _no_baseline(outcome, distilled) + _no_gain(outcome, distilled) + recipe.remarks(outcome)
+                sentences.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
+                                 f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
+    return sentences + _no_baseline(outcome, distilled) + _no_gain(outcome, distilled) + recipe.remarks(outcome)
 
 
 def _open(outcome: Outcome) -> list[str]:
-    told = []
+    sentences = []
     if outcome.missing:
         count = len(outcome.missing)
         networks = "networks are" if count > 1 else "network is"
-        told.append(f"So far: {count} {networks} still to be trained; no method is judged before.")
+        sentences.append(f"So far: {count} {networks} still to be trained; no method is judged before.")
     for (label, seed), reason in outcome.failures.items():
-        told.append(f"Not trained: {label}, seed {seed}. {reason}")
-    return told
+        sentences.append(f"Not trained: {label}, seed {seed}. {reason}")
+    return sentences
 
 
 def _labels(outcome: Outcome) -> list[str]:
@@ -185,7 +185,7 @@ def _labels(outcome: Outcome) -> list[str]:
 
 
 def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
-    told = []
+    sentences = []
     taught = [part for part in outcome.parts if part.taught and outcome.of(part.label)]
     by_label = {row["label"]: row for row in table}
     alone = [by_label[part.label] for part in taught if part.configuration.method == "none"]
@@ -197,12 +197,12 @@ def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
         assert facts is not None  # it is taught, and has finished
         label = part.teacher or "Teacher"
         score = by_label[label]["accuracy"] if part.teacher else headline(facts["test"])
-        told.append(f"{label} ({facts['architecture']}): {score:.2%} in this very pipeline.")
+        sentences.append(f"{label} ({facts['architecture']}): {score:.2%} in this very pipeline.")
         for student in alone:
             if student["accuracy"] >= score:
-                told.append(f"Careful: {label} is not better than {student['label']}, {score:.2%} against "
-                            f"{student['accuracy']:.2%}.")
-    return told
+                sentences.append(f"Careful: {label} is not better than {student['label']}, {score:.2%} against "
+                                 f"{student['accuracy']:.2%}.")
+    return sentences
 
 
 def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
@@ -210,29 +210,29 @@ def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
 
     A dict a pair: first, second (labels), change, interval (low, high; or None), verdict.
     """
-    asked: dict[tuple[str, str], Pairs] = {}
+    compared: dict[tuple[str, str], Pairs] = {}
     for first, second in outcome.plan.recipe.contrasts(outcome):
         theirs = {record.configuration.seed: record.id for record in outcome.of(second)}
         pairs = [(record.id, theirs[record.configuration.seed]) for record in outcome.of(first)
                  if record.configuration.seed in theirs]
         if pairs:
-            asked[first, second] = pairs
+            compared[first, second] = pairs
     among = _among(outcome)
-    if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in asked.values()):
-        judged = verdicts.of_seeds(list(asked.values()), among)
+    if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared.values()):
+        judged = verdicts.of_seeds(list(compared.values()), among)
     else:
-        judged = verdicts.of_pairs([pairs[0] for pairs in asked.values()], among, outcome.source.predictions)
+        judged = verdicts.of_pairs([pairs[0] for pairs in compared.values()], among, outcome.source.predictions)
     return [{"first": first, "second": second, "change": verdict.change, "interval": verdict.interval,
              "verdict": OPEN if outcome.missing else verdict.text or "not judged"}
-            for (first, second), verdict in zip(asked, judged, strict=True)]
+            for (first, second), verdict in zip(compared, judged, strict=True)]
 
 
 def _contrasts(outcome: Outcome) -> list[str]:
-    asked = contrasts(outcome)
+    judged = contrasts(outcome)
     alone = ", the recipe's own question: one comparison, so nothing to adjust for"
     return [f"{each['first']} against {each['second']}: {100 * each['change']:+.2f} points of test "
             f"{outcome.plan.recipe.headline}{_between(each['interval'])}; {each['verdict']}"
-            f"{alone if len(asked) == 1 and not outcome.missing else ''}." for each in asked]
+            f"{alone if len(judged) == 1 and not outcome.missing else ''}." for each in judged]
 
 
 def _between(interval: tuple[float, float] | None) -> str:
@@ -260,17 +260,17 @@ def _no_gain(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]
     recipe, best = outcome.plan.recipe, max(changes, key=lambda label: changes[label])
     records = [record for label in changes for record in outcome.of(label)]
     label, option = (("mask", "--labelled-images") if recipe.headline == "mIoU" else ("label", "--labels-per-class"))
-    told = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
+    sentences = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
     tries = ["another temperature or weight, chosen on validation images"]
     if all(record.data["labelled"] == record.data["train"] for record in records):
-        told.append(f"Every training image has its {label}, which leaves a teacher little to add.")
+        sentences.append(f"Every training image has its {label}, which leaves a teacher little to add.")
         tries.insert(0, f"fewer {label}s ({option})")
     rising = [label for label in changes if any(map(_rose_to_the_end, map(outcome.source.history, (
         record.id for record in outcome.of(label)))))]
     if rising:
-        told.append(f"The validation {recipe.headline} was highest in the last epoch for {', '.join(rising)}.")
+        sentences.append(f"The validation {recipe.headline} was highest in the last epoch for {', '.join(rising)}.")
         tries.append("more epochs (--epochs)")
-    return [" ".join([*told, f"What may be tried: {'; '.join(tries)}."])]
+    return [" ".join([*sentences, f"What may be tried: {'; '.join(tries)}."])]
 
 
 def _rose_to_the_end(history: Sequence[dict[str, Any]]) -> bool:
@@ -283,8 +283,8 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
     first = records[0]
 
     def mean(of: Literal["loss", "kl_to_teacher", "agreement"]) -> float | None:
-        known = [value for record in records if (value := record.result["test"].get(of)) is not None]
-        return statistics.fmean(known) if len(known) == len(records) else None
+        scores = [value for record in records if (value := record.result["test"].get(of)) is not None]
+        return statistics.fmean(scores) if len(scores) == len(records) else None
 
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]

@@ -58,12 +58,12 @@ def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
     """
     from kdengine import data
 
-    records = {part.label: found[0] for part in outcome.parts if (found := outcome.of(part.label))}
+    records = {part.label: trained[0] for part in outcome.parts if (trained := outcome.of(part.label))}
     if len(records) < 2:
         return []
-    asked = next(iter(records.values())).configuration
-    held = data.load(asked.data, image_size=asked.image_size)
-    return (_masks if held.task == "segmentation" else _heat_maps)(outcome, records, held, side)
+    configuration = next(iter(records.values())).configuration
+    data_set = data.load(configuration.data, image_size=configuration.image_size)
+    return (_masks if data_set.task == "segmentation" else _heat_maps)(outcome, records, data_set, side)
 
 
 def colors(outcome: Outcome) -> dict[str, str]:
@@ -74,7 +74,7 @@ def colors(outcome: Outcome) -> dict[str, str]:
     return dict(zip(names, class_colors(names), strict=True))
 
 
-def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side: int) -> list[list[Look]]:
+def _heat_maps(outcome: Outcome, records: Mapping[str, Record], data: DataSet, side: int) -> list[list[Look]]:
     """The original with its true class, then each network's Grad-CAM map of its own answer.
 
     The pictures are the first of the test images that not all networks answer alike; where they agree on all, the
@@ -86,29 +86,30 @@ def _heat_maps(outcome: Outcome, records: Mapping[str, Record], held: DataSet, s
     from kdengine.explain import comparison, heat_maps
     from kdengine.runs import references
 
-    kept = [outcome.source.predictions(record.id) for record in records.values()]
-    answers = [verdicts.answers(each) for each in kept if each is not None]
-    disputed = [place for place in range(len(held.test)) if len({int(each[place]) for each in answers}) > 1]
-    chosen = (disputed or list(range(len(held.test))))[:_PICTURES]
-    images = held.test.images[chosen].float() / 255
-    truth = [int(held.test.target[place]) for place in chosen]
-    shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
-    rows = [[Look("Picture", held.classes[true], None, picture)] for true, picture in zip(truth, shown, strict=True)]
+    stored = [outcome.source.predictions(record.id) for record in records.values()]
+    answers = [verdicts.answers(each) for each in stored if each is not None]
+    disputed = [place for place in range(len(data.test)) if len({int(each[place]) for each in answers}) > 1]
+    chosen = (disputed or list(range(len(data.test))))[:_PICTURES]
+    images = data.test.images[chosen].float() / 255
+    truth = [int(data.test.target[place]) for place in chosen]
+    originals = [pictures.picture(data.test.images[place]).resize((side, side)) for place in chosen]
+    rows = [[Look("Picture", data.classes[true], None, picture)]
+            for true, picture in zip(truth, originals, strict=True)]
     for label, record in records.items():
         network = references.open_reference(record.id)
         with torch.inference_mode():
             named = network(images).argmax(dim=1).tolist()
         maps = heat_maps.heat_map(network, images, named)
-        for row, picture, heat, own, true in zip(rows, shown, maps, named, truth, strict=True):
-            row.append(Look(label, held.classes[own], own == true, comparison.overlay(picture, heat, _OPACITY)))
+        for row, picture, heat, own, true in zip(rows, originals, maps, named, truth, strict=True):
+            row.append(Look(label, data.classes[own], own == true, comparison.overlay(picture, heat, _OPACITY)))
     return rows
 
 
-def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side: int) -> list[list[Look]]:
+def _masks(outcome: Outcome, records: Mapping[str, Record], data: DataSet, side: int) -> list[list[Look]]:
     """The original, its true mask, then each network's mask with mIoU and pixel accuracy on that picture.
 
-    The pictures are those on which the best and the worst student are furthest apart in mIoU. Right is a network that
-    is above the independent student there.
+    The pictures are those on which the best and the worst student are furthest apart in mIoU. A network that is above
+    the independent student there counts as right.
     """
     import numpy
     import torch
@@ -118,30 +119,30 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], held: DataSet, side:
     from kdengine.runs import references
 
     students = [records[part.label] for part in outcome.parts if part.taught and part.label in records]
-    kept = [outcome.source.predictions(record.id) for record in students]
-    ious = [uncertainty.mean_ious(each["confusion"]) for each in kept if each] or [numpy.zeros(len(held.test))]
+    stored = [outcome.source.predictions(record.id) for record in students]
+    ious = [uncertainty.mean_ious(each["confusion"]) for each in stored if each] or [numpy.zeros(len(data.test))]
     apart = numpy.max(ious, axis=0) - numpy.min(ious, axis=0)
     chosen = numpy.argsort(-apart, kind="stable")[:_MASKED_PICTURES].tolist()
-    truth = held.test.target[chosen].long()
-    shown = [pictures.picture(held.test.images[place]).resize((side, side)) for place in chosen]
-    palette = class_colors(held.classes)
+    truth = data.test.target[chosen].long()
+    originals = [pictures.picture(data.test.images[place]).resize((side, side)) for place in chosen]
+    palette = class_colors(data.classes)
     answers = {}
     for label, record in records.items():
         with torch.inference_mode():
-            answers[label] = references.open_reference(record.id)(held.test.images[chosen].float() / 255).argmax(dim=1)
+            answers[label] = references.open_reference(record.id)(data.test.images[chosen].float() / 255).argmax(dim=1)
     rows = []
-    for place, (number, picture, true) in enumerate(zip(chosen, shown, truth, strict=True)):
-        there = [held.classes[each] for each in true.unique().tolist() if each >= 0]
-        counts = {label: metrics.confusion(masks[place][None], true[None], len(held.classes))[0]
+    for place, (number, picture, true) in enumerate(zip(chosen, originals, truth, strict=True)):
+        there = [data.classes[each] for each in true.unique().tolist() if each >= 0]
+        counts = {label: metrics.confusion(masks[place][None], true[None], len(data.classes))[0]
                   for label, masks in answers.items()}
         scores = {label: metrics.mean_iou(each) for label, each in counts.items()}
         alone = scores.get(INDEPENDENT)
         row = [Look("Picture", f"test image {number + 1}", None, picture),
                Look("Truth", ", ".join(there), None, _painted(picture, true, palette))]
         for label, score in scores.items():
-            told = f"mIoU {score:.0%}, pixels {metrics.pixel_accuracy(counts[label]):.0%}"
+            caption = f"mIoU {score:.0%}, pixels {metrics.pixel_accuracy(counts[label]):.0%}"
             better = None if alone is None or score == alone else score > alone
-            row.append(Look(label, told, better, _painted(picture, answers[label][place], palette)))
+            row.append(Look(label, caption, better, _painted(picture, answers[label][place], palette)))
         rows.append(row)
     return rows
 
@@ -151,9 +152,9 @@ def _painted(picture: Image, mask: Tensor, palette: Sequence[str]) -> Image:
     import numpy
     from PIL import Image, ImageColor
 
-    known = numpy.array([*map(ImageColor.getrgb, palette), (0, 0, 0)], dtype=numpy.uint8)
+    rgb = numpy.array([*map(ImageColor.getrgb, palette), (0, 0, 0)], dtype=numpy.uint8)
     numbers = mask.numpy()
-    layer = Image.fromarray(known[numpy.where(numbers < 0, len(palette), numbers)])
+    layer = Image.fromarray(rgb[numpy.where(numbers < 0, len(palette), numbers)])
     return Image.blend(picture.convert("L").convert("RGB"), layer.resize(picture.size, Image.Resampling.NEAREST), _MASK)
 
 
@@ -207,10 +208,10 @@ def _cell(look: Look) -> str:
     source = base64.b64encode(file.getvalue()).decode()
     name, answer = escape(look.name), escape(look.answer)
     if look.right is None:
-        told = f"{name}<br>{answer}"
+        caption = f"{name}<br>{answer}"
     else:
         mark, color = ("✓", RIGHT) if look.right else ("✗", WRONG)
-        told = f'<span style="color:{color}">{name}<br>{mark} {answer}</span>'
+        caption = f'<span style="color:{color}">{name}<br>{mark} {answer}</span>'
     return (f'<td style="padding:.25rem;vertical-align:top;width:{_SIDE}px;white-space:normal">'
             f'<img src="data:image/png;base64,{source}" width="{_SIDE}" height="{_SIDE}" alt="{name}: {answer}">'
-            f"<div>{told}</div></td>")
+            f"<div>{caption}</div></td>")

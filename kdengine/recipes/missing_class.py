@@ -38,11 +38,11 @@ def _parts(scale: str) -> list[Part]:
 
 
 def _predictions(record: Record) -> dict[str, Any]:
-    held = results.predictions(record.id)
-    if held is None:
+    predictions = results.predictions(record.id)
+    if predictions is None:
         raise KDError(f"The predictions of run {record.id} are gone. Remove it (python -m kdengine runs {record.id} "
                       "--remove) and run the recipe again.")
-    return held
+    return predictions
 
 
 def _measure(record: Record) -> dict[str, float]:
@@ -51,8 +51,8 @@ def _measure(record: Record) -> dict[str, float]:
 
     from kdengine.measures import bias
 
-    held = _predictions(record)
-    logits, target = torch.from_numpy(held["logits"]), torch.from_numpy(held["target"])
+    predictions = _predictions(record)
+    logits, target = torch.from_numpy(predictions["logits"]), torch.from_numpy(predictions["target"])
     missing = target == MISSING
     shifted, shift = bias.corrected(logits, MISSING, 1 / logits.shape[1])
 

@@ -51,52 +51,52 @@ def plan(name: str, scale: str = "quick", seeds: int = 1, **changes: Any) -> Pla
     return Plan(recipe(name), scale, seeds, {key: value for key, value in changes.items() if value is not None})
 
 
-def run(asked: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
+def run(plan: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
     """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
 
     See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, for
     networks nobody knows, and data that are not here.
     """
-    place = _place(asked)
-    with _taken(asked) as lock:
+    place = _place(plan)
+    with _take_lock(plan) as lock:
         if not lock.handed_on:  # where `start` began it, a stop may have been asked for since
-            _forget_stop(asked)
-        _check(asked)
-        sweeps.run(asked.parts, asked.seeds, on_change, lambda: not (place / _STOP).exists())
-        return _outcome(asked)
+            _forget_stop(plan)
+        _check(plan)
+        sweeps.run(plan.parts, plan.seeds, on_change, lambda: not (place / _STOP).exists())
+        return _outcome(plan)
 
 
-def start(asked: Plan) -> None:
+def start(plan: Plan) -> None:
     """Run a plan in a process of its own, which outlives this one. Raises KDError where that is being done."""
-    place = _place(asked)
-    with _taken(asked) as lock, files.writing(place):
+    place = _place(plan)
+    with _take_lock(plan) as lock, files.writing(place):
         (place / _LOG).write_bytes(b"")
-        _forget_stop(asked)
-        processes.launch(asked.arguments, place / _LOG, {place / _LOCK: lock})
+        _forget_stop(plan)
+        processes.launch(plan.arguments, place / _LOG, {place / _LOCK: lock})
 
 
-def stop(asked: Plan) -> None:
+def stop(plan: Plan) -> None:
     """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end."""
-    place = _place(asked)
+    place = _place(plan)
     with files.writing(place):
         place.mkdir(parents=True, exist_ok=True)
         (place / _STOP).touch()
 
 
-def running(asked: Plan) -> bool:
+def running(plan: Plan) -> bool:
     """Whether a process runs this very plan now, or has just been started to."""
-    return processes.held(_place(asked) / _LOCK)
+    return processes.held(_place(plan) / _LOCK)
 
 
-def log(asked: Plan) -> str:
+def log(plan: Plan) -> str:
     """What the last process that `start` began has printed."""
-    path = _place(asked) / _LOG
+    path = _place(plan) / _LOG
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def so_far(asked: Plan) -> Outcome:
+def so_far(plan: Plan) -> Outcome:
     """What of a plan has finished; trains nothing."""
-    return _outcome(asked)
+    return _outcome(plan)
 
 
 def describe(each: Recipe) -> dict[str, Any]:
@@ -123,37 +123,37 @@ def describe(each: Recipe) -> dict[str, Any]:
     return {"name": each.name, "title": each.title, "question": each.question, "scales": scales}
 
 
-def progress(asked: Plan) -> dict[str, Any]:
+def progress(plan: Plan) -> dict[str, Any]:
     """How far a plan is: running, and in `networks` the label, seed, run, state, epoch, epochs and reason of each.
 
     The state is one of a run's, or `waiting` where there is none yet.
     """
     networks = []
-    for (label, seed), each in sweeps.look(asked.parts, asked.seeds).items():
+    for (label, seed), each in sweeps.look(plan.parts, plan.seeds).items():
         networks.append({
             "label": label,
             "seed": seed,
             "run": each and each.record.id,
             "state": each.state if each else "waiting",
             "epoch": each.record.status["epoch"] if each else 0,
-            "epochs": next(part.configuration.epochs for part in asked.parts if part.label == label),
+            "epochs": next(part.configuration.epochs for part in plan.parts if part.label == label),
             "reason": each and each.record.status["reason"],
         })
-    return {"running": running(asked), "networks": networks, "log": log(asked)}
+    return {"running": running(plan), "networks": networks, "log": log(plan)}
 
 
-def _check(asked: Plan) -> None:
+def _check(plan: Plan) -> None:
     from kdengine import data, models
     from kdengine.runs import checks, inputs
 
-    for name in {part.configuration.student for part in asked.parts}:
+    for name in {part.configuration.student for part in plan.parts}:
         models.require(name)
     stages: dict[str, tuple[Stage, ...] | None] = {}
-    for part in asked.parts:  # else a network that one of its methods cannot use would be met after hours
-        known = inputs.outline(part.configuration)
+    for part in plan.parts:  # else a network that one of its methods cannot use would be met after hours
+        outline = inputs.outline(part.configuration)
         taught = stages[part.teacher] if part.teacher is not None else _stages(part.configuration.teacher)
-        stages[part.label] = checks.check_student(part.configuration, known, taught)
-    for name, size in {(part.configuration.data, part.configuration.image_size) for part in asked.parts}:
+        stages[part.label] = checks.check_student(part.configuration, outline, taught)
+    for name, size in {(part.configuration.data, part.configuration.image_size) for part in plan.parts}:
         data.load(name, image_size=size)
 
 
@@ -164,32 +164,32 @@ def _stages(teacher: str | None) -> tuple[Stage, ...] | None:
     return models.MODELS[teacher].stages if teacher in models.MODELS else None
 
 
-def _place(asked: Plan) -> Path:
+def _place(plan: Plan) -> Path:
     """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
-    digest = hashlib.sha256(asked.command.encode()).hexdigest()[:12]
-    return runs_root() / ".recipes" / f"{asked.recipe.name}-{digest}"
+    digest = hashlib.sha256(plan.command.encode()).hexdigest()[:12]
+    return runs_root() / ".recipes" / f"{plan.recipe.name}-{digest}"
 
 
-def _taken(asked: Plan) -> processes.Lock:
+def _take_lock(plan: Plan) -> processes.Lock:
     """The lock of who runs a plan. Raises KDError where another process does."""
-    place = _place(asked)
+    place = _place(plan)
     with files.writing(place):
         place.mkdir(parents=True, exist_ok=True)
         lock = processes.take(place / _LOCK, _LOCK_PATIENCE_S)
     if lock is None:
-        raise KDError(f"{asked.recipe.name} is being run like this already, by another process. Wait for it, or stop "
+        raise KDError(f"{plan.recipe.name} is being run like this already, by another process. Wait for it, or stop "
                       "it on the Recipes page.")
     return lock
 
 
-def _forget_stop(asked: Plan) -> None:
-    with files.writing(_place(asked)):
-        (_place(asked) / _STOP).unlink(missing_ok=True)
+def _forget_stop(plan: Plan) -> None:
+    with files.writing(_place(plan)):
+        (_place(plan) / _STOP).unlink(missing_ok=True)
 
 
-def _outcome(asked: Plan) -> Outcome:
-    seen = {key: each for key, each in sweeps.look(asked.parts, asked.seeds).items() if each}
-    records = {key: each.record for key, each in seen.items() if each.state == FINISHED}
+def _outcome(plan: Plan) -> Outcome:
+    runs = {key: each for key, each in sweeps.look(plan.parts, plan.seeds).items() if each}
+    records = {key: each.record for key, each in runs.items() if each.state == FINISHED}
     failures = {key: each.record.status["reason"] or "no reason is known"
-                for key, each in seen.items() if each.state == FAILED}
-    return Outcome(asked, records, failures)
+                for key, each in runs.items() if each.state == FAILED}
+    return Outcome(plan, records, failures)

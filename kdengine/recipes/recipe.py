@@ -33,7 +33,7 @@ SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", 
 LABELS = ("labels_per_class", "labelled_images")
 """The fields of every student's configuration that a plan may change: a teacher reads all labels."""
 HYPERPARAMETERS = {"temperature": "T", "kl_weight": r"\beta"}
-"""The hyperparameters of every method that has them that a plan may change, and the symbol each goes by."""
+"""The hyperparameters that a plan may change, in every method that has them, and the symbol each goes by."""
 CHANGES = (*SETTINGS, *LABELS, *HYPERPARAMETERS, "teacher", "student", "skip", "only")
 """What of a plan may be changed: settings of every network, how many labels the students read, hyperparameters of the
 methods, and the architectures; and the labels of the students that are left out, or of the only ones that are trained.
@@ -68,12 +68,12 @@ class Plan:
     @functools.cached_property
     def parts(self) -> list[Part]:
         """Its networks, teachers before their students."""
-        parts = self._kept(self.recipe.parts(self.scale))
+        parts = self._selected(self.recipe.parts(self.scale))
         if "teacher" in self.changes:
-            self._same("teachers", {part.configuration.student for part in parts if not part.seeded})
+            self._require_one("teachers", {part.configuration.student for part in parts if not part.seeded})
         for name in self._changed_hyperparameters:
             values = {f"{value:g}" for part in parts if (value := _hyperparameter(part, name)) is not None}
-            self._same(f"{name}s", values)
+            self._require_one(f"{name}s", values)
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
     def seeds_of(self, part: Part) -> Iterable[int]:
@@ -113,13 +113,13 @@ class Plan:
     def _changed_hyperparameters(self) -> list[str]:
         return [name for name in HYPERPARAMETERS if name in self.changes]
 
-    def _same(self, what: str, values: set[str]) -> None:
+    def _require_one(self, what: str, values: set[str]) -> None:
         """Raise KDError where a recipe compares several values of what is to be one for all."""
         if len(values) > 1:
             raise KDError(f"{self.recipe.name} compares the {what} {', '.join(sorted(values))}; one for all of them "
                           "leaves nothing to compare.")
 
-    def _kept(self, parts: list[Part]) -> list[Part]:
+    def _selected(self, parts: list[Part]) -> list[Part]:
         students = [part.label for part in parts if part.taught]
         skipped, only = self.changes.get("skip", ()), self.changes.get("only", students)
         for label in (*skipped, *only):
@@ -158,9 +158,9 @@ def _hyperparameter(part: Part, name: str) -> float | None:
     from kdengine import methods
 
     method = methods.method(part.configuration.method, **part.configuration.hyperparameters)
-    known = any((each.name, each.metadata["symbol"]) == (name, HYPERPARAMETERS[name])
-                for each in dataclasses.fields(method))
-    return getattr(method, name) if known else None
+    declared = any((each.name, each.metadata["symbol"]) == (name, HYPERPARAMETERS[name])
+                   for each in dataclasses.fields(method))
+    return getattr(method, name) if declared else None
 
 
 class Source(Protocol):
@@ -198,8 +198,8 @@ class Outcome:
     @property
     def missing(self) -> list[tuple[str, int]]:
         """The networks by (label, seed) that are neither trained nor failed yet."""
-        asked = [(part.label, seed) for part in self.parts for seed in self.plan.seeds_of(part)]
-        return [key for key in asked if key not in self.records and key not in self.failures]
+        wanted = [(part.label, seed) for part in self.parts for seed in self.plan.seeds_of(part)]
+        return [key for key in wanted if key not in self.records and key not in self.failures]
 
     @functools.cached_property
     def measures(self) -> Mapping[tuple[str, int], dict[str, float]]:

@@ -182,24 +182,24 @@ def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
 def _settings(outcome: Outcome) -> list[list[str]]:
     facts = []
     for part in outcome.parts:
-        asked = part.configuration
-        chosen = methods.method(asked.method, **asked.hyperparameters)
+        config = part.configuration
+        chosen = methods.method(config.method, **config.hyperparameters)
         fields = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(chosen).items())
-        told = [f"{asked.student}, {asked.method} ({fields})" if fields else f"{asked.student}, {asked.method}"]
-        told += [f"taught by {part.teacher or asked.teacher}"] if part.taught and chosen.needs_teacher else []
-        told += [f"starting from {part.start}"] if part.start else []
-        told += [f"{asked.labels_per_class} labels a class"] if asked.labels_per_class else []
-        told += [f"masks of {asked.labelled_images:,} images"] if asked.labelled_images else []
-        told += [f"{asked.share:.0%} of the training images"] if asked.share < 1 else []
-        told += [f"without class {asked.without_class}"] if asked.without_class is not None else []
-        told += [f"images of {asked.image_size} pixels"] if asked.image_size else []
-        told += ["starting from published weights"] if asked.pretrained else []
-        told += [f"views {asked.views}"] if asked.views else []
-        first = first_stages.first_epochs(asked) if chosen.first_stage else 0
-        told += [f"{asked.epochs} epochs" + (f" after {first} of its first stage" if first else "")]
-        told += [f"batch {asked.batch_size}", f"{asked.optimizer} {asked.learning_rate:g}",
-                 f"momentum {asked.momentum:g}", asked.schedule, f"weight decay {asked.weight_decay:g}"]
-        facts.append([part.label, ", ".join(told)])
+        phrases = [f"{config.student}, {config.method} ({fields})" if fields else f"{config.student}, {config.method}"]
+        phrases += [f"taught by {part.teacher or config.teacher}"] if part.taught and chosen.needs_teacher else []
+        phrases += [f"starting from {part.start}"] if part.start else []
+        phrases += [f"{config.labels_per_class} labels a class"] if config.labels_per_class else []
+        phrases += [f"masks of {config.labelled_images:,} images"] if config.labelled_images else []
+        phrases += [f"{config.share:.0%} of the training images"] if config.share < 1 else []
+        phrases += [f"without class {config.without_class}"] if config.without_class is not None else []
+        phrases += [f"images of {config.image_size} pixels"] if config.image_size else []
+        phrases += ["starting from published weights"] if config.pretrained else []
+        phrases += [f"views {config.views}"] if config.views else []
+        first = first_stages.first_epochs(config) if chosen.first_stage else 0
+        phrases += [f"{config.epochs} epochs" + (f" after {first} of its first stage" if first else "")]
+        phrases += [f"batch {config.batch_size}", f"{config.optimizer} {config.learning_rate:g}",
+                    f"momentum {config.momentum:g}", config.schedule, f"weight decay {config.weight_decay:g}"]
+        facts.append([part.label, ", ".join(phrases)])
     return facts
 
 

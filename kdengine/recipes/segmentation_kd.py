@@ -41,7 +41,7 @@ def _parts(scale: str) -> list[Part]:
 def _figures(outcome: Outcome) -> dict[str, ChartType]:
     histories = {part.label: outcome.source.history(record.id) for part in outcome.parts
                  for record in outcome.of(part.label)[:1]}
-    tested = {part.label: found for part in outcome.parts if (found := outcome.of(part.label))}
+    tested = {part.label: records for part in outcome.parts if (records := outcome.of(part.label))}
     classes = next(iter(tested.values()))[0].data["classes"] if tested else []
     students = {label: rows for label, rows in histories.items() if label in _METHODS}
     return {
@@ -49,14 +49,14 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
         "says something.": total_losses(students),
         "Learning rate.": learning_rates(histories),
         "Test IoU of each class, mean over the seeds.": class_ious(
-            {label: _class_ious(found) for label, found in tested.items()}, classes, legend=True),
+            {label: _class_ious(records) for label, records in tested.items()}, classes, legend=True),
     }
 
 
-def _class_ious(found: Sequence[Record]) -> list[float | None]:
+def _class_ious(records: Sequence[Record]) -> list[float | None]:
     """The IoU of each class, a mean over the networks; None where none has a pixel of it."""
-    each_class = zip(*(record.result["test"]["iou"] for record in found), strict=True)
-    return [statistics.fmean(known) if (known := [iou for iou in ious if iou is not None]) else None
+    each_class = zip(*(record.result["test"]["iou"] for record in records), strict=True)
+    return [statistics.fmean(values) if (values := [iou for iou in ious if iou is not None]) else None
             for ious in each_class]
 
 

@@ -15,16 +15,16 @@ def list_recipes() -> list[dict[str, Any]]:
     return [plans.describe(each) for each in plans.RECIPES.values()]
 
 
-def recipe_results(asked: Plan) -> dict[str, Any]:
+def recipe_results(plan: Plan) -> dict[str, Any]:
     """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
     figures: Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where the recipe has none;
     gallery_title and gallery_caption say what it shows.
     """
-    outcome = plans.so_far(asked)
+    outcome = plans.so_far(plan)
     recipe = outcome.plan.recipe
     looks = gallery.looks(outcome) if recipe.gallery else []
-    return _told(outcome, comparison.rows(outcome)) | {
+    return _texts_and_charts(outcome, comparison.rows(outcome)) | {
         "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
         "gallery_title": gallery.TITLES[recipe.headline],
         "gallery_caption": gallery.CAPTIONS[recipe.headline],
@@ -38,7 +38,7 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
     sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
     to `kdengine results verify`.
     """
-    found = []
+    results = []
     for folder in archive.folders():
         try:
             outcome, table, _ = archive.read(folder)
@@ -49,18 +49,18 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
             continue
         newest = max(outcome.records.values(), key=lambda record: record.created)
         titles, printed = comparison.printed(outcome, table)
-        found.append(_told(outcome, table) | {
+        results.append(_texts_and_charts(outcome, table) | {
             "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
             "device": newest.environment["device_name"], "apart": plan.recipe.apart,
             "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
             "html": (folder / report.PAGE).read_text(encoding="utf-8"),
         })
-    return found
+    return results
 
 
-def recipe_report(asked: Plan) -> dict[str, str]:
+def recipe_report(plan: Plan) -> dict[str, str]:
     """The lab report of what of a recipe is finished: `html`, one file that needs nothing beside it, and `markdown`."""
-    outcome = plans.so_far(asked)
+    outcome = plans.so_far(plan)
     return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
 
 
@@ -70,7 +70,7 @@ def group_report(ids: Sequence[str]) -> dict[str, str]:
     return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
 
 
-def _told(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A recipe's table as texts, how to read it, what it says, and its charts."""
     recipe = outcome.plan.recipe
     titles = comparison.titles(recipe).values()

@@ -57,33 +57,33 @@ def families(
 
     titles: of the data sets, in the order in which they are listed; their families come first, then those of folders.
     """
-    found: dict[str, Family] = {}
-    for data, known in shipped(task, checkpoints).items():
-        references = [each for each in (known["teacher"], *known["students"]) if each]
+    by_key: dict[str, Family] = {}
+    for data, networks in shipped(task, checkpoints).items():
+        references = [each for each in (networks["teacher"], *networks["students"]) if each]
         for reference in references:
             about = checkpoints.get(reference) or checkpoints[reference.removeprefix(TEACHER_OF)]
-            family = found.setdefault(
+            family = by_key.setdefault(
                 *_family(task, data, about["input_size"], f"{titles.get(data, data)} (shipped)"))
             family.networks[reference] = (
-                _shipped(task, reference, about, references) if reference in checkpoints
+                _shipped_entry(task, reference, about, references) if reference in checkpoints
                 else Entry(about["teacher"]["reference"], "ImageNet weights, these classes"))
-            if reference == known["teacher"]:
+            if reference == networks["teacher"]:
                 family.first = reference
     if task == CLASSIFICATION:
-        found[PHOTOGRAPHS] = _photographs()
+        by_key[PHOTOGRAPHS] = _photographs()
     for run in runs:
         if not fit_to_show(run) or run["data"].get("task", CLASSIFICATION) != task:
             continue
         data = run["configuration"]["data"]
-        family = found.setdefault(*_family(task, data, run["data"].get("size"), run["data"].get("title", data)))
-        family.networks[run["id"]] = _own(run)
+        family = by_key.setdefault(*_family(task, data, run["data"].get("size"), run["data"].get("title", data)))
+        family.networks[run["id"]] = _run_entry(run)
         if teacher := teacher_of(run["id"], run):
             family.networks.setdefault(teacher, Entry(run["teacher"]["architecture"], run["teacher"]["reference"]))
             family.first = family.first or teacher
-    for family in found.values():
+    for family in by_key.values():
         family.first = family.first or next(iter(family.networks))
     listed = list(titles)
-    return dict(sorted(found.items(), key=lambda item: (
+    return dict(sorted(by_key.items(), key=lambda item: (
         listed.index(item[1].data) if item[1].data in listed else len(listed) + (item[0] == PHOTOGRAPHS))))
 
 
@@ -94,7 +94,7 @@ def _family(task: str, data: str, size: int | None, title: str) -> tuple[str, Fa
     return data, Family(title, data)
 
 
-def _shipped(task: str, reference: str, about: Mapping[str, Any], among: Sequence[str]) -> Entry:
+def _shipped_entry(task: str, reference: str, about: Mapping[str, Any], among: Sequence[str]) -> Entry:
     from kdengine import methods
 
     labels = about["data"].get("labels_per_class")
@@ -113,16 +113,16 @@ def _shortened(name: str, among: Sequence[str]) -> str:
     return "-".join(name.split("-")[shared:])
 
 
-def _own(run: Mapping[str, Any]) -> Entry:
+def _run_entry(run: Mapping[str, Any]) -> Entry:
     from kdengine import methods
 
-    asked = run["configuration"]
+    config = run["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(run["created"]))
     # What sets networks apart comes first: on a narrow screen the end is cut off.
-    usual = f"{methods.titled(asked['method'], asked['hyperparameters'])} · {asked['student']} · {when}"
+    usual = f"{methods.titled(config['method'], config['hyperparameters'])} · {config['student']} · {when}"
     if run["name"]:
-        return Entry(run["name"], f"{usual}, {run['id']}", asked["method"])
-    return Entry(usual, run["id"], asked["method"])
+        return Entry(run["name"], f"{usual}, {run['id']}", config["method"])
+    return Entry(usual, run["id"], config["method"])
 
 
 def _photographs() -> Family:
@@ -166,11 +166,11 @@ def teachers(
     data: str, checkpoints: Mapping[str, dict[str, Any]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
     """What may teach a data set, the best shipped one first: by reference the digest of its weights, empty of a run."""
-    known = {name: about["digest"] for name, about in checkpoints.items()
-             if about["data"]["name"] == data and fit_to_show(about)}
-    known |= {run["id"]: "" for run in runs if run["configuration"]["data"] == data and fit_to_show(run)}
+    digests = {name: about["digest"] for name, about in checkpoints.items()
+               if about["data"]["name"] == data and fit_to_show(about)}
+    digests |= {run["id"]: "" for run in runs if run["configuration"]["data"] == data and fit_to_show(run)}
     best = best_teacher(data, checkpoints)
-    return dict(sorted(known.items(), key=lambda item: item[0] != best))
+    return dict(sorted(digests.items(), key=lambda item: item[0] != best))
 
 
 def shipped(task: str, checkpoints: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -179,16 +179,16 @@ def shipped(task: str, checkpoints: Mapping[str, dict[str, Any]]) -> dict[str, d
     The teacher is the ImageNet network that taught one of them, where one did, else `best_teacher`. Files without a
     record of theirs name no teacher where others have one.
     """
-    known = {name: about for name, about in checkpoints.items() if about["task"] == task and fit_to_show(about)}
-    found: dict[str, dict[str, Any]] = {}
-    for data in dict.fromkeys(about["data"]["name"] for about in known.values()):
-        students = [name for name in known if known[name]["data"]["name"] == data]
-        heard = [name for name in students if has_record(name, known[name])] or students
-        taught_by = (imagenet_teacher(name, known[name]) for name in heard)
+    networks = {name: about for name, about in checkpoints.items() if about["task"] == task and fit_to_show(about)}
+    by_data: dict[str, dict[str, Any]] = {}
+    for data in dict.fromkeys(about["data"]["name"] for about in networks.values()):
+        students = [name for name in networks if networks[name]["data"]["name"] == data]
+        credible = [name for name in students if has_record(name, networks[name])] or students
+        taught_by = (imagenet_teacher(name, networks[name]) for name in credible)
         best = best_teacher(data, checkpoints)  # of another task where a header says so of this data set
         teacher = next(filter(None, taught_by), None) or (best if best in students else None)
-        found[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
-    return found
+        by_data[data] = {"teacher": teacher, "students": [name for name in students if name != teacher]}
+    return by_data
 
 
 def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:

@@ -64,8 +64,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         try:
             save_file(dict(tensors), written, metadata=metadata)
         except SafetensorError as error:  # it hides what the disk said in its text
-            if found := re.search(r"os error (\d+)", str(error)):
-                raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+            if match := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(match[1]), os.strerror(int(match[1])), str(path)) from error
             raise
 
 
@@ -163,13 +163,13 @@ def _require_fit(
     if count := foreign.other_classes(state, own, len(classes)):
         raise KDError(f"{source} holds the weights of a {architecture} with {count} classes; here it would "
                       f"have {summary(classes)}. Name the {count} classes that it knows, in its order.")
-    if found := foreign.misfit(state, own):
-        reshaped = [f"{name} is {list(state[name].shape)}, not {list(own[name])}" for name in found.reshaped]
-        told = [f"{word} {foreign.some(names)}" for word, names in
-                (("missing:", found.missing), ("unexpected:", found.unexpected), ("of another shape:", reshaped))
-                if names]
+    if misfit := foreign.misfit(state, own):
+        reshaped = [f"{name} is {list(state[name].shape)}, not {list(own[name])}" for name in misfit.reshaped]
+        problems = [f"{word} {foreign.some(names)}" for word, names in
+                    (("missing:", misfit.missing), ("unexpected:", misfit.unexpected), ("of another shape:", reshaped))
+                    if names]
         raise KDError(f"{source} does not hold the weights of a {architecture} with {len(classes)} classes; "
-                      f"{'; '.join(told)}.")
+                      f"{'; '.join(problems)}.")
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -194,8 +194,8 @@ def shipped() -> dict[str, dict[str, Any]]:
 
     In order of their names, those that somebody else has put there behind the others: see `has_record`.
     """
-    found = [(name, about) for name, about in _folder()[0].items() if "data" in about]
-    return dict(sorted(found, key=lambda each: not has_record(*each)))
+    identities = [(name, about) for name, about in _folder()[0].items() if "data" in about]
+    return dict(sorted(identities, key=lambda each: not has_record(*each)))
 
 
 def unreadable() -> dict[str, str]:
@@ -223,7 +223,7 @@ def require_trust(about: Mapping[str, Any]) -> None:
 
 def _folder() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The identities of the checkpoints in the folder by name, and of what cannot be opened, by file, the reason."""
-    found, wrong = {}, {}
+    identities, wrong = {}, {}
     for path in sorted(checkpoints_root().glob("*.safetensors")):
         if path.name.startswith("."):
             continue
@@ -232,10 +232,10 @@ def _folder() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
                 raise KDError(BAD_NAME)
             about = describe(path)
             require_trust(about)
-            found[path.stem] = about
+            identities[path.stem] = about
         except KDError as error:
             wrong[path.name] = str(error)
-    return found, wrong
+    return identities, wrong
 
 
 def summary(names: Sequence[str]) -> str:

@@ -41,20 +41,20 @@ def check(configurations: Sequence[Configuration]) -> None:
     if shared.threads is not None and shared.threads > cores():
         raise KDError(f"threads is {shared.threads}; this process has {cores()} CPU cores, and more threads than cores "
                       "wait for each other. Leave it out, or take fewer.")
-    known = outline(shared)
+    data = outline(shared)
     taught = None
     if shared.teacher is not None:
-        taught = references.check_teacher(shared.teacher, known.task, known.classes, known.size)
+        taught = references.check_teacher(shared.teacher, data.task, data.classes, data.size)
     for each in configurations:
-        check_student(each, known, taught)
+        check_student(each, data, taught)
 
 
 def check_student(
-    configuration: Configuration, known: Outline, taught: Sequence[Stage] | None
+    configuration: Configuration, data: Outline, taught: Sequence[Stage] | None
 ) -> tuple[Stage, ...] | None:
     """The student's stages; raises KDError unless it fits the data, and its method it, the teacher and their task.
 
-    known: of the data. taught: the teacher's stages, None where there is no teacher. A network of the user's own is
+    data: in outline. taught: the teacher's stages, None where there is no teacher. A network of the user's own is
     built to see that, once the classes are known; None where they are not.
     """
     from kdengine import methods, models
@@ -62,14 +62,14 @@ def check_student(
     from kdengine.training import check_task
 
     packaged, built = models.MODELS.get(configuration.student), None
-    if packaged is None and known.classes is not None:
-        built = models.build(configuration.student, known.classes, input_size=known.size)
+    if packaged is None and data.classes is not None:
+        built = models.build(configuration.student, data.classes, input_size=data.size)
     student = packaged or built
     if student is None:
         return None
     for stage in filter(None, (first_stage(configuration), configuration)):
         method = methods.method(stage.method, **stage.hyperparameters)
-        check_task(method, configuration.student, student.task, known.task)
+        check_task(method, configuration.student, student.task, data.task)
         if method.needs_teacher and taught is not None:
             wanted, _ = method.wants(student.stages, taught)
             if built is not None:

@@ -54,13 +54,13 @@ def submit(configurations: Sequence[Configuration]) -> list[str]:
     """
     check(configurations)
     groups: list[list[Record]] = []
-    asked = []
+    students = []
     for each in map(_resolved, configurations):
         if first := first_stage(each):
             groups.append(_group([first]))
             each = dataclasses.replace(each, initial=groups[-1][0].id)
-        asked.append(each)
-    groups.append(_group(asked))
+        students.append(each)
+    groups.append(_group(students))
     _require_space([record for group in groups for record in group])
     _start(groups)
     return [record.id for record in groups[-1]]
@@ -154,7 +154,8 @@ def resume(runs: Sequence[str]) -> None:
     that is not trusted, or its teacher or its first stage is gone.
     """
     with ExitStack() as stack:
-        locks = {run: stack.enter_context(_taken(run, "only {} runs can be resumed")) for run in dict.fromkeys(runs)}
+        locks = {run: stack.enter_context(_take_lock(run, "only {} runs can be resumed"))
+                 for run in dict.fromkeys(runs)}
         records = [read(run) for run in locks]
         for record in records:
             _require_all_there(record)
@@ -179,23 +180,23 @@ def resume(runs: Sequence[str]) -> None:
 def _require_all_there(record: Record) -> None:
     from kdengine.runs import references
 
-    asked = record.configuration
-    for name in (asked.student, asked.method):
+    configuration = record.configuration
+    for name in (configuration.student, configuration.method):
         if ":" in name:
             trust.require(name)
-    if asked.initial is not None:
+    if configuration.initial is not None:
         try:
-            directory(asked.initial)
+            directory(configuration.initial)
         except KDError:
-            raise KDError(f"Run {record.id} starts from the run {asked.initial}, and there is no run of that name any "
-                          "more. Give its folder that name back, or start a new run.") from None
-    if asked.teacher is not None:
-        references.require(asked.teacher)
+            raise KDError(f"Run {record.id} starts from the run {configuration.initial}, and there is no run of that "
+                          "name any more. Give its folder that name back, or start a new run.") from None
+    if configuration.teacher is not None:
+        references.require(configuration.teacher)
 
 
 def give_up(run: str, reason: str) -> None:
     """Have a run whose worker is gone end as failed. Raises KDError where it is alive or finished."""
-    with _taken(run, "only {} runs can be given up"):
+    with _take_lock(run, "only {} runs can be given up"):
         set_state(read(run), FAILED, reason=reason)
 
 
@@ -239,7 +240,7 @@ def _bytes(record: Record) -> int:
     return SPARE_BYTES + NETWORKS_KEPT * 4 * weights
 
 
-def _taken(run: str, rule: str) -> processes.Lock:
+def _take_lock(run: str, rule: str) -> processes.Lock:
     """The lock of a run that has ended without finishing. Raises KDError that tells the rule for any other."""
     now = state(run)
     if now in ACTIVE and stop_requested(run):

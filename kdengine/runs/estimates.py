@@ -34,15 +34,15 @@ def pace(configurations: Sequence[Configuration]) -> Pace:
 
     check(configurations)
     shared = configurations[0]
-    device, held = choose_device(shared.device), inputs.load(shared)
+    device, data = choose_device(shared.device), inputs.load(shared)
     taught = 0.0
     if shared.teacher is not None and any(methods.find(each.method).needs_teacher for each in configurations):
-        teacher = references.open_teacher(shared.teacher, held.classes, held.size).to(device)
+        teacher = references.open_teacher(shared.teacher, data.classes, data.size).to(device)
         taught = speeds.seconds_now(teacher, shared.batch_size, shared.precision, training=False)
     alike: dict[tuple[str, str], float] = {}
     for each in configurations:
         if (each.student, each.precision) not in alike:
-            student = models.build(each.student, held.classes, input_size=held.size).to(device)
+            student = models.build(each.student, data.classes, input_size=data.size).to(device)
             alike[each.student, each.precision] = speeds.seconds_now(
                 student, shared.batch_size, each.precision, training=True)
     return Pace(taught, tuple(alike[each.student, each.precision] for each in configurations))

@@ -42,17 +42,18 @@ def misses(name: str) -> tuple[int, int] | None:
 
 
 def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
-    """The number of a test image that shows what a teacher gives: it and the distilled student are right, one alone
-    is wrong.
+    """The number of a test image that shows what a teacher gives: it and the distilled student are right, the student
+    trained alone is wrong.
 
-    Of such images, where the distilled student is no farther from its teacher (KL) than it is in the mean, the one
-    that the teacher is least certain of (entropy): of those where the one alone is sure of its wrong class, if there
-    are any. From stored answers; None where they are missing or there is none.
+    On such an image the distilled student is no farther from its teacher (KL) than it is in the mean. If there are
+    some where the one alone is sure of its wrong class, only these are looked at. Of them it is the image that the
+    teacher is least certain of (entropy). From stored answers; None where they are missing or there is no such image.
     """
     import torch
 
     from kdengine.measures import metrics
-    stored = [held for name in (teacher, distilled, alone) if (held := _stored(name)) and "confusion" not in held]
+    stored = [answers for name in (teacher, distilled, alone)
+              if (answers := _stored(name)) and "confusion" not in answers]
     if len(stored) < 3 or any(each["logits"].shape != stored[0]["logits"].shape
                               or (each["target"] != stored[0]["target"]).any() for each in stored):
         return None
@@ -90,11 +91,11 @@ def typical_masks(data: DataSet, names: Sequence[str]) -> int:
 
     from kdengine.measures import metrics
 
-    found = []
+    distances = []
     for counts in _confusions(data, names):
         iou = torch.tensor([metrics.mean_iou(torch.from_numpy(each)) for each in counts])
-        found.append((iou - iou.nanmean()).abs().nan_to_num(nan=1.0))
-    return int(sum(found, torch.tensor(0.0)).argmin())
+        distances.append((iou - iou.nanmean()).abs().nan_to_num(nan=1.0))
+    return int(sum(distances, torch.tensor(0.0)).argmin())
 
 
 def _stored(name: str) -> dict[str, Any] | None:
@@ -117,11 +118,11 @@ def _confusions(data: DataSet, names: Sequence[str]) -> list[numpy.ndarray]:
 
     matrices: list[numpy.ndarray] = []
     for name in names:
-        held = results.predictions(name)
+        stored = results.predictions(name)
         tested = records.read_record(results.folder(name) / records.RECORD).data.get("digest")
-        if held is None or tested != data.digest or held.keys() != {"confusion"} or (
-                matrices and held["confusion"].shape != matrices[0].shape):
+        if stored is None or tested != data.digest or stored.keys() != {"confusion"} or (
+                matrices and stored["confusion"].shape != matrices[0].shape):
             raise KDError(f"{name} has no stored answers to these test pictures, so it cannot be told where it "
                           "disagrees. Finish a run of it on this data set first.")
-        matrices.append(held["confusion"].astype(numpy.int64))
+        matrices.append(stored["confusion"].astype(numpy.int64))
     return matrices

@@ -32,15 +32,15 @@ def read_foreign(path: Path) -> dict[str, Any]:
         raise KDError(f"There is no file {path}.")
     try:
         if path.suffix == ".safetensors":
-            held = load_file(path)
+            content = load_file(path)
         else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise KDError(f"{path.name} holds more than weights, or is no torch file; nothing in it was run. "
                       "Save the model's state_dict() alone and import that.") from error
     except Exception as error:  # on damaged bytes the readers raise almost anything
         raise KDError(f"{path.name} cannot be read as weights; it may be cut short: {error}") from error
-    return held
+    return content
 
 
 def import_foreign(
@@ -57,7 +57,7 @@ def import_foreign(
     from kdengine.runs import foreign
 
     _check_normalization(mean, std)
-    held = read_foreign(path)
+    content = read_foreign(path)
     size, of_data = input_size, known and known.size
     if size is None and architecture in models.MODELS:
         size = max(models.MODELS[architecture].input_size, of_data or 0)
@@ -67,12 +67,12 @@ def import_foreign(
     if known and network.task != known.task:
         raise KDError(f"{architecture} is for {network.task}; these data are for {known.task}.")
     own = {name: tuple(value.shape) for name, value in network.net.state_dict().items()}
-    reading = foreign.choose(held, own, path.name, part)
+    reading = foreign.choose(content, own, path.name, part)
     try:
         checkpoints.fill(network, reading.state, path.name)
     except KDError as error:
         if foreign.misfit(reading.state, own):
-            raise KDError(f"{error}{foreign.hint(held, architecture, len(classes), part)}") from error
+            raise KDError(f"{error}{foreign.hint(content, architecture, len(classes), part)}") from error
         raise
     return network.eval(), reading.summary
 
@@ -87,8 +87,8 @@ def _check_normalization(mean: Sequence[float], std: Sequence[float]) -> None:
     # Of images in 0 to 255: a std of 1 beside such a mean says that they are not divided by anything.
     bytewise = {"mean": max(mean) > 1, "std": max(std) > 1 or (max(mean) > 1 and min(std) == 1)}
     meant = "".join(
-        f" --{name} {' '.join(f'{value / 255 if bytewise[name] else value:.4g}' for value in given)}"
-        for name, given in (("mean", mean), ("std", std))
+        f" --{name} {' '.join(f'{value / 255 if bytewise[name] else value:.4g}' for value in values)}"
+        for name, values in (("mean", mean), ("std", std))
     )
     advice = f"Of images in 0 to 255, divide them by 255:{meant}." if max(*mean, *std) > 1 else "Look at their signs."
     raise KDError(f"mean is {list(mean)} and std is {list(std)}; images are in [0, 1] here, so both are from 0 to 1. "

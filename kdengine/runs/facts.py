@@ -19,24 +19,24 @@ from kdengine.runs.schema import Data, Environment
 
 def data(group: Group) -> Data:
     """Of the data: which they are, how they were cut, and how many images each split has."""
-    held, asked, train = group.data, group.configuration, group.data.train
+    data_set, configuration, train = group.data, group.configuration, group.data.train
     return {
-        "name": held.name,
-        "title": held.title,
-        "task": "segmentation" if held.task == "segmentation" else "classification",
-        "classes": list(held.classes),
-        "size": held.size,
-        "digest": held.digest,
-        "notes": list(held.notes),
-        "labels_per_class": asked.labels_per_class,
-        "labelled_images": asked.labelled_images,
-        "share": asked.share,
-        "without_class": asked.without_class,
+        "name": data_set.name,
+        "title": data_set.title,
+        "task": "segmentation" if data_set.task == "segmentation" else "classification",
+        "classes": list(data_set.classes),
+        "size": data_set.size,
+        "digest": data_set.digest,
+        "notes": list(data_set.notes),
+        "labels_per_class": configuration.labels_per_class,
+        "labelled_images": configuration.labelled_images,
+        "share": configuration.share,
+        "without_class": configuration.without_class,
         "views": group.views,
         "train": len(train),
         "labelled": int(train.labelled.sum()),
-        "validation": len(held.validation),
-        "test": len(held.test),
+        "validation": len(data_set.validation),
+        "test": len(data_set.test),
     }
 
 
@@ -61,15 +61,15 @@ def environment(group: Group, run: str) -> Environment:
 
 def student(record: Record, epoch: int, **scores: Mapping[str, Any]) -> dict[str, Any]:
     """What a student's checkpoint says of itself besides its architecture."""
-    asked = record.configuration
+    configuration = record.configuration
     return {
-        "method": asked.method,
-        "hyperparameters": asked.hyperparameters,
+        "method": configuration.method,
+        "hyperparameters": configuration.hyperparameters,
         "data": {key: record.data[key]
                  for key in ("name", "digest", "labels_per_class", "labelled_images", "share", "without_class")},
         "teacher": record.teacher and {key: record.teacher[key] for key in ("reference", "digest")},
         "epoch": epoch,
-        "seed": asked.seed,
+        "seed": configuration.seed,
         "run": record.id,
         "scores": scores,
     }

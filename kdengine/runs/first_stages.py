@@ -19,9 +19,9 @@ def first_stage(configuration: Configuration) -> Configuration | None:
     if first is None:
         return None
     own = {each.name for each in dataclasses.fields(first)}
-    given = {name: value for name, value in configuration.hyperparameters.items() if name in own}
+    hyperparameters = {name: value for name, value in configuration.hyperparameters.items() if name in own}
     return dataclasses.replace(
-        configuration, method=first.name, hyperparameters=given, epochs=first_epochs(configuration))
+        configuration, method=first.name, hyperparameters=hyperparameters, epochs=first_epochs(configuration))
 
 
 def first_epochs(configuration: Configuration) -> int:

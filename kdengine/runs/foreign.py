@@ -81,34 +81,35 @@ def other_classes(state: Mapping[str, Tensor], own: Shapes, classes: int) -> int
 
     classes: how many the network has.
     """
-    found = misfit(state, own)
-    if found.missing or found.unexpected or not found.reshaped:
+    difference = misfit(state, own)
+    if difference.missing or difference.unexpected or not difference.reshaped:
         return None
-    pairs = [(tuple(state[name].shape), tuple(own[name])) for name in found.reshaped]
+    pairs = [(tuple(state[name].shape), tuple(own[name])) for name in difference.reshaped]
     if any(not given or given[1:] != wanted[1:] or wanted[0] != classes for given, wanted in pairs):
         return None
     counts = {given[0] for given, _ in pairs}
     return counts.pop() if len(counts) == 1 else None
 
 
-def choose(held: Mapping[str, object], own: Shapes, source: str, part: str | None = None) -> Reading:
+def choose(content: Mapping[str, object], own: Shapes, source: str, part: str | None = None) -> Reading:
     """The reading of a file whose names fit a network's own, or come closest to them.
 
     part: a key, or a part of a prefix, under which it lies. Raises KDError where the file holds no tensors by name,
     none under `part`, and where several sets of weights fit.
     """
-    found = [each for keys, tensors, beside in _dictionaries(held) for each in _readings(keys, tensors, beside, own)]
-    if not found:
+    readings = [each for keys, tensors, beside in _dictionaries(content)
+                for each in _readings(keys, tensors, beside, own)]
+    if not readings:
         raise KDError(f"{source} holds no state dict: names with tensors are expected.")
     if part is not None:
-        named = [each for each in found if part in each.words]
+        named = [each for each in readings if part in each.words]
         if not named:
-            known = sorted({word for each in found for word in each.words})
-            raise KDError(f"{source} holds no weights under {part!r}. It has: {', '.join(known) or 'no parts'}.")
-        found = named
-    fitting = [each for each in found if not misfit(each.state, own)]
+            parts = sorted({word for each in readings for word in each.words})
+            raise KDError(f"{source} holds no weights under {part!r}. It has: {', '.join(parts) or 'no parts'}.")
+        readings = named
+    fitting = [each for each in readings if not misfit(each.state, own)]
     if not fitting:
-        return max(found, key=lambda each: (sum(name in own for name in each.state), len(each.state)))
+        return max(readings, key=lambda each: (sum(name in own for name in each.state), len(each.state)))
     first, *others = fitting
     if all(_same(first.state, other.state) for other in others):
         return first
@@ -121,21 +122,23 @@ def choose(held: Mapping[str, object], own: Shapes, source: str, part: str | Non
                   f"{' or '.join(f'--part {name}' for name in names)}.")
 
 
-def hint(held: Mapping[str, object], architecture: str, classes: int, part: str | None = None) -> str:
+def hint(content: Mapping[str, object], architecture: str, classes: int, part: str | None = None) -> str:
     """A sentence that names the registered architectures whose names and shapes a file's are; empty where none is."""
     from kdengine import models
 
-    found = []
+    fitting = []
     for name in models.MODELS:
         if name == architecture:
             continue
         own = models.shapes(name, classes)
-        state = choose(held, own, name, part).state
+        state = choose(content, own, name, part).state
         if not misfit(state, own):
-            found.append(name)
+            fitting.append(name)
         elif count := other_classes(state, own, classes):
-            found.append(f"{name} with {count} classes")
-    return f" Its names and shapes are those of {' or '.join(found)}: --model {found[0].split()[0]}." if found else ""
+            fitting.append(f"{name} with {count} classes")
+    if not fitting:
+        return ""
+    return f" Its names and shapes are those of {' or '.join(fitting)}: --model {fitting[0].split()[0]}."
 
 
 def some(names: Sequence[str]) -> str:
@@ -144,12 +147,12 @@ def some(names: Sequence[str]) -> str:
 
 
 def _dictionaries(
-    held: object, keys: tuple[str, ...] = (), beside: tuple[str, ...] = ()
+    content: object, keys: tuple[str, ...] = (), beside: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor], tuple[str, ...]]]:
     """Keys, named tensors, and the keys left aside on the way, of every dictionary in a file that holds tensors."""
-    if not isinstance(held, dict) or len(keys) > _DEEPEST:
+    if not isinstance(content, dict) or len(keys) > _DEEPEST:
         return
-    named = {key: value for key, value in held.items() if isinstance(key, str)}
+    named = {key: value for key, value in content.items() if isinstance(key, str)}
     tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     if tensors:
         yield keys, tensors, beside + tuple(key for key in named if key not in tensors)

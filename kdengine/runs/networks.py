@@ -46,15 +46,15 @@ def teaching_size(teacher: str, data: str) -> int | None:
     path = references.locate(teacher)
     if path is None:
         raise KDError(f"The teacher {teacher} is gone. Choose another one.")
-    about, held = checkpoints.describe(path), sets.load(data)
+    about, data_set = checkpoints.describe(path), sets.load(data)
     if not catalogue.fit_to_show(about):
         raise KDError(f"{teacher} is the first stage of a method, not a network to learn from. Choose another teacher.")
-    if about["task"] != held.task or tuple(about["classes"]) != held.classes:
-        raise KDError(f"The teacher {teacher} was trained for other classes than {held.title} has. Choose one that was "
-                      "trained on this data set.")
+    if about["task"] != data_set.task or tuple(about["classes"]) != data_set.classes:
+        raise KDError(f"The teacher {teacher} was trained for other classes than {data_set.title} has. Choose one that "
+                      "was trained on this data set.")
     models.require(about["architecture"])
     size = about["input_size"]
-    if size == held.size:
+    if size == data_set.size:
         return None
     sets.load(data, image_size=size)
     return size

@@ -32,7 +32,7 @@ from kdengine.views import Split, policy
 _ROUNDING = 0.002
 """Nats that a teacher's answers may move for speed: a hundredth of what its closest students are away from it."""
 _TRIED = 64
-"""Training images on which that is seen."""
+"""How many training images that is measured on."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Group:
         """Where what the teacher says of these views is kept; None where it is asked live."""
         if self.teacher is None or not self.caches_teacher:
             return None
-        asked = self.configuration
+        configuration = self.configuration
         return TeacherCache(runs_root() / ".teacher-cache", teacher_cache.key(
-            teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=asked.share,
-            without_class=asked.without_class, views=policy(self.views), way=self.teacher_execution,
+            teacher=checkpoints.network_digest(self.teacher), data=self.data.digest, share=configuration.share,
+            without_class=configuration.without_class, views=policy(self.views), way=self.teacher_execution,
             # Which images are shown, and how often, follows those that have a label.
-            labels_per_class=asked.labels_per_class, labelled_images=asked.labelled_images,
-            labelled_share=asked.labelled_share,
+            labels_per_class=configuration.labels_per_class, labelled_images=configuration.labelled_images,
+            labelled_share=configuration.labelled_share,
             device=device_name(self.device), threads=torch.get_num_threads(),
         ))
 
@@ -77,18 +77,18 @@ class Group:
 def open_group(records: Sequence[Record], progress: ProgressFile) -> Group:
     """Load the data, measure the teacher, build the students. Raises KDError where one of them cannot be had."""
     first = records[0]
-    asked, first_epoch = first.configuration, first.status["epoch"]
+    configuration, first_epoch = first.configuration, first.status["epoch"]
     progress.phase("Loading the data")
-    device = choose_device(asked.device)
-    if threads := first.environment.get("threads") or asked.threads:
+    device = choose_device(configuration.device)
+    if threads := first.environment.get("threads") or configuration.threads:
         torch.set_num_threads(threads)
-    data = inputs.load(asked)
+    data = inputs.load(configuration)
     for note in data.notes:
         print(note, file=sys.stderr)
     splits = {name: getattr(data, name).to(device) for name in ("train", "validation", "test")}
     progress.images_per_epoch = len(data.train)
     progress.phase("Measuring the teacher")
-    teacher = _open_teacher(asked.teacher, data, device)
+    teacher = _open_teacher(configuration.teacher, data, device)
     teacher_execution = _place_teacher(teacher, first, splits["train"], device)
     logits = {} if teacher is None or data.task == "segmentation" else {
         name: evaluation.predict(teacher, splits[name]) for name in ("validation", "test")}
@@ -99,8 +99,8 @@ def open_group(records: Sequence[Record], progress: ProgressFile) -> Group:
     learners = {each.id: _learner(each, networks[each.id], teacher, splits["train"], executions[each.id].precision)
                 for each in records}
     group = Group(
-        asked, first_epoch, device, data, asked.views or data.views, splits, teacher, teacher_execution, logits,
-        learners, executions, _student_threads(first, device, len(learners)),
+        configuration, first_epoch, device, data, configuration.views or data.views, splits, teacher, teacher_execution,
+        logits, learners, executions, _student_threads(first, device, len(learners)),
         first.environment.get("teacher_cache", not first_epoch))
     _compile(records, group, progress)
     return group
@@ -131,30 +131,30 @@ def _place_teacher(teacher: Network | None, record: Record, train: Split, device
 def _place(network: Network, role: str, record: Record) -> Execution:
     """Lay a network's weights in memory, and return the way it is to run: this machine's, or the precision asked for.
     """
-    asked, began = record.configuration, record.environment
+    configuration, began = record.configuration, record.environment
     precision, memory_format = began.get("precision", {}).get(role), began.get("memory_formats", {}).get(role)
     if precision and memory_format:
         execution = Execution(precision, memory_format)
     else:
-        precision = precision or asked.precision
-        execution = speeds.execution(network, asked.batch_size, precision, training=role == "student")
+        precision = precision or configuration.precision
+        execution = speeds.execution(network, configuration.batch_size, precision, training=role == "student")
     set_memory_format(network, execution.memory_format)
     return execution
 
 
 def _build(record: Record, data: DataSet) -> Network:
-    asked = record.configuration
+    configuration = record.configuration
     # Published weights expect their own normalisation.
-    start = {"start": True} if asked.pretrained else {"mean": data.mean, "std": data.std}
-    return models.build(asked.student, data.classes, seed=asked.seed, input_size=data.size, **start)
+    start = {"start": True} if configuration.pretrained else {"mean": data.mean, "std": data.std}
+    return models.build(configuration.student, data.classes, seed=configuration.seed, input_size=data.size, **start)
 
 
 def _learner(record: Record, network: Network, teacher: Network | None, train: Split, precision: str) -> Learner:
-    asked, epoch = record.configuration, record.status["epoch"]
-    method = methods.method(asked.method, **asked.hyperparameters)
-    learner = Learner(network, method, teacher, train, asked, precision)
-    if asked.initial and not epoch:
-        start_from(learner, asked.initial)
+    configuration, epoch = record.configuration, record.status["epoch"]
+    method = methods.method(configuration.method, **configuration.hyperparameters)
+    learner = Learner(network, method, teacher, train, configuration, precision)
+    if configuration.initial and not epoch:
+        start_from(learner, configuration.initial)
     if epoch:
         path = resume_file(record.id, epoch)
         if not path.is_file():

@@ -20,8 +20,8 @@ class ProgressFile:
     Counts images, so that nothing waits for the device.
     """
 
-    def __init__(self, held: list[Record], epochs: int, first_epoch: int) -> None:
-        self.runs = [record.id for record in held]
+    def __init__(self, records: list[Record], epochs: int, first_epoch: int) -> None:
+        self.runs = [record.id for record in records]
         self.epochs = epochs
         self.first_epoch = self.epochs_done = first_epoch
         self.images_per_epoch = 0
@@ -55,9 +55,9 @@ class ProgressFile:
 
     def _write(self, images: int) -> None:
         self.last = time.monotonic()
-        seen = (self.epochs_done - self.first_epoch) * self.images_per_epoch + images
+        images_done = (self.epochs_done - self.first_epoch) * self.images_per_epoch + images
         # Counted from the start of the training phase; another phase has no rate.
-        rate = seen / (self.last - self.began) if seen and self.name == TRAINING else None
+        rate = images_done / (self.last - self.began) if images_done and self.name == TRAINING else None
         left = (self.epochs - self.epochs_done) * self.images_per_epoch - images
         for run in self.runs:
             with suppress(OSError):  # a full disk: the training can do without a progress bar

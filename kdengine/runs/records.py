@@ -46,18 +46,22 @@ FIRST_STAGE = "_first"
 """How the names of first stages end: methods that run before another, and are no result of their own."""
 
 
-def _from_no_format(held: dict[str, Any]) -> dict[str, Any]:
-    """Records without a number. Where labels were withheld, batches held those that chance brought; and whether
-    students were compiled could be left to a measurement, whose outcome stands in the environment."""
-    asked, ran, data = held.get("configuration", {}), held.get("environment") or {}, held.get("data") or {}
+def _from_no_format(fields: dict[str, Any]) -> dict[str, Any]:
+    """Records without a format number.
+
+    Where labels were withheld, a batch had as many labelled images as chance brought. Whether students were compiled
+    could be left to a measurement; its outcome stands in the environment.
+    """
+    configuration, data = fields.get("configuration", {}), fields.get("data") or {}
+    ran = fields.get("environment") or {}
     few_masks = "labelled" in data and 2 * data["labelled"] < data["train"]
-    if asked.get("labels_per_class") is not None or few_masks:
-        asked = {"labelled_share": 0.0} | asked
-    if asked.get("compile") == "auto":
-        asked = asked | {"compile": "always" if ran.get("compiled") else "never"}
-    parts = {name: {split: _counted(scores) for split, scores in held[name].items()}
-             for name in ("result", "teacher") if isinstance(held.get(name), dict)}
-    return held | parts | ({"configuration": asked} if asked else {})
+    if configuration.get("labels_per_class") is not None or few_masks:
+        configuration = {"labelled_share": 0.0} | configuration
+    if configuration.get("compile") == "auto":
+        configuration = configuration | {"compile": "always" if ran.get("compiled") else "never"}
+    parts = {name: {split: _counted(scores) for split, scores in fields[name].items()}
+             for name in ("result", "teacher") if isinstance(fields.get(name), dict)}
+    return fields | parts | ({"configuration": configuration} if configuration else {})
 
 
 def _counted(scores: Any) -> Any:
@@ -79,7 +83,7 @@ _FINISHED_NEEDS = {
     "result": ("test", "validation", "parameters", "megabytes", "flops", "latency", "training_seconds",
                "images_per_second", "side_by_side"),
 }
-"""What has no usual value and is read of whatever has finished."""
+"""The fields without a usual value that are read of every finished record."""
 
 
 @dataclass
@@ -158,43 +162,43 @@ def read_record(path: Path) -> Record:
     raise KDError(f"There is no record at {path}.")
 
 
-def parse(held: dict[str, Any], folder: str) -> Record:
+def parse(fields: dict[str, Any], folder: str) -> Record:
     """The record that JSON holds, see `read_record`. folder: the name of the folder it lies in.
 
     Raises KDError for anything else.
     """
-    held = _completed(_upgraded(held), folder)
-    record = convert(held, Record)
-    record.ignored = list(unnamed(held, dataclasses.asdict(record)))
+    fields = _completed(_upgraded(fields), folder)
+    record = convert(fields, Record)
+    record.ignored = list(unnamed(fields, dataclasses.asdict(record)))
     for part in ("status", "teacher", "data", "environment", "result"):
-        setattr(record, part, whole(held.get(part), getattr(record, part)))
+        setattr(record, part, whole(fields.get(part), getattr(record, part)))
     _require_results(record)
     return record
 
 
-def _upgraded(held: dict[str, Any]) -> dict[str, Any]:
+def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """A record as a file holds it, brought to today's format one step after the other."""
-    number = convert(held.get("format", 0), files.Count)
+    number = convert(fields.get("format", 0), files.Count)
     if number > FORMAT:
         raise KDError(f"its format is {number}, and this version reads formats up to {FORMAT}; update the project")
     try:
         for step in _UPGRADES[number:]:
-            held = step(held)
+            fields = step(fields)
     except (LookupError, TypeError, AttributeError) as error:  # a step trusts the shape its format had
         raise KDError(f"it is no record of format {number}") from error
-    return {name: value for name, value in held.items() if name != "ignored"} | {"format": FORMAT}
+    return {name: value for name, value in fields.items() if name != "ignored"} | {"format": FORMAT}
 
 
-def _completed(held: dict[str, Any], folder: str) -> dict[str, Any]:
+def _completed(fields: dict[str, Any], folder: str) -> dict[str, Any]:
     """With the usual values of what is missing. What has another shape than meant is left for the types to refuse."""
-    asked, data = held.get("configuration"), held.get("data")
-    held = {"id": folder, "group": held.get("id", folder), "created": 0.0} | held
-    if isinstance(held.get("status"), dict):
-        held["status"] = {"reason": None, "epoch": 0, "launched": held["created"]} | held["status"]
-    if data and isinstance(data, dict) and isinstance(asked, dict):
-        name = data.get("name", asked.get("data", Configuration.data))
-        held["data"] = {"name": name, "title": name, "task": "classification"} | data
-    return held
+    configuration, data = fields.get("configuration"), fields.get("data")
+    fields = {"id": folder, "group": fields.get("id", folder), "created": 0.0} | fields
+    if isinstance(fields.get("status"), dict):
+        fields["status"] = {"reason": None, "epoch": 0, "launched": fields["created"]} | fields["status"]
+    if data and isinstance(data, dict) and isinstance(configuration, dict):
+        name = data.get("name", configuration.get("data", Configuration.data))
+        fields["data"] = {"name": name, "title": name, "task": "classification"} | data
+    return fields
 
 
 def _require_results(record: Record) -> None:

@@ -77,8 +77,8 @@ def imagenet_teacher(student: str, about: Mapping[str, Any]) -> str | None:
         return None
     from kdengine import models
 
-    known = teacher in models.MODELS and models.MODELS[teacher].pretrained
-    return f"{TEACHER_OF}{student}" if known else None
+    pretrained = teacher in models.MODELS and models.MODELS[teacher].pretrained
+    return f"{TEACHER_OF}{student}" if pretrained else None
 
 
 def open_teacher(reference: str, classes: Sequence[str], size: int) -> Network:
@@ -99,7 +99,7 @@ def open_teacher(reference: str, classes: Sequence[str], size: int) -> Network:
 
 
 def check_teacher(reference: str, task: str, classes: Sequence[str] | None, size: int | None) -> tuple[Stage, ...]:
-    """The stages of the network a reference means, of which the header alone is read unless it is a stranger's.
+    """The stages of the network a reference means. Only its header is read, unless its architecture is a user's own.
 
     Raises KDError where it cannot teach this task, these classes, or from images of this size; None is not known yet.
     """
@@ -121,10 +121,10 @@ def check_teacher(reference: str, task: str, classes: Sequence[str] | None, size
 
 
 def _check_teaches(
-    reference: str, known: Sequence[str], takes: int, classes: Sequence[str] | None, size: int | None
+    reference: str, teacher_classes: Sequence[str], takes: int, classes: Sequence[str] | None, size: int | None
 ) -> None:
-    if classes is not None and tuple(known) != tuple(classes):
-        raise KDError(f"The teacher {reference} knows {checkpoints.summary(known)}; the data set has "
+    if classes is not None and tuple(teacher_classes) != tuple(classes):
+        raise KDError(f"The teacher {reference} knows {checkpoints.summary(teacher_classes)}; the data set has "
                       f"{checkpoints.summary(classes)}. Take a teacher that was trained on these classes.")
     if size is not None and takes != size:
         raise KDError(f"The teacher {reference} takes images of {takes} pixels; these have {size}. "

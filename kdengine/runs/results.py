@@ -157,20 +157,20 @@ def comma_separated(table: list[dict[str, Any]]) -> str:
 
 
 def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
-    asked, test = record.configuration, record.result["test"]
+    configuration, test = record.configuration, record.result["test"]
     sure = interval(name, record)
     change_low, change_high = (judged and judged.interval) or (None, None)
     settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-                         for key, value in asked.hyperparameters.items())
+                         for key, value in configuration.hyperparameters.items())
     return {
         "name": name,
         "called": store.name(name),
-        "data": asked.data,
-        "student": asked.student,
-        "method": f"{asked.method} ({settings})" if settings else asked.method,
-        "teacher": asked.teacher,
-        "epochs": asked.epochs,
-        "seed": asked.seed,
+        "data": configuration.data,
+        "student": configuration.student,
+        "method": f"{configuration.method} ({settings})" if settings else configuration.method,
+        "teacher": configuration.teacher,
+        "epochs": configuration.epochs,
+        "seed": configuration.seed,
         "labels": record.data["labelled"],
         "loss": test.get("loss"),
         "accuracy": test.get("top1"),
@@ -202,7 +202,7 @@ def predictions(name: str) -> dict[str, Any] | None:
     record = read_record(path / RECORD)
     test, classes = record.result.get("test"), len(record.data.get("classes", ()))
     try:
-        held = load_file(path / PREDICTIONS)
+        arrays = load_file(path / PREDICTIONS)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # gone, damaged, or of a type numpy lacks
         return None
     if test is None:
@@ -210,11 +210,11 @@ def predictions(name: str) -> dict[str, Any] | None:
     fitting = ({"confusion": ("iu", (test["n"], classes, classes))} if "miou" in test
                else {"logits": ("f", (test["n"], classes)), "target": ("iu", (test["n"],))})
     for part, (kinds, shape) in fitting.items():
-        if part not in held or held[part].dtype.kind not in kinds or held[part].shape != shape:
+        if part not in arrays or arrays[part].dtype.kind not in kinds or arrays[part].shape != shape:
             return None
-    if "miou" in test and (held["confusion"] < 0).any():
+    if "miou" in test and (arrays["confusion"] < 0).any():
         return None
-    return {part: held[part] for part in fitting}
+    return {part: arrays[part] for part in fitting}
 
 
 def interval(name: str, record: Record, stored: Predictions = predictions) -> uncertainty.Interval | None:
@@ -225,8 +225,8 @@ def interval(name: str, record: Record, stored: Predictions = predictions) -> un
     test = record.result["test"]
     if "miou" not in test:
         return uncertainty.share_interval(test["top1"], test["n"])
-    held = stored(name)
-    return None if held is None else uncertainty.mean_iou_interval(held["confusion"])
+    arrays = stored(name)
+    return None if arrays is None else uncertainty.mean_iou_interval(arrays["confusion"])
 
 
 def check_names(names: Sequence[str], *, replace: bool = False) -> None:
@@ -245,7 +245,7 @@ def check_names(names: Sequence[str], *, replace: bool = False) -> None:
 
 
 def names_to_keep(name: str, configurations: Sequence[Configuration]) -> list[str]:
-    """What the students of one group are kept as: one alone by the name, several with their method's behind it.
+    """The names that the students of one group are kept under: a single one has this name, several add their method's.
 
     Where a method stands twice, what tells its configurations apart comes behind that.
     """
@@ -253,15 +253,15 @@ def names_to_keep(name: str, configurations: Sequence[Configuration]) -> list[st
         return [name]
     names = []
     for each in configurations:
-        twins = [_told(other) for other in configurations if other.method == each.method]
-        apart = [f"{field}-{value}" for field, value in _told(each).items()
+        twins = [_values_as_text(other) for other in configurations if other.method == each.method]
+        apart = [f"{field}-{value}" for field, value in _values_as_text(each).items()
                  if any(other.get(field) != value for other in twins)]
         method = each.method.rpartition(":")[2]  # of a user's own its class alone
         names.append("-".join([name, method, *(re.sub(r"[^A-Za-z0-9._-]", "-", part) for part in apart)]))
     return names
 
 
-def _told(configuration: Configuration) -> dict[str, str]:
+def _values_as_text(configuration: Configuration) -> dict[str, str]:
     """A configuration's values as they may stand in a name, its hyperparameters among them."""
     values = dataclasses.asdict(configuration)
     values |= values.pop("hyperparameters")

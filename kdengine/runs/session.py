@@ -38,12 +38,12 @@ class Session:
     called once a run has ended while others of its group go on; from then on this session leaves its files alone.
     """
 
-    def __init__(self, held: list[Record], release: Callable[[str], None] = lambda run: None) -> None:
-        self.records = held
+    def __init__(self, records: list[Record], release: Callable[[str], None] = lambda run: None) -> None:
+        self.records = records
         self.release = release
-        self.progress = ProgressFile(held, held[0].configuration.epochs, held[0].status["epoch"])
-        self.group = open_group(held, self.progress)
-        self.last_look = {record.id: 0.0 for record in held}
+        self.progress = ProgressFile(records, records[0].configuration.epochs, records[0].status["epoch"])
+        self.group = open_group(records, self.progress)
+        self.last_look = {record.id: 0.0 for record in records}
 
     def train(self) -> None:
         """Train the group to its end and write each run's result, reason or stop."""
@@ -129,8 +129,8 @@ class Session:
         """What a student answers now to the test images that are watched, [N, C]; None of segmentation."""
         if self.group.data.task == "segmentation":
             return None
-        test, asked = self.group.splits["test"], learner.configuration
-        some = watched.count(len(test), len(self.group.data.classes), asked.epochs)
+        test, configuration = self.group.splits["test"], learner.configuration
+        some = watched.count(len(test), len(self.group.data.classes), configuration.epochs)
         return evaluation.predict(learner.network, Split(test.images[:some], test.target[:some]))
 
     def _finish(self, record: Record, learner: Learner) -> None:
@@ -178,16 +178,16 @@ class Session:
 
         Segmentation is held against the teacher on the test split alone: it costs a forward of the teacher.
         """
-        held = self.group.splits[split]
+        examples = self.group.splits[split]
         if self.group.data.task == "segmentation":
             against = self.group.teacher if split == "test" and network is not self.group.teacher else None
-            scores, confusion = evaluation.segment(network, held, against)
+            scores, confusion = evaluation.segment(network, examples, against)
             return scores, {"confusion": confusion}
         if network is self.group.teacher:
-            return evaluation.scores(self.group.teacher_logits[split], held.target), {}
-        logits = evaluation.predict(network, held)
-        return (evaluation.scores(logits, held.target, self.group.teacher_logits.get(split)),
-                {"logits": logits, "target": held.target.cpu()})
+            return evaluation.scores(self.group.teacher_logits[split], examples.target), {}
+        logits = evaluation.predict(network, examples)
+        return (evaluation.scores(logits, examples.target, self.group.teacher_logits.get(split)),
+                {"logits": logits, "target": examples.target.cpu()})
 
     def _keep_going(self, record: Record, learner: Learner) -> bool:
         """False once someone asked the run to stop; the disk is looked at a few times a second.
@@ -227,7 +227,8 @@ class Session:
 
 
 def _plausible(record: Record, test: dict[str, Any], classes: int) -> bool:
-    """Whether a test loss, in nats, is one that training can mean to leave; of a first stage nobody asks for answers.
+    """Whether a test loss, in nats, may be that of a trained network. That of a first stage may be any: it is not used
+    to answer.
     """
     first_stage = record.configuration.method.endswith(records.FIRST_STAGE)
     return first_stage or test["loss"] <= _DIVERGED * math.log(classes)  # not where it is NaN

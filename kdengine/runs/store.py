@@ -82,9 +82,9 @@ def rename(run: str, name: str) -> None:
 
 def name(run: str) -> str | None:
     """What somebody called a run; None where nobody did, or nothing of the sort stands in its file."""
-    with suppress(OSError, ValueError), (runs_root() / run / NAME).open(encoding="utf-8") as held:
-        found = held.read(LONGEST_NAME + 1).strip()
-        return found if found.isprintable() and 0 < len(found) <= LONGEST_NAME else None
+    with suppress(OSError, ValueError), (runs_root() / run / NAME).open(encoding="utf-8") as file:
+        text = file.read(LONGEST_NAME + 1).strip()
+        return text if text.isprintable() and 0 < len(text) <= LONGEST_NAME else None
     return None
 
 
@@ -109,10 +109,10 @@ def history(run: str) -> list[dict[str, Any]]:
 
 def progress(run: str) -> dict[str, Any]:
     """How far the run's worker is: phase, epoch, epochs, images, of, images_per_second, seconds_left; or empty."""
-    held = read_json(directory(run) / PROGRESS, Progress)
-    if held and (held["images_per_second"] is None) != (held["seconds_left"] is None):
+    fields = read_json(directory(run) / PROGRESS, Progress)
+    if fields and (fields["images_per_second"] is None) != (fields["seconds_left"] is None):
         return {}
-    return {} if held and held["phase"] == TRAINING and not held["of"] * held["epochs"] else held
+    return {} if fields and fields["phase"] == TRAINING and not fields["of"] * fields["epochs"] else fields
 
 
 def log(run: str) -> str:
@@ -132,11 +132,11 @@ def all_runs() -> list[Record]:
 
 def listed() -> list[tuple[Record, State]]:
     """Every readable record, newest first, and the run's state as it is now."""
-    found = []
+    runs = []
     for record in all_runs():
         with suppress(KDError):  # removed meanwhile, or listed by `unreadable`
-            found.append((record, state(record.id)))
-    return found
+            runs.append((record, state(record.id)))
+    return runs
 
 
 def as_data() -> list[dict[str, Any]]:
@@ -146,8 +146,8 @@ def as_data() -> list[dict[str, Any]]:
 
 def unreadable() -> dict[str, str]:
     """The folders of runs that cannot be read, by name, and why."""
-    found, wrong = _all()
-    for name in (name for name, record in found.items() if record.state in ACTIVE):
+    records, wrong = _all()
+    for name in (name for name, record in records.items() if record.state in ACTIVE):
         try:
             processes.held(runs_root() / name / LOCK)
         except KDError as error:
@@ -156,8 +156,8 @@ def unreadable() -> dict[str, str]:
 
 
 def _all() -> tuple[dict[str, Record], dict[str, str]]:
-    found, wrong = read_folders(runs_root())
-    return {name: dataclasses.replace(record, id=name) for name, record in found.items()}, wrong
+    records, wrong = read_folders(runs_root())
+    return {name: dataclasses.replace(record, id=name) for name, record in records.items()}, wrong
 
 
 def read_folders(root: Path) -> tuple[dict[str, Record], dict[str, str]]:
@@ -165,16 +165,16 @@ def read_folders(root: Path) -> tuple[dict[str, Record], dict[str, str]]:
 
     Hidden folders, and those that hold nothing a run leaves, are none.
     """
-    found, wrong = {}, {}
+    records, wrong = {}, {}
     for path in sorted(root.glob("[!.]*/")):
         try:
             if child(root, path.name) is None:
                 raise KDError(BAD_NAME)
-            found[path.name] = read_record(path / RECORD)
+            records[path.name] = read_record(path / RECORD)
         except KDError as error:
             if _was_run(path):
                 wrong[path.name] = str(error)
-    return found, wrong
+    return records, wrong
 
 
 def _was_run(path: Path) -> bool:

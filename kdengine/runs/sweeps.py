@@ -53,7 +53,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedRun:
     """A run's record, and its state when it was looked at: `interrupted` where its worker was gone."""
 
     record: Record
@@ -72,26 +72,26 @@ def run(
 
     Parts that can share views and a teacher are trained side by side; as many groups at once as the machine has
     training slots. Interrupted runs are resumed; what had been stopped or had failed before is taken up once more. A
-    part that fails, or is stopped by somebody, meanwhile is left out, and so is what leans on it. on_change(done, of)
+    part that fails meanwhile, or that somebody stops, is left out, and so is what leans on it. on_change(done, of)
     is called when a run has finished. keep_going() is asked about once a second; once it is False, and on Ctrl-C, what
     is training stops at its last complete epoch.
     """
     wanted = _wanted(parts, seeds)
     again = {each.record.id for each in _look(wanted).values() if each.state in (STOPPED, FAILED)}
     tries: Counter[tuple[str, int]] = Counter()
-    told = -1
+    reported = -1
     try:
         while True:
-            with _alone():
-                found = _look(wanted)
+            with _sweep_lock():
+                runs = _look(wanted)
                 going = keep_going()
-                busy = going and _advance(wanted, found, tries, again)
-            done = {key: each.record.id for key, each in found.items() if each.state == FINISHED}
-            if len(done) != told:
-                told = len(done)
-                on_change(told, len(wanted))
+                busy = going and _advance(wanted, runs, tries, again)
+            done = {key: each.record.id for key, each in runs.items() if each.state == FINISHED}
+            if len(done) != reported:
+                reported = len(done)
+                on_change(reported, len(wanted))
             if not going:
-                _stop(found)
+                _stop(runs)
             if not busy:
                 return done
             time.sleep(_POLL_S)
@@ -100,7 +100,7 @@ def run(
         raise
 
 
-def _alone() -> processes.Lock:
+def _sweep_lock() -> processes.Lock:
     """One process at a time looks and starts: two sweeps that share a network would both train it."""
     with files.writing(runs_root()):
         runs_root().mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ def _alone() -> processes.Lock:
     return lock
 
 
-def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], Seen | None]:
+def look(parts: Sequence[Part], seeds: int = 1) -> dict[tuple[str, int], ObservedRun | None]:
     """The run of each part of a sweep as it is now, by (label, seed); None where it has none yet."""
     wanted = _wanted(parts, seeds)
-    found = _look(wanted)
-    return {key: found.get(key) for key in wanted}
+    runs = _look(wanted)
+    return {key: runs.get(key) for key in wanted}
 
 
 def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
@@ -126,35 +126,35 @@ def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
     return wanted
 
 
-def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], Seen]:
+def _look(wanted: dict[tuple[str, int], Part]) -> dict[tuple[str, int], ObservedRun]:
     """The run of each part, where there is one: the first that finished, as others may lean on it, else the newest.
 
     Whether a run's worker lives is looked up after its record is read, and the record is read again where it does not:
     what has finished in between counts as finished.
     """
-    held: dict[Hashable, Record] = {}
+    by_configuration: dict[Hashable, Record] = {}
     for record in store.all_runs():
         key = _key(record.configuration)
-        if key not in held or record.state == FINISHED:
-            held[key] = record
-    found: dict[tuple[str, int], Seen] = {}
+        if key not in by_configuration or record.state == FINISHED:
+            by_configuration[key] = record
+    runs: dict[tuple[str, int], ObservedRun] = {}
     for place, part in wanted.items():
-        configuration = _concrete(part, wanted, found)
-        if configuration is not None and (known := held.get(_key(configuration))):
+        configuration = _concrete(part, wanted, runs)
+        if configuration is not None and (matching := by_configuration.get(_key(configuration))):
             with suppress(KDError):  # it has been removed meanwhile
-                found[place] = _seen(known)
-    return found
+                runs[place] = _observed(matching)
+    return runs
 
 
-def _seen(record: Record) -> Seen:
+def _observed(record: Record) -> ObservedRun:
     if record.state not in ACTIVE:
-        return Seen(record, record.state)
+        return ObservedRun(record, record.state)
     state = store.state(record.id)
-    return Seen(store.read(record.id), state)
+    return ObservedRun(store.read(record.id), state)
 
 
 def _concrete(
-    part: Part, wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Seen]
+    part: Part, wanted: dict[tuple[str, int], Part], runs: dict[tuple[str, int], ObservedRun]
 ) -> Configuration | None:
     """The part's configuration with the runs it leans on by id; None while they are not finished."""
     leans: dict[str, Any] = {}
@@ -162,7 +162,7 @@ def _concrete(
         if label is None:
             continue
         seed = part.configuration.seed if (label, part.configuration.seed) in wanted else 0
-        each = found.get((label, seed))
+        each = runs.get((label, seed))
         if each is None or each.state != FINISHED:
             return None
         leans[field] = each.record.id
@@ -173,19 +173,19 @@ def _key(configuration: Configuration) -> Hashable:
     """Equal for configurations of equal numbers. A method's own first stage is no part of it: runs add it."""
     from kdengine import methods
 
-    asked = dataclasses.asdict(configuration)
+    fields = dataclasses.asdict(configuration)
     try:
         method = methods.method(configuration.method, **configuration.hyperparameters)
     except KDError:  # a run of a method, or with a field, that is no more: it equals nothing asked for today
-        return json.dumps(asked, sort_keys=True)
-    asked["hyperparameters"] = tuple(dataclasses.asdict(method).items())
+        return json.dumps(fields, sort_keys=True)
+    fields["hyperparameters"] = tuple(dataclasses.asdict(method).items())
     if method.first_stage:
-        del asked["initial"]
-    return tuple(asked.items())
+        del fields["initial"]
+    return tuple(fields.items())
 
 
-def _stop(found: dict[tuple[str, int], Seen]) -> None:
-    for each in found.values():
+def _stop(runs: dict[tuple[str, int], ObservedRun]) -> None:
+    for each in runs.values():
         for run in (each.record.id, each.record.configuration.initial):  # it may be waiting for its first stage
             if run is not None:
                 with suppress(KDError):  # it is not active, or has ended just now
@@ -193,7 +193,7 @@ def _stop(found: dict[tuple[str, int], Seen]) -> None:
 
 
 def _advance(
-    wanted: dict[tuple[str, int], Part], found: dict[tuple[str, int], Seen], tries: Counter[tuple[str, int]],
+    wanted: dict[tuple[str, int], Part], runs: dict[tuple[str, int], ObservedRun], tries: Counter[tuple[str, int]],
     again: set[str],
 ) -> bool:
     """Start or resume one group where a slot is free; False when nothing is training and nothing is left to start.
@@ -201,10 +201,10 @@ def _advance(
     tries: how often this sweep has resumed a run at an epoch. again: runs that had ended before this sweep began and
     are to be taken up once more.
     """
-    active = {each.record.group for each in found.values() if each.state in ACTIVE}
+    active = {each.record.group for each in runs.values() if each.state in ACTIVE}
     if len(active) >= SLOTS:
         return True
-    if together := _cut_off(found, tries, again):
+    if together := _cut_off(runs, tries, again):
         before = {initial for record in together  # first stages, cut off too
                   if (initial := record.configuration.initial) is not None}
         _resume([each for each in sorted(before) if store.state(each) in (STOPPED, INTERRUPTED)])
@@ -212,7 +212,7 @@ def _advance(
         return True
     groups: dict[str, dict[Hashable, Configuration]] = {}  # two parts of one configuration are one run
     for key, part in wanted.items():
-        if key not in found and (configuration := _concrete(part, wanted, found)) is not None:
+        if key not in runs and (configuration := _concrete(part, wanted, runs)) is not None:
             groups.setdefault(json.dumps(configuration.shared()), {})[_key(configuration)] = configuration
     if groups:
         control.submit(list(next(iter(groups.values())).values()))
@@ -229,10 +229,10 @@ def _resume(ids: list[str]) -> None:
 
 
 def _cut_off(
-    found: dict[tuple[str, int], Seen], tries: Counter[tuple[str, int]], again: set[str]
+    runs: dict[tuple[str, int], ObservedRun], tries: Counter[tuple[str, int]], again: set[str]
 ) -> list[Record]:
     """The runs of one group that are to go on now. One whose worker dies at one epoch too often has failed for good."""
-    ended = {each.record.id: each for each in found.values()
+    ended = {each.record.id: each for each in runs.values()
              if each.state == INTERRUPTED or each.record.id in again or _first_stage_cut_off(each)}
     together: list[Record] = []
     for run, each in ended.items():
@@ -250,7 +250,7 @@ def _cut_off(
     return together
 
 
-def _first_stage_cut_off(each: Seen) -> bool:
+def _first_stage_cut_off(each: ObservedRun) -> bool:
     """Whether a run failed only because its first stage was stopped or interrupted."""
     if each.state == FAILED and each.record.configuration.initial is not None:
         with suppress(KDError):  # the first stage has been removed
@@ -260,11 +260,11 @@ def _first_stage_cut_off(each: Seen) -> bool:
 
 def check(parts: Sequence[Part]) -> None:
     """Raise KDError where a label stands twice or leans on one that does not stand before it."""
-    seen: set[str] = set()
+    labels: set[str] = set()
     for part in parts:
-        if part.label in seen:
+        if part.label in labels:
             raise KDError(f"The label {part.label!r} stands twice in one sweep.")
         for label in (part.teacher, part.start):
-            if label is not None and label not in seen:
+            if label is not None and label not in labels:
                 raise KDError(f"{part.label!r} leans on {label!r}, which does not stand before it.")
-        seen.add(part.label)
+        labels.add(part.label)

@@ -27,6 +27,8 @@ Pairs = Sequence[tuple[str, str]]
 
 _METHOD_ALONE = ("method", "hyperparameters", "teacher", "initial")
 _HOW_IT_RAN = ("precision", "device", "threads", "compile")
+_Method = tuple[str, frozenset[tuple[str, Any]], str | None]
+"""A method, its hyperparameters and its teacher."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,20 @@ def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
 
 
 def relatives(names: Sequence[str], among: Mapping[str, Record]) -> list[str]:
-    """The results of one family with these, whatever their seed: them, their twins, and all held against those."""
+    """The results of one family with these, whatever their seed: these, their twins, and all held against the twins."""
     families = {_family(among[name], seed=False) for name in names}
     return [name for name, record in among.items() if _family(record, seed=False) in families]
 
 
 def execution_difference(record: Record, other: Record) -> str | None:
-    """In what two runs were computed otherwise, beyond what was asked of them; None where that is nothing known.
+    """How two runs were computed differently, beyond what was asked of them; None where no difference is known.
 
     Such runs differ in their last digits, and after some epochs visibly, for no reason of their methods.
     """
     ours, theirs = (_execution(each) for each in (record, other))
-    told = [f"{ours[what]} against {theirs[what]}" for what in ours
-            if ours[what] is not None and theirs[what] is not None and ours[what] != theirs[what]]
-    return ", ".join(told) or None
+    differences = [f"{ours[what]} against {theirs[what]}" for what in ours
+                   if ours[what] is not None and theirs[what] is not None and ours[what] != theirs[what]]
+    return ", ".join(differences) or None
 
 
 def of_networks(
@@ -109,7 +111,7 @@ def of_networks(
 
 
 def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions) -> list[Verdict]:
-    """Of each pair of results whether the two networks differ on these images; these pairs are the family."""
+    """Whether the two networks of each pair of results differ on these images; these pairs are the family."""
     compared = [_compare(predictions(first), predictions(second)) for first, second in pairs]
     possible = [each for each in compared if each is not None]
     judged = iter(_judged(possible))
@@ -128,20 +130,20 @@ def of_pairs(pairs: Pairs, among: Mapping[str, Record], predictions: Predictions
 
 
 def of_methods(methods: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
-    """Of each method, given as its results beside their independent twins, a pair a seed, whether it is better.
+    """Whether each method is better than its independent student.
 
-    Three pairs or more each. The family is every method `among` that is held against that independent student with so
-    many seeds.
+    A method is given as its results beside their independent twins: a pair a seed, three pairs or more. The family is
+    every method `among` that is held against that independent student with so many seeds.
     """
-    known: dict[str, dict[str, dict[int, tuple[str, str]]]] = {}
+    by_family: dict[str, dict[_Method, dict[int, tuple[str, str]]]] = {}
     for pair in independent_twins(among).items():
         record = among[pair[0]]
-        seeds = known.setdefault(_family(record, seed=False), {}).setdefault(_method(record), {})
+        seeds = by_family.setdefault(_family(record, seed=False), {}).setdefault(_method(record), {})
         seeds.setdefault(record.configuration.seed, pair)
-    families: dict[str, dict[str, Pairs]] = {
+    families: dict[str, dict[_Method, Pairs]] = {
         family: {method: list(seeds.values()) for method, seeds in each.items()
                  if len(seeds) >= uncertainty.SEEDS_FOR_A_METHOD}
-        for family, each in known.items()
+        for family, each in by_family.items()
     }
     places = []
     for pairs in methods:
@@ -149,7 +151,7 @@ def of_methods(methods: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ve
         family, method = _family(record, seed=False), _method(record)
         families.setdefault(family, {})[method] = pairs  # those seeds that the asker speaks of
         places.append((family, method))
-    judged: dict[tuple[str, str], Verdict] = {}
+    judged: dict[tuple[str, _Method], Verdict] = {}
     for family in dict.fromkeys(family for family, _ in places):
         verdicts = of_seeds(list(families[family].values()), among)
         judged |= {(family, method): verdict for method, verdict in zip(families[family], verdicts, strict=True)}
@@ -157,9 +159,9 @@ def of_methods(methods: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ve
 
 
 def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Verdict]:
-    """Of each comparison, given as its pairs of results of one seed, whether the first is better; these are the family.
+    """Whether the first of each comparison is better; these comparisons are the family.
 
-    Three pairs or more each. Paired t-test over the seeds.
+    A comparison is given as its pairs of results of one seed, three pairs or more. Paired t-test over the seeds.
     """
     sides = [tuple([headline(among[name].result["test"]) for name in side] for side in zip(*pairs, strict=True))
              for pairs in compared]
@@ -173,14 +175,14 @@ def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ver
     return verdicts
 
 
-def right(held: Mapping[str, Any]) -> Any:
+def right(predictions: Mapping[str, Any]) -> Any:
     """bool [N]: which test images stored predictions answer rightly."""
-    return answers(held) == held["target"]
+    return answers(predictions) == predictions["target"]
 
 
-def answers(held: Mapping[str, Any]) -> Any:
+def answers(predictions: Mapping[str, Any]) -> Any:
     """Whole numbers [N]: the class that stored predictions name for each test image."""
-    return held["answer"] if "answer" in held else held["logits"].argmax(axis=1)
+    return predictions["answer"] if "answer" in predictions else predictions["logits"].argmax(axis=1)
 
 
 def _judged(compared: Sequence[_Comparison]) -> list[tuple[float, tuple[float, float] | None]]:
@@ -219,14 +221,19 @@ def _compare_seeds(ours: Sequence[float], theirs: Sequence[float]) -> _Compariso
 def _family(record: Record, *, seed: bool = True) -> str:
     """Equal for runs that are held against the same independent student; without the seed, whatever that is."""
     left_out = _METHOD_ALONE + _HOW_IT_RAN + (() if seed else ("seed",))
-    asked = {name: value for name, value in dataclasses.asdict(record.configuration).items() if name not in left_out}
-    return json.dumps(asked | {"digest": record.data["digest"]}, sort_keys=True)
+    fields = {name: value for name, value in dataclasses.asdict(record.configuration).items() if name not in left_out}
+    return json.dumps(fields | {"digest": record.data["digest"]}, sort_keys=True)
 
 
-def _method(record: Record) -> str:
-    """Equal for runs of one method, its hyperparameters and its teacher. A first stage is another run for each seed."""
-    asked = record.configuration
-    return json.dumps([asked.method, asked.hyperparameters, asked.teacher], sort_keys=True)
+def _method(record: Record) -> _Method:
+    """Equal for runs of one method, its hyperparameters and its teacher. A first stage is another run for each seed.
+
+    Old records hold 1024.0 where new ones hold 1024: these are equal here, as they are not in JSON.
+    """
+    configuration = record.configuration
+    values = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in configuration.hyperparameters.items()}
+    return configuration.method, frozenset(values.items()), configuration.teacher
 
 
 def _execution(record: Record) -> dict[str, str | None]:

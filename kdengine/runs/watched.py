@@ -31,7 +31,7 @@ def count(test: int, classes: int, epochs: int) -> int:
 def put(folder: Path, epoch: int, logits: Tensor) -> None:
     """Write the logits [N, C] of an epoch, counted from 1, in their place.
 
-    What lies behind goes: it is of an epoch that is trained again. Of earlier epochs that nobody watched there is NaN.
+    What lies behind it is cut off: it is of an epoch that is trained again. Earlier epochs that nobody watched are NaN.
     """
     import numpy
 
@@ -53,15 +53,15 @@ def read(folder: Path, images: int, classes: int) -> numpy.ndarray:
     import numpy
 
     try:
-        held = numpy.fromfile(folder / FILE, numpy.float16)
+        stored = numpy.fromfile(folder / FILE, numpy.float16)
     except OSError:
-        held = numpy.zeros(0, numpy.float16)
-    whole = len(held) // (images * classes)
-    return held[:whole * images * classes].reshape(whole, images, classes).astype(numpy.float32)
+        stored = numpy.zeros(0, numpy.float16)
+    whole = len(stored) // (images * classes)
+    return stored[:whole * images * classes].reshape(whole, images, classes).astype(numpy.float32)
 
 
 def every(epochs: int, size: int) -> int | None:
-    """After how many epochs each a network of `size` bytes is kept; None where that would be too seldom to be of use.
+    """A network of `size` bytes is kept once in so many epochs; None where that would be too seldom to be of use.
 
     At most 20 times in all `epochs`, and 8 MiB together.
     """
@@ -76,5 +76,5 @@ def snapshot(folder: Path, epoch: int) -> Path:
 
 def snapshots(folder: Path) -> dict[int, Path]:
     """The checkpoints that were kept, by epoch from the first."""
-    found = (folder / SNAPSHOTS).glob("*.safetensors")
-    return dict(sorted((int(path.stem), path) for path in found if path.stem.isascii() and path.stem.isdigit()))
+    paths = (folder / SNAPSHOTS).glob("*.safetensors")
+    return dict(sorted((int(path.stem), path) for path in paths if path.stem.isascii() and path.stem.isdigit()))

@@ -30,39 +30,39 @@ def work(ids: Sequence[str]) -> None:
     even the reason can be written.
     """
     with ExitStack() as stack:
-        locks = {run: lock for run in ids if (lock := _taken(stack, run))}
+        locks = {run: lock for run in ids if (lock := _take_lock(stack, run))}
 
         def release(run: str) -> None:
             locks[run].release()
 
-        held = []
+        records = []
         for record in map(store.read, locks):
             if record.state == QUEUED:
-                held.append(record)
+                records.append(record)
             else:
                 release(record.id)
         for folder in (runs_root(), checkpoints_root()):
             files.sweep(folder)
         try:
-            _wait_for_slot(stack, held, release)
-            if not held:
+            _wait_for_slot(stack, records, release)
+            if not records:
                 return
-            for record in held:
+            for record in records:
                 store.set_state(record, STARTING, started=time.time())
             from kdengine.devices import keep_freed_memory  # these bring torch, which a waiting worker does without
             from kdengine.runs.session import Session
 
             keep_freed_memory()
-            Session(held, release).train()
+            Session(records, release).train()
         except KDError as error:
-            _fail(held, str(error))
+            _fail(records, str(error))
         except Exception as error:
             with suppress(OSError):  # the log may be on a full disk
                 traceback.print_exc()
-            _fail(held, f"{type(error).__name__}: {error}")
+            _fail(records, f"{type(error).__name__}: {error}")
 
 
-def _taken(stack: ExitStack, run: str) -> processes.Lock | None:
+def _take_lock(stack: ExitStack, run: str) -> processes.Lock | None:
     """The run's lock, held until the stack closes; None where another worker holds it.
 
     With it, what an earlier worker left half written is swept.
@@ -76,27 +76,27 @@ def _taken(stack: ExitStack, run: str) -> processes.Lock | None:
     return lock
 
 
-def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str], None]) -> None:
+def _wait_for_slot(stack: ExitStack, records: list[Record], release: Callable[[str], None]) -> None:
     """Hold one of the machine's training slots, oldest queued run first.
 
-    Runs that end meanwhile, stopped or without their first stage, are taken out of `held` and released: they may be
-    resumed or removed while the others wait. torch is not imported yet: a waiting worker costs a few megabytes, and
+    Runs that end meanwhile, stopped or without their first stage, are taken out of `records` and released: they may
+    be resumed or removed while the others wait. torch is not imported yet: a waiting worker costs a few megabytes, and
     until a slot is free it looks at nothing but its own runs.
     """
     slots = runs_root() / ".slots"
     with files.writing(slots):
         slots.mkdir(exist_ok=True)
     while True:
-        for record in list(held):
-            if ending := _ending(record):
-                state, reason = ending
+        for record in list(records):
+            if end := _early_end(record):
+                state, reason = end
                 store.set_state(record, state, reason=reason, ended=time.time())
-                held.remove(record)
+                records.remove(record)
                 release(record.id)
-        if not held:
+        if not records:
             return
         free = [slot for slot in (slots / f"{slot}.lock" for slot in range(SLOTS)) if not processes.held(slot)]
-        if free and all(map(_ready, held)) and not _older_in_queue(held):
+        if free and all(map(_ready, records)) and not _older_in_queue(records):
             for slot in free:
                 with files.writing(slot):
                     lock = processes.take(slot, 0)
@@ -106,7 +106,7 @@ def _wait_for_slot(stack: ExitStack, held: list[Record], release: Callable[[str]
         time.sleep(_POLL_S)
 
 
-def _ending(record: Record) -> tuple[State, str] | None:
+def _early_end(record: Record) -> tuple[State, str] | None:
     """State and reason of a run that ends before it began; None while it may begin."""
     if store.stop_requested(record.id):
         return STOPPED, "Stopped before it began."
@@ -128,12 +128,12 @@ def _ready(record: Record) -> bool:
     return initial is None or store.state(initial) == FINISHED
 
 
-def _older_in_queue(held: list[Record]) -> bool:
+def _older_in_queue(records: list[Record]) -> bool:
     """Whether a living worker has been waiting for longer than this one."""
     def turn(record: Record) -> tuple[float, str]:
         return record.status["launched"], record.group
 
-    own, ids = min(map(turn, held)), {record.id for record in held}
+    own, ids = min(map(turn, records)), {record.id for record in records}
     return any(
         record.state == QUEUED and record.id not in ids and turn(record) < own and _waits(record)
         for record in store.all_runs()
@@ -148,10 +148,10 @@ def _waits(record: Record) -> bool:
         return False
 
 
-def _fail(held: list[Record], reason: str) -> None:
+def _fail(records: list[Record], reason: str) -> None:
     """End what has not ended yet. Raises KDError where that cannot be written."""
     unwritten = None
-    for record in held:
+    for record in records:
         if record.state not in (FINISHED, STOPPED, FAILED):
             try:
                 store.set_state(record, FAILED, reason=reason, ended=time.time())

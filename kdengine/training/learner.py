@@ -128,6 +128,6 @@ def check_task(method: Method, student: str, task: str, data_task: str) -> None:
     if task not in method.tasks:
         raise KDError(f"Method {method.name!r} is for {' and '.join(method.tasks)}; this is {task}.")
     if task != data_task:
-        given = "one class an image" if data_task == "classification" else "a mask for each image"
-        raise KDError(f"{student} is for {task}; these data have {given}. "
+        targets = "one class an image" if data_task == "classification" else "a mask for each image"
+        raise KDError(f"{student} is for {task}; these data have {targets}. "
                       "`python -m kdengine models` says what each network is for.")

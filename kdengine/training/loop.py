@@ -129,17 +129,17 @@ def _train_epoch(
     epoch_views = views(split, policy, configuration.seed, epoch, configuration.labelled_share)
     if taught:
         taught.begin(epoch_views, configuration.seed, epoch, lambda: _any_goes_on(learners, keep_going))
-    known = split.labelled[epoch_views.order].cpu() if configuration.labelled_images is not None else None
-    for step, (seen, batch) in enumerate(_batches(split, epoch_views, configuration, epoch, class_weights)):
+    labelled = split.labelled[epoch_views.order].cpu() if configuration.labelled_images is not None else None
+    for step, (first, batch) in enumerate(_batches(split, epoch_views, configuration, epoch, class_weights)):
         if not _any_goes_on(learners, keep_going):
             return
-        end = seen + len(batch.index)
-        says = taught.batch(batch, seen) if taught else {}
-        heard = batch if known is None else _labelled_part(batch, known[seen:end])
+        end = first + len(batch.index)
+        teacher_signals = taught.batch(batch, first) if taught else {}
+        labelled_part = batch if labelled is None else _labelled_part(batch, labelled[first:end])
         # Own randomness for each student and step: neither company nor a pause changes a number.
         together.take([
-            Step(learner, look, says.get(learner, NOTHING), batch if learner.method.needs_teacher else heard, length,
-                 history, clock)
+            Step(learner, look, teacher_signals.get(learner, NOTHING),
+                 batch if learner.method.needs_teacher else labelled_part, length, history, clock)
             for learner, look, history, clock in zip(learners, looks, histories, clocks, strict=True)
             if learner.active
         ], seed_from("step", configuration.seed, epoch, step))
@@ -167,46 +167,46 @@ def _train_epoch(
 
 
 def _batches(
-    split: Split, shown: Views, configuration: Configuration, epoch: int, class_weights: Tensor | None
+    split: Split, epoch_views: Views, configuration: Configuration, epoch: int, class_weights: Tensor | None
 ) -> Iterator[tuple[int, Batch]]:
     """An epoch's batches, each with the place of its first view among those shown."""
-    steps, seen = steps_per_epoch(len(split), configuration.batch_size), 0
+    steps, first = steps_per_epoch(len(split), configuration.batch_size), 0
     few = configuration.labelled_images is not None
-    for step, (index, images, target) in enumerate(shown.batches(configuration.batch_size)):
-        yield seen, Batch(
+    for step, (index, images, target) in enumerate(epoch_views.batches(configuration.batch_size)):
+        yield first, Batch(
             images=images,
             target=target,
-            mask=_counting(shown, seen, target, split.labelled[index], few),
+            mask=_counting(epoch_views, first, target, split.labelled[index], few),
             labelled=split.labelled[index],
             index=index,
             progress=epoch + step / steps,
             epochs=configuration.epochs,
             class_weights=class_weights,
         )
-        seen += len(index)
+        first += len(index)
 
 
-def _counting(shown: Views, start: int, target: Tensor, labelled: Tensor, few: bool) -> Tensor:
-    """What of a batch counts: bool, shaped like its target. start: of its first view among those shown.
+def _counting(epoch_views: Views, start: int, target: Tensor, labelled: Tensor, few: bool) -> Tensor:
+    """What of a batch counts: bool, shaped like its target. start: the place of its first view among those shown.
 
     A pixel without a class counts nowhere; an image whose label or mask is withheld still reaches the teacher. few:
-    whether masks are withheld: without that an image of no class at all is one that nobody speaks of.
+    whether masks are withheld; where none are, an image without any class counts nowhere.
     """
     if target.dim() == 1:
         return torch.ones_like(target, dtype=torch.bool)
     counts = target != IGNORE
-    return counts | ~labelled[:, None, None] & shown.inside(start, start + len(target)) if few else counts
+    return counts | ~labelled[:, None, None] & epoch_views.inside(start, start + len(target)) if few else counts
 
 
-def _labelled_part(batch: Batch, known: Tensor) -> Batch:
+def _labelled_part(batch: Batch, labelled: Tensor) -> Batch:
     """The images of a batch that have masks, for students without a teacher; all of it where there are fewer than two.
 
     Nothing would hold what such a student makes of the other images, and batch normalisation would follow it: with 16
     masks among 4,000 scenes it named 9% of the pixels rightly, where a plain loop over the 16 came to 78%. Of single
-    labels no such harm was measured. known: bool [B] on the CPU, which has no device to wait for.
+    labels no such harm was measured. labelled: bool [B] on the CPU, which has no device to wait for.
     """
-    places = known.nonzero().flatten().to(batch.index.device)
-    if not 1 < len(places) < len(known):
+    places = labelled.nonzero().flatten().to(batch.index.device)
+    if not 1 < len(places) < len(labelled):
         return batch
     parts = ("images", "target", "mask", "labelled", "index")
     return replace(batch, **{name: getattr(batch, name)[places] for name in parts})
@@ -220,9 +220,9 @@ def _any_goes_on(learners: Sequence[Learner], keep_going: Callable[[Learner], bo
 
 
 def _failure(
-    learner: Learner, epoch: int, values: Tensor, names: list[str], taught: TeacherSignals | None, shown: Views
+    learner: Learner, epoch: int, values: Tensor, names: list[str], taught: TeacherSignals | None, epoch_views: Views
 ) -> NotFinite | None:
-    """What stopped being finite in this epoch, if anything did. values: [steps, terms]; shown: the epoch's views."""
+    """What stopped being finite in this epoch, if anything did. values: [steps, terms]."""
     configuration = learner.configuration
     advice = f"The last finite epoch is kept; try a learning rate below {configuration.learning_rate:g}."
     bad = (~values.isfinite()).nonzero()
@@ -230,7 +230,7 @@ def _failure(
         step, term = bad[0].tolist()
         where = f"Epoch {epoch + 1}, step {step + 1}: the term {names[term]!r} became {values[step, term].item()}."
         first = step * configuration.batch_size
-        views_of_step = shown.render(first, first + configuration.batch_size)
+        views_of_step = epoch_views.render(first, first + configuration.batch_size)
         if taught and learner.method.needs_teacher and not taught.is_finite(views_of_step):
             teacher = configuration.teacher or taught.teacher.architecture
             return NotFinite(f"{where} The teacher {teacher} answers these images with numbers that are not finite; "

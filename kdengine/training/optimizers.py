@@ -14,10 +14,11 @@ from kdengine.configuration import Configuration
 def _plain(kind: type[torch.optim.Optimizer]) -> Any:
     """An optimizer that takes the same steps without the calls by which torch keeps its compiler off it.
 
-    The first of them would import that compiler, a second at the start of every run; only networks are compiled here.
+    The first of these calls would import that compiler, which takes a second at the start of every run. Only networks
+    are compiled here.
     """
-    kept = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    steps = {name: inspect.unwrap(getattr(kind, name)) for name in kept}
+    method_names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    steps = {name: inspect.unwrap(getattr(kind, name)) for name in method_names}
     return type(kind.__name__, (kind,), steps | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 

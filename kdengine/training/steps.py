@@ -93,10 +93,10 @@ class OneByOne:
     def finish(self) -> None:
         """All have ended already."""
 
-    def each(self, do: Callable[..., None], given: Sequence[tuple]) -> None:
-        """Do it with each of what is given."""
-        for one in given:
-            do(*one)
+    def each(self, do: Callable[..., None], argument_lists: Sequence[tuple]) -> None:
+        """Call `do` with each of these lists of arguments."""
+        for arguments in argument_lists:
+            do(*arguments)
 
 
 class AtOnce:
@@ -146,9 +146,9 @@ class AtOnce:
                           "trained at once. Train it with --threads 1.")
         self.generator = None
 
-    def each(self, do: Callable[..., None], given: Sequence[tuple]) -> None:
+    def each(self, do: Callable[..., None], argument_lists: Sequence[tuple]) -> None:
         """As `OneByOne`, but at once."""
-        for done in [self.pool.submit(do, *one) for one in given]:
+        for done in [self.pool.submit(do, *arguments) for arguments in argument_lists]:
             done.result()
 
 

@@ -70,17 +70,17 @@ class TeacherSignals:
                 self.teacher, views, seed, epoch, reduce(or_, active), self.precision, keep_going, kept=self.kept)
 
     def batch(self, batch: Batch, start: int) -> dict[Learner, Signals]:
-        """To each learner, of a batch whose first view is the epoch's `start`-th."""
-        says: dict[Learner, Signals] = {}
+        """What the teacher says to each learner of a batch. The batch's first view is the epoch's `start`-th."""
+        signals: dict[Learner, Signals] = {}
         if self.epoch:
-            kept = self.epoch.batch(start, start + len(batch.index))
-            says |= {each: kept.only(each.wanted_of_teacher) for each in self.cached if each.active}
+            cached = self.epoch.batch(start, start + len(batch.index))
+            signals |= {each: cached.only(each.wanted_of_teacher) for each in self.cached if each.active}
         if live := [each for each in self.live if each.active]:
             look = self._looking_at(reduce(or_, (each.wanted_of_teacher for each in live)))
             with torch.no_grad(), autocast(batch.images.device, self.precision):
-                seen = look(batch.images, batch.target)
-            says |= {each: seen.only(each.wanted_of_teacher) for each in live}
-        return says
+                observed = look(batch.images, batch.target)
+            signals |= {each: observed.only(each.wanted_of_teacher) for each in live}
+        return signals
 
     def is_finite(self, images: Tensor) -> bool:
         """Whether the teacher answers these images with finite numbers."""

@@ -60,14 +60,14 @@ class Epoch:
     places: Tensor
 
     def batch(self, start: int, stop: int) -> Signals:
-        """Of the views shown from `start` to `stop`, float32."""
+        """What the teacher says of the views shown from `start` to `stop`, float32."""
         places = self.places[start:stop]
-        shown = {what: promoted(rows[places]) for what, rows in self.rows.items()}
+        selected = {what: promoted(rows[places]) for what, rows in self.rows.items()}
 
         def maps(kind: str) -> dict[str, Tensor]:
-            return {what.removeprefix(kind): rows for what, rows in shown.items() if what.startswith(kind)}
+            return {what.removeprefix(kind): rows for what, rows in selected.items() if what.startswith(kind)}
 
-        return Signals(shown[LOGITS], maps(FEATURES), maps(PREACTIVATIONS), self.weights)
+        return Signals(selected[LOGITS], maps(FEATURES), maps(PREACTIVATIONS), self.weights)
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,10 @@ class TeacherCache:
         read = {what: self._read(f"{name}.{what}", len(views.order)) for what in _names(wanted)}
         rows = {what: each for what, each in read.items() if each is not None}
         if len(rows) < len(read):
-            asked = _asked(teacher, views, wanted, precision, keep_going)
-            if asked is None:
+            computed = _asked(teacher, views, wanted, precision, keep_going)
+            if computed is None:
                 return None
-            rows = asked
+            rows = computed
             put = _names(wanted if kept is None else kept)
             for what, each in rows.items():
                 if what in put:
@@ -128,13 +128,13 @@ class TeacherCache:
                      {stage: each.detach() for stage, each in weights.items()}, places)
 
     def _read(self, name: str, count: int) -> Tensor | None:
-        """What is there, whole; None otherwise. Its time is renewed, so that what is used is not what makes room."""
+        """The rows in the file, where it is there and whole; else None. Its time is renewed: files in use go last."""
         for path in (self.folder / self.key).glob(f"{glob.escape(name)}.*.npy"):
             with contextlib.suppress(OSError, ValueError, EOFError):
-                found = np.load(path, mmap_mode="c", allow_pickle=False)
-                if found.dtype == np.float16 and len(found) == count and path == self._path(name, found):
+                array = np.load(path, mmap_mode="c", allow_pickle=False)
+                if array.dtype == np.float16 and len(array) == count and path == self._path(name, array):
                     os.utime(path)
-                    return torch.from_numpy(found)
+                    return torch.from_numpy(array)
         return None
 
     def _write(self, name: str, rows: Tensor) -> None:
@@ -157,12 +157,12 @@ class TeacherCache:
         """Delete the least recently used files beyond the limit. One that a run is reading stays readable to it."""
         for folder in self.folder.glob("*"):
             sweep(folder)
-        held = []
+        files = []
         for path in self.folder.glob("*/*.npy"):
             with contextlib.suppress(OSError):  # another process was quicker
-                held.append((path.stat().st_mtime, path.stat().st_size, path))
-        total = sum(size for _, size, _ in held)
-        for _, size, path in sorted(held):
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
             if total <= self.limit_bytes:
                 return
             with contextlib.suppress(OSError):
@@ -172,12 +172,12 @@ class TeacherCache:
 
 def key(**facts: object) -> str:
     """32 hexadecimal digits over everything that decides a teacher's numbers, and over torch's version."""
-    told = repr((3, torch.__version__, CHUNK, sorted(facts.items())))
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    text = repr((3, torch.__version__, CHUNK, sorted(facts.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _names(wanted: Wanted) -> tuple[str, ...]:
-    """Of what rows are kept where this is wanted."""
+    """The names of the rows that are kept where this is wanted."""
     return (LOGITS, *(FEATURES + each for each in wanted.features),
             *(PREACTIVATIONS + each for each in wanted.preactivations))
 
@@ -195,10 +195,10 @@ def _asked(
             stop = min(start + CHUNK, count)
             images = views.render(start, stop)
             with torch.no_grad(), autocast(device, precision):
-                seen = look(images)
-            parts = {LOGITS: _centerd(seen.logits)}
-            parts |= {FEATURES + name: each for name, each in seen.features.items()}
-            parts |= {PREACTIVATIONS + name: each for name, each in seen.preactivations.items()}
+                signals = look(images)
+            parts = {LOGITS: _centerd(signals.logits)}
+            parts |= {FEATURES + name: each for name, each in signals.features.items()}
+            parts |= {PREACTIVATIONS + name: each for name, each in signals.preactivations.items()}
             for what, part in parts.items():
                 if what not in rows:
                     rows[what] = torch.empty(count, *part.shape[1:], dtype=torch.float16, device=device)

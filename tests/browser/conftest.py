@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import real
+from benchmarks import real
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 import kdengine
+from benchmarks import real
+from benchmarks.real import PROJECT, settle
 from kdengine import models
 from kdengine.__main__ import main
 from kdengine.configuration import Configuration
 from kdengine.runs.records import RECORD
-from tests.browser import real
-from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES
 from tests.kdengine.tiny import write_tiles
 
@@ -128,11 +128,16 @@ def test_6_a_run_s_folder_is_renamed(every_page, week):
     every_page()
 
 
-def test_7_a_run_is_deleted_while_a_page_shows_it(every_page, page, week):
+def test_7_a_run_is_named_and_deleted_while_a_page_shows_it(every_page, page, week):
     newest = kdengine.list_runs()[0]["group"]
     page.goto("/distill?view=Your+own+runs")
     settle(page)
     expect(page.get_by_label("Group of runs")).to_be_visible()
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_placeholder("none").first.fill("the one I like")
+    page.get_by_placeholder("none").first.press("Enter")
+    expect(page.get_by_label("Group of runs")).to_have_value(re.compile(r"the one I like \("))
+    page.keyboard.press("Escape")
     for folder in (week / "runs").glob(f"{newest}-*"):
         shutil.rmtree(folder)
     page.get_by_label("Epochs").fill("3")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.real import settle
+from benchmarks.real import settle
 
 pytestmark = pytest.mark.browser
 

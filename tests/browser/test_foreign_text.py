@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import real
+from benchmarks.real import PROJECT, settle
 from kdengine import models
 from kdengine.configuration import Configuration
 from kdengine.runs import checkpoints
 from kdengine.runs.records import PREDICTIONS, RECORD, STUDENT
-from tests.browser import real
-from tests.browser.real import PROJECT, settle
 from tests.browser.test_pages import PAGES, photograph
 from tests.kdengine import made
 from tests.kdengine.recipes import scene

@@ -10,8 +10,8 @@ import subprocess
 import pytest
 from PIL import Image
 
+from benchmarks.real import settle
 from explorer import pages
-from tests.browser.real import settle
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from streamlit import config
 
-from tests.browser import real
+from benchmarks import real
 
 
 def test_every_option_of_the_server_is_one_that_streamlit_knows():

@@ -82,7 +82,7 @@ def test_what_the_teacher_says_of_such_batches_is_kept_and_right(monkeypatch, vi
     worker.work(control.submit([other]))
     worker.work(control.submit([dataclasses.replace(asked, labels_per_class=3)]))
     assert len(list((paths.runs_root() / ".teacher-cache").iterdir())) == 3
-    monkeypatch.setattr(teacher_cache.TeacherCache, "holds", lambda *_: False)
+    monkeypatch.setattr(teacher_cache.TeacherCache, "fits", lambda *_: False)
     assert weights()[1] == pytest.approx(cold[1], rel=2e-3)  # live: unrounded
 
 

@@ -22,7 +22,7 @@ from kdengine.runs.records import (
     headline_name,
     read_record,
     read_rows,
-    told,
+    score_text,
 )
 from tests.kdengine import made
 
@@ -58,8 +58,8 @@ def test_the_headline_of_scores_is_the_miou_where_there_is_one():
     classified, segmented = {"n": 300, "top1": 0.625}, {"n": 40, "miou": 0.5, "pixel_accuracy": 0.9}
     assert (headline(classified), headline_name(classified)) == (0.625, "accuracy")
     assert (headline(segmented), headline_name(segmented)) == (0.5, "mIoU")
-    assert told(classified) == "62.50% of 300 test images right"
-    assert told(segmented) == "mIoU 50.00% on 40 test images"
+    assert score_text(classified) == "62.50% of 300 test images right"
+    assert score_text(segmented) == "mIoU 50.00% on 40 test images"
 
 
 def test_numbers_that_json_does_not_know_become_null(tmp_path):

@@ -148,11 +148,11 @@ def test_a_group_leaves_complete_records(waiting):
 ])
 def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, monkeypatch, asked, nats, taken):
     """Else in the usual way of float32, which is another in memory here."""
-    monkeypatch.setattr(speeds, "way", lambda *_, **__: speeds.Execution("bfloat16", "contiguous_format"))
+    monkeypatch.setattr(speeds, "execution", lambda *_, **__: speeds.Execution("bfloat16", "contiguous_format"))
     monkeypatch.setattr(evaluation, "rounding", lambda *_: nats)
-    laid, lay = {}, opening.lay
-    monkeypatch.setattr(
-        opening, "lay", lambda network, how: laid.update({network.architecture: how}) or lay(network, how))
+    laid, lay = {}, opening.set_memory_format
+    monkeypatch.setattr(opening, "set_memory_format", lambda network, how: (
+        laid.update({network.architecture: how}) or lay(network, how)))
     run, = finish(configuration("kd", epochs=1, precision=asked))
     environment = store.read(run).environment
     assert environment["precision"] == {"student": "bfloat16", "teacher": taken}
@@ -164,7 +164,7 @@ def test_a_teacher_answers_in_half_precision_where_that_changes_little(waiting, 
 def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
     """What was settled when it began holds for the run, whatever is settled later."""
     ways = {False: speeds.Execution("float32", "channels_last"), True: speeds.Execution("float32", "contiguous_format")}
-    monkeypatch.setattr(speeds, "way", lambda *_, training: ways[training])
+    monkeypatch.setattr(speeds, "execution", lambda *_, training: ways[training])
     lain, train = [], training.train
 
     def seen(learners, teacher, *what, **how):
@@ -179,7 +179,7 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
         patch.setattr(store, "stop_requested", lambda run: store.read(run).status["epoch"] == 1)
         worker.work([run])
     assert store.state(run) == records.STOPPED
-    monkeypatch.setattr(speeds, "way", lambda *_, training: ways[not training])
+    monkeypatch.setattr(speeds, "execution", lambda *_, training: ways[not training])
     control.resume([run])
     worker.work([run])
     assert lain == [[True, False]] * 3
@@ -190,7 +190,7 @@ def test_networks_lie_in_memory_as_is_fastest_and_stay_so(waiting, monkeypatch):
 def test_a_teacher_that_answered_otherwise_is_asked_again(waiting, monkeypatch):
     for way in (speeds.Execution("float32", "channels_last"), speeds.Execution("float32", "contiguous_format"),
                 speeds.Execution("bfloat16", "channels_last")):
-        monkeypatch.setattr(speeds, "way", lambda *_, way=way, **__: way)
+        monkeypatch.setattr(speeds, "execution", lambda *_, way=way, **__: way)
         monkeypatch.setattr(evaluation, "rounding", lambda *_: 0.0)
         finish(*[configuration("kd", precision="auto", epochs=1)] * 2)
     assert len(list((paths.runs_root() / ".teacher-cache").iterdir())) == 3

@@ -185,6 +185,21 @@ def test_another_teacher_or_other_hyperparameters_are_another_method():
     assert by_label(outcome)["KD"][2] != alone
 
 
+@pytest.mark.parametrize(("old", "new"), [(1024.0, 1024), ([1.0, 2.0], [1, 2])])
+def test_seeds_of_one_method_are_pooled_where_old_records_hold_other_numbers_than_new_ones(old, new):
+    outcome = made({label: THREE[label] for label in ("Teacher", "Independent", "KD")},
+                   {label: METHODS[label] for label in ("Independent", "KD")})
+    for record in outcome.of("KD"):
+        seed = record.configuration.seed
+        other = dataclasses.replace(record.configuration, method="crd",
+                                    hyperparameters={"negatives": new if seed else old})
+        finished(other, f"crd-{seed}", answers(THREE["CRD"][seed]))
+    verdict, = verdicts.of_methods([[(ours.id, theirs.id) for ours, theirs in
+                                     zip(outcome.of("KD"), outcome.of("Independent"), strict=True)]],
+                                   results.finished())
+    assert verdict.compared == 2  # CRD has its three seeds
+
+
 def test_the_twin_trained_beside_a_network_comes_first():
     outcome = made({label: RIGHT[label] for label in ("Teacher", "Independent", "KD")},
                    {label: METHODS[label] for label in ("Independent", "KD")})

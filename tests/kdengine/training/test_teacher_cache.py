@@ -138,7 +138,7 @@ def test_what_is_wanted_besides_is_asked_for(tmp_path):
 def test_it_holds_what_fits_for_all_epochs_of_a_run(tmp_path, wanted, policy, split, numbers):
     size = 2 * numbers * len(split)
     for limit, held in ((size, True), (size - 1, False)):
-        assert kept(tmp_path, limit_bytes=limit).holds(
+        assert kept(tmp_path, limit_bytes=limit).fits(
             wanted, teacher(split), split, POLICIES[policy], epochs=5) is held
 
 

@@ -1,4 +1,4 @@
-"""The real app in the real browser: a server of its own, and Chromium from the system's packages."""
+"""The real app in the real browser, for benchmarks and tests: a server of its own, and the system's Chromium."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 START_S = 60
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 ARGUMENTS = (

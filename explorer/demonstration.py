@@ -83,16 +83,17 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
                                    format_func=lambda each: f"{each:g}" if isinstance(each, float) else str(each),
                                    disabled=disabled, persist_state="session")
 
-    return question, Settings(
+    settings = Settings(
         slider(temperature, "Temperature $T$", TEMPERATURES, 4, "temperature",
                "Divides the logits before the softmax: a high T shows what the teacher thinks of the wrong classes."),
         slider(alpha, r"Teacher's share $\alpha$", ALPHAS, 1.0, "alpha",
                "0: the labels alone. 1: the teacher's answers alone, no label is read."),
-        None if (label_count := slider(labels, "Labels a digit", LABELS, 5, "labels",
-                                       "So many pictures of each digit keep their label; the others lose it.")) == "all"
-        else label_count,
+        slider(labels, "Labels a digit", LABELS, 5, "labels",
+               "So many pictures of each digit keep their label; the others lose it. Half of what the students see in "
+               "an epoch has a label: where these are few, each of them is seen more often."),
         _seed(seed, disabled),
     )
+    return question, dataclasses.replace(settings, labels=None if settings.labels == "all" else settings.labels)
 
 
 def _seed(place: Any, disabled: bool) -> int:
@@ -241,7 +242,7 @@ def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
     network_names = families.names(kdengine.runs.families()[DATA])
     hyperparameters = watched[taught]["configuration"]["hyperparameters"]
     with links:
-        st.caption(_verdict(tuple(ids), watched))
+        st.markdown(_verdict(tuple(ids), watched))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
                          query_params=families.link(DATA, TEACHER, ids, image),

@@ -48,10 +48,14 @@ def _linked(
             st.query_params.pop(key, None)
         else:
             st.query_params[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
+        st.session_state[seen] = st.query_params.get(key, "")
 
-    if key not in st.session_state:
-        linked = _number(st.query_params.get(key, ""), isinstance(low, int))
+    seen, text = f"{key} in the link", st.query_params.get(key, "")
+    # The link has another one than at the last run: the browser's Back has brought an older one.
+    if key not in st.session_state or text != st.session_state.get(seen, text):
+        linked = _number(text, isinstance(low, int))
         st.session_state[key] = linked if linked is not None and low <= linked <= high else default
+    st.session_state[seen] = text
     empty = {"value": None} if default is None else {}
     return widget(label, low, high, key=key, on_change=keep, **empty, **more)
 

@@ -73,8 +73,8 @@ def _tell_estimate(configurations: list[kdengine.Configuration], measured: Futur
         st.caption(error_text(error))
         return
     together = f" for {len(configurations)} students together" if len(configurations) > 1 else ""
-    st.markdown(f"About **{length(expected['seconds'])}** on this machine, "
-                f"{expected['images_per_second']:,.0f} images a second{together}.")
+    st.markdown(f"About **{length(expected['seconds'])}** of training on this machine, some seconds to begin and "
+                f"to measure; {expected['images_per_second']:,.0f} images a second{together}.")
 
 
 def length(seconds: float) -> str:

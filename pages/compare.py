@@ -246,7 +246,8 @@ def show_objects(family: families.Family, references: list[str], data: kdengine.
     if not section.open:
         return
     titles = forms.told_apart({each: family.networks[each].name for each in references})
-    titles[references[0]] += f" ({family.first_role.lower()})"
+    if not titles[references[0]].startswith(family.first_role):
+        titles[references[0]] += f" ({family.first_role.lower()})"
     methods = heat_map_methods()
     results: dict[str, dict[str, dict]] = {title: {} for title in titles.values()}
     with section:

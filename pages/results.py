@@ -10,6 +10,7 @@ from kdengine.runs import results
 
 HELP = {
     "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
+    "teacher": "Whose answers KL and agreement are measured against, also of a student that did not hear it.",
     "loss": "Cross-entropy on the test split, in nats; never the training loss.",
     "accuracy": "Of the last epoch, never the best.",
     "miou": "Intersection over union, mean over the classes, on the whole test split. Of the last epoch.",

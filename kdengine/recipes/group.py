@@ -10,8 +10,8 @@ from kdengine import methods
 from kdengine.configuration import LEARNING_RATES, Configuration
 from kdengine.errors import KDError
 from kdengine.recipes.recipe import INDEPENDENT, Outcome, Plan, Recipe
-from kdengine.runs import store
-from kdengine.runs.records import FAILED, FINISHED, Record
+from kdengine.runs import store, verdicts
+from kdengine.runs.records import FAILED, FINISHED, Record, score_text
 from kdengine.runs.sweeps import Part
 
 _USUAL = {each.name: each.default for each in dataclasses.fields(Configuration)}
@@ -52,7 +52,7 @@ def outcome(ids: Sequence[str]) -> Outcome:
     group = Recipe(
         name="group", title="Students side by side", parts=lambda scale: parts,
         question="What do these methods change, trained on the same views of the same data?",
-        headline="mIoU" if records[0].data.get("task") == "segmentation" else "accuracy")
+        headline="mIoU" if records[0].data.get("task") == "segmentation" else "accuracy", remarks=_baseline_elsewhere)
     states = {record.id: store.state(record.id) for record in records}
     return Outcome(
         Group(group),
@@ -60,6 +60,15 @@ def outcome(ids: Sequence[str]) -> Outcome:
          if states[record.id] == FINISHED},
         {(labels[record.id], record.configuration.seed): record.status["reason"] or "no reason is known"
          for record in records if states[record.id] == FAILED})
+
+
+def _baseline_elsewhere(outcome: Outcome) -> list[str]:
+    """Which independent student the changes are held against, where it is none of the group."""
+    everything, own = outcome.everything(), {record.id for record in outcome.records.values()}
+    twins = verdicts.independent_twins(everything)
+    elsewhere = sorted({twins[run] for run in own if run in twins} - own)
+    return [f"The independent student that the changes are held against was trained in another group: {run}, "
+            f"{score_text(everything[run].result['test'])}." for run in elsewhere]
 
 
 def _labels(records: Sequence[Record]) -> dict[str, str]:

@@ -65,7 +65,7 @@ def families(
             family = by_key.setdefault(
                 *_family(task, data, about["input_size"], f"{titles.get(data, data)} (shipped)"))
             family.networks[reference] = (
-                _shipped_entry(task, reference, about, references) if reference in checkpoints
+                _shipped_entry(task, reference, about, references, networks["teacher"]) if reference in checkpoints
                 else Entry(about["teacher"]["reference"], "ImageNet weights, these classes"))
             if reference == networks["teacher"]:
                 family.first = reference
@@ -94,13 +94,17 @@ def _family(task: str, data: str, size: int | None, title: str) -> tuple[str, Fa
     return data, Family(title, data)
 
 
-def _shipped_entry(task: str, reference: str, about: Mapping[str, Any], among: Sequence[str]) -> Entry:
+def _shipped_entry(
+    task: str, reference: str, about: Mapping[str, Any], among: Sequence[str], teacher: str | None
+) -> Entry:
     from kdengine import methods
 
     labels = about["data"].get("labels_per_class")
     note = f"{reference}, {'all labels' if labels is None else f'{labels} labels a class'}"
     # Of those that segment several have the same method, set in other ways: only their names tell.
-    called = methods.titled(about.get("method")) if task == CLASSIFICATION else _shortened(reference, among)
+    called = _shortened(reference, among)
+    if task == CLASSIFICATION:
+        called = "Teacher" if reference == teacher else methods.titled(about.get("method"))
     return Entry(f"{called} · {about['architecture']}", note, about.get("method"))
 
 

@@ -252,3 +252,24 @@ def test_masks_errors_and_heat_maps_of_a_scene_and_masks_of_a_photograph(page):
     settle(page)
     place = answers.first.bounding_box()
     assert place["width"] == pytest.approx(2 * place["height"], abs=1)
+
+
+def test_back_leads_to_the_picture_before_and_then_to_the_page_before(page):
+    page.goto("/temperature")
+    settle(page)
+    page.get_by_role("link", name="Compare").first.click()
+    expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
+    settle(page)
+    number = page.get_by_label("Number, 0 to 358")
+    first = number.input_value()
+    for image in ("5", "7"):
+        number.fill(image)
+        number.press("Enter")
+        page.wait_for_url(f"**image={image}")
+        settle(page)
+    for image in ("5", first):
+        page.go_back()
+        expect(number).to_have_value(image)
+        settle(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Temperature", level=1)).to_be_visible()

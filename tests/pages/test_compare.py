@@ -408,8 +408,8 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
                         lambda _, chart, **__: charts.append(chart.to_dict()))
     at = opened(family="Shapes (shipped)", objects="true")
     assert calls["heat_on_objects"] == 3 * len(kdengine.explain.list_heat_maps())
-    names = {"shapes-teacher": "Labels alone · resnet8 · shapes-teacher (teacher)",
-             "shapes-kd": "Logit matching · resnet8", "shapes-none": "Labels alone · resnet8 · shapes-none"}
+    names = {"shapes-teacher": "Teacher · resnet8",
+             "shapes-kd": "Logit matching · resnet8", "shapes-none": "Labels alone · resnet8"}
     found = {title: {each["title"]: kdengine.explain.heat_on_objects(
                         kdengine.open_network(reference), drawn, each["name"], 200)
                      for each in kdengine.explain.list_heat_maps()} for reference, title in names.items()}

@@ -88,7 +88,7 @@ def test_a_first_stage_is_no_network_to_compare_or_to_learn_from(train_here, fol
     at = pages["Compare"]
     titles = [kdengine.runs.method_title(method) for method in TWO_STAGES]
     names = labelled(at.selectbox, "Teacher").options
-    assert names[0] == "Labels alone · resnet8"
+    assert names[0] == "Teacher · resnet8"
     assert sorted(name.partition(" · ")[0].partition(",")[0] for name in names[1:]) == sorted(titles)
     assert set(labelled(pages["Distill"].selectbox, "Teacher").options[1:]) == {"digits-teacher", *ids}
     assert set(pages["Results"].dataframe[0].value["name"]) == set(ids)

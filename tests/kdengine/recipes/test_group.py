@@ -33,6 +33,17 @@ def test_a_group_s_report_names_its_students_and_lacks_nothing(waiting):
     assert "<h1>Students side by side</h1>" in report["html"]
 
 
+def test_a_baseline_of_another_group_is_named(waiting):
+    alone, = kdengine.start(ASKED[:1])
+    taught = kdengine.start(ASKED[1:])
+    worker.work([alone])
+    worker.work(taught)
+    right = store.read(alone).result["test"]["top1"]
+    assert (f"was trained in another group: {alone}, {right:.2%} of 359 test images right."
+            in kdengine.recipes.group_report(taught)["markdown"])
+    assert "another group" not in kdengine.recipes.group_report([alone])["markdown"]
+
+
 def test_its_command_trains_the_same_group(waiting):
     ids = kdengine.start(ASKED)
     words = group.outcome(ids).plan.arguments

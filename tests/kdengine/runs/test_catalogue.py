@@ -41,7 +41,7 @@ def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_the
     shapes = found["shapes"]
     assert (shapes.title, shapes.data, shapes.size, shapes.first) == ("Shapes (shipped)", "shapes", None, "c-shapes")
     assert shapes.networks == {
-        "c-shapes": catalogue.Entry("Labels alone · resnet8", "c-shapes, all labels", "none"),
+        "c-shapes": catalogue.Entry("Teacher · resnet8", "c-shapes, all labels", "none"),
         "a-student": catalogue.Entry("Logit matching · resnet8", "a-student, 5 labels a class", "kd")}
     assert found["photograph"].data is None and found["photograph"].first == "efficientnet_lite2"
 
@@ -67,7 +67,7 @@ def test_finished_runs_join_their_family_and_bring_their_teacher():
     digits, when = found["digits"], time.strftime("%d %b %H:%M", time.localtime(0))
     usual = f"Logit matching, T 8, alpha 0.5 · resnet8 · {when}"
     assert digits.networks == {
-        "teacher": catalogue.Entry("Labels alone · resnet8", "teacher, all labels", "none"),
+        "teacher": catalogue.Entry("Teacher · resnet8", "teacher, all labels", "none"),
         "run-1": catalogue.Entry(usual, "run-1", "kd"), "my-teacher": catalogue.Entry("resnet56", "my-teacher"),
         "run-2": catalogue.Entry("the one I like", f"{usual}, run-2", "kd"),
         "run-6": catalogue.Entry(usual, "run-6", "kd")}

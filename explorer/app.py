@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))  # Streamlit puts only this file's own folder on the path
 
-from explorer import copy_link, pages  # noqa: E402  found only now
+from explorer import copy_link, glossary, pages  # noqa: E402  found only now
 
 page = st.navigation(
     [st.Page(pages.file(title), title=title, default=not place) for place, title in enumerate(pages.PAGES)],
@@ -35,5 +35,7 @@ if left != page.title and own and set(st.query_params) <= set(theirs) - set(own)
     st.query_params.from_dict(own)
     st.rerun()
 page.run()
-copy_link.show()
+with st.container(horizontal=True, vertical_alignment="center"):
+    glossary.show()
+    copy_link.show()
 links[page.title] = {key: st.query_params.get_all(key) for key in st.query_params}

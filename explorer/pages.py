@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PAGES = {
     "Start": "",
+    "Learn": "Understand it in eight steps, by guessing and doing.",
     "Temperature": "Move T and watch dark knowledge appear.",
     "Distill": "Train students side by side and watch them learn.",
     "Recipes": "Run a lab sheet's experiment, and take its report home.",

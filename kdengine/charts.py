@@ -242,26 +242,3 @@ def _by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
                      legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300))
-
-
-def gradient(values: Sequence[float], limit: float, title: str) -> alt.Chart:
-    """What a loss does to each logit, as bars; the axis reaches from -limit to limit."""
-    bars = [{"class": str(place), "value": value} for place, value in enumerate(values)]
-    return alt.Chart(alt.Data(values=bars), title=alt.Title(title, anchor="start", fontSize=14)).mark_bar().encode(
-        x=alt.X("class:N", title=None, axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[-limit, limit]), axis=alt.Axis(tickCount=3)),
-        color=alt.condition("datum.value < 0", alt.value(TEACHER), alt.value(STUDENT)),
-        tooltip=[alt.Tooltip("class:N", title="Logit of"), alt.Tooltip("value:Q", title="Gradient", format="+.4f")],
-    ).properties(height=110)
-
-
-def loss_terms(terms: Mapping[str, float]) -> alt.Chart:
-    """The terms of a loss, stacked in a bar; nats."""
-    values = [{"term": name, "value": value, "place": place} for place, (name, value) in enumerate(terms.items())]
-    return alt.Chart(alt.Data(values=values)).mark_bar().encode(
-        x=alt.X("value:Q", stack="zero", title="loss in nats"),
-        color=alt.Color("term:N", sort=list(terms), scale=alt.Scale(range=[_GRAY, TEACHER]),
-                        legend=alt.Legend(orient="top", title=None)),
-        order="place:Q",
-        tooltip=[alt.Tooltip("term:N", title="Term"), alt.Tooltip("value:Q", title="Nats", format=".4f")],
-    ).properties(height=40)

@@ -9,16 +9,13 @@ import kdengine
 from explorer import pinned
 from explorer.bars import accuracy_bars
 from explorer.choosing import telling
-from explorer.networks import open_data, open_network
+from explorer.digits import ALONE, COLORS, TAUGHT, TEACHER_NAME, TITLES, pair_in_words
+from explorer.networks import open_data
 from explorer.pages import PAGES, file
 from explorer.wording import as_text, show_error
 from kdengine import KDError
-from kdengine.colors import STUDENTS, TEACHER
 from kdengine.measures.uncertainty import share_interval
 
-TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
-SHOWN = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
-COLORS = dict(zip(SHOWN.values(), (TEACHER, *STUDENTS), strict=False))
 TEMPERATURE = 4.0
 FIRST_LOOK_S = 0.2
 
@@ -26,32 +23,19 @@ FIRST_LOOK_S = 0.2
 def answers_to_one_digit() -> None:
     """The test image that tells most, its label, and what the three networks answer, softened."""
     data = open_data("digits")
-    index = telling(tuple(SHOWN), data.digest)
+    index = telling(tuple(TITLES), data.digest)
     picture, truth = kdengine.data.example(data, index)
-    answers = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in SHOWN.items()}
+    answers = {role: pinned.answer(reference, data, index, picture, TEMPERATURE) for reference, role in TITLES.items()}
     rows = [(role, COLORS[role], shares) for role, shares in answers.items()]
-    second = as_text(data.classes[answers[SHOWN[TEACHER_NAME]].argsort()[-2]])
-    alone, taught = (as_text(data.classes[answers[SHOWN[each]].argmax()]) for each in (ALONE, TAUGHT))
+    second = as_text(data.classes[answers[TITLES[TEACHER_NAME]].argsort()[-2]])
+    alone, taught = (as_text(data.classes[answers[TITLES[each]].argmax()]) for each in (ALONE, TAUGHT))
     image, bars = st.columns([1, 3], gap="medium", vertical_alignment="center")
     image.image(picture, width=150, alt=f"Test image {index}")
     bars.html(pinned.bars(rows, data.classes, truth))
     st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
                f"answer, softened at T = {TEMPERATURE:g}, says that it looks a little like **{second}** too. The "
                f"student alone reads **{alone}**, the student with a teacher **{taught}**.")
-    shipped = kdengine.list_checkpoints()
-    large, small = (size_and_speed(each, shipped[each]["digest"]) for each in (TEACHER_NAME, TAUGHT))
-    st.caption(f"The teacher is {large} an image on this machine; either student is {small}.")
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def size_and_speed(reference: str, digest: str) -> str:
-    """What a network is and takes on this machine, in Markdown. digest: of its weights."""
-    del digest
-    network = open_network(reference)
-    titles = {each["name"]: each["title"] for each in kdengine.list_models()}
-    cost = kdengine.measures.cost(network)
-    return (f"a {titles[network.architecture]} with {cost['parameters']:,} parameters and takes "
-            f"**{cost['latency']['median_ms']:.1f} ms**")
+    st.caption(pair_in_words((TEACHER_NAME, TAUGHT)))
 
 
 @st.cache_resource
@@ -75,13 +59,13 @@ def answers_later() -> None:
 st.title("Knowledge distillation, live")
 st.markdown(
     "A small **student** network learns to imitate a large **teacher**. The teacher's full distribution over the "
-    "classes says more than the label does: *this 3 also looks a little like a 9*. Hinton called that **dark "
+    "classes says more than the label does: *this 4 also looks a little like a 9*. Hinton called that **dark "
     "knowledge**, and a **temperature** brings it to light."
 )
 
 shipped = kdengine.list_checkpoints()
 measured = []
-for reference, role in SHOWN.items():
+for reference, role in TITLES.items():
     about = shipped.get(reference)
     if about and "test" in about["scores"]:
         test = about["scores"]["test"]
@@ -94,7 +78,7 @@ for reference, role in SHOWN.items():
 digit, words = st.columns([3, 2], gap="large")
 digit = digit.container(border=True)
 with words:
-    if len(measured) == len(SHOWN):
+    if len(measured) == len(TITLES):
         labels = as_text(str(shipped[TAUGHT]["data"].get("labels_per_class")))
         count = as_text(str(shipped[TEACHER_NAME]["scores"]["test"]["n"]))
         st.markdown(
@@ -121,7 +105,7 @@ for column, (title, promise) in zip(st.columns(len(promised)), promised.items(),
 
 with digit:
     st.subheader("One digit, three answers")
-    if len(measured) == len(SHOWN):
+    if len(measured) == len(TITLES):
         try:
             if hasattr(sys.modules.get("torch"), "Tensor"):  # not while it is being imported
                 answers_to_one_digit()

@@ -1,9 +1,12 @@
-"""Where a network looks: heat maps of its answers, and what two of them have in common.
+"""Where a network looks: heat maps of its answers, and what two of them have in common; and what a loss does to logits.
 
-The functions here take and give plain data; `heat_maps` and `comparison` work on tensors.
+The functions here take and give plain data; `heat_maps` and `comparison` work on tensors, `lessons` holds the
+experiments for teaching.
 """
 
+from kdengine.explain.lessons import list_mistakes, loss_parts, mistake_effects
 from kdengine.explain.pictures import (
+    activity_maps,
     compare_heat_maps,
     heat_map,
     heat_on_object,
@@ -12,4 +15,5 @@ from kdengine.explain.pictures import (
     overlay,
 )
 
-__all__ = ["compare_heat_maps", "heat_map", "heat_on_object", "heat_on_objects", "list_heat_maps", "overlay"]
+__all__ = ["activity_maps", "compare_heat_maps", "heat_map", "heat_on_object", "heat_on_objects", "list_heat_maps",
+           "list_mistakes", "loss_parts", "mistake_effects", "overlay"]

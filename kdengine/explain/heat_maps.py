@@ -177,6 +177,20 @@ def heat_map(
     return torch.where(peaks > 0, maps / peaks, 0).float()
 
 
+def activity_maps(network: Network, images: Tensor) -> dict[str, Tensor]:
+    """Where each stage is active: the mean square over its channels, by stage, float32 [B, h, w] in [0, 1] on the CPU.
+
+    images: float [B, 3, H, W] in [0, 1]. Each map is divided by its own maximum, as attention transfer compares them
+    (Zagoruyko and Komodakis 2017, arXiv 1612.03928, with another norm). The network is left as it was.
+    """
+    _check_images(images)
+    wanted = Wanted(features=tuple(stage.name for stage in network.stages))
+    with _lock(network), _evaluating(network), torch.no_grad(), observing(network, network.stages, wanted) as look:
+        features = look(images).features
+    maps = {name: each.square().mean(dim=1).cpu() for name, each in features.items()}
+    return {name: each / each.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12) for name, each in maps.items()}
+
+
 def _check_images(images: Tensor) -> None:
     if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise KDError(f"images are {list(images.shape)} of {images.dtype}; must be float [B, 3, H, W] in [0, 1].")

@@ -37,6 +37,18 @@ def heat_map(
     return {"heat": heat.tolist(), "stage": stage, "size": tuple(heat.shape), "input": pictures.picture(pixels)}
 
 
+def activity_maps(network: Network, picture: Image) -> dict[str, list[list[float]]]:
+    """Where each stage of a network is active for a picture: by stage, [h][w] in [0, 1]; see `heat_maps`."""
+    from kdengine.data import pictures
+    from kdengine.devices import one_thread
+    from kdengine.explain import heat_maps
+
+    pixels = pictures.as_input(picture, network.input_size, whole=network.task == "segmentation")
+    with one_thread():
+        return {name: each[0].tolist()
+                for name, each in heat_maps.activity_maps(network, pixels[None].float() / 255).items()}
+
+
 def list_heat_maps() -> list[dict[str, Any]]:
     """Heat-map methods in display order: name, title, summary, source, and uses_target.
 

@@ -26,10 +26,11 @@ STATES = {
     "segmentation heat": ("segmentation", {"show": "Heat maps"}),
     "recipes": ("recipes", {}),
     "results": ("results", {}),
+    **{f"learn {step}": ("learn", {"step": str(step)}) for step in range(1, 9)},
 }
 BARE = {title.lower() for title in PAGES} - {page for page, _ in STATES.values()}
 """Pages of which nothing was said above: tried as they open, and they may have no control."""
-SESSION = ("guess ", "truth ", "group", "epoch ", "name ")
+SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ")
 """Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone."""
 KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "button_group")
 

@@ -1,0 +1,59 @@
+"""The shipped networks of the digits, which the first page and the lessons are about, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from PIL import Image
+
+import kdengine
+from explorer.networks import open_data, open_network
+from kdengine.colors import STUDENTS, TEACHER
+
+TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
+TITLES = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
+COLORS = dict(zip(TITLES.values(), (TEACHER, *STUDENTS), strict=False))
+
+
+def missing() -> bool:
+    """Whether one of them is not among the checkpoints, which is told."""
+    if set(TITLES) <= set(kdengine.list_checkpoints()):
+        return False
+    st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them.")
+    return True
+
+
+def example(index: int) -> tuple[Image.Image, int]:
+    """A test picture and the number of its class."""
+    return kdengine.data.example(open_data("digits"), index)
+
+
+def logits(reference: str, index: int) -> list[float]:
+    """A network's logits for a test picture."""
+    return _logits(reference, kdengine.list_checkpoints()[reference]["digest"], index)
+
+
+@st.cache_data(max_entries=64, show_spinner="The networks look at the digit …")
+def _logits(reference: str, digest: str, index: int) -> list[float]:
+    """digest: of the network's weights."""
+    del digest
+    return kdengine.predict(open_network(reference), example(index)[0])["logits"]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def size_and_speed(reference: str, digest: str) -> str:
+    """What a network is and takes on this machine, in Markdown. digest: of its weights."""
+    del digest
+    network = open_network(reference)
+    titles = {each["name"]: each["title"] for each in kdengine.list_models()}
+    cost = kdengine.measures.cost(network)
+    return (f"a {titles[network.architecture]} with {cost['parameters']:,} parameters and takes "
+            f"**{cost['latency']['median_ms']:.1f} ms**")
+
+
+def pair_in_words(references: Sequence[str]) -> str:
+    """A teacher and a student, with what each is and takes."""
+    shipped = kdengine.list_checkpoints()
+    large, small = (size_and_speed(each, shipped[each]["digest"]) for each in references)
+    return f"The teacher is {large} an image on this machine; either student is {small}."

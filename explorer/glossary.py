@@ -1,0 +1,37 @@
+"""The words of distillation, each in a sentence or two: one dictionary for every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+WORDS = {
+    "Agreement": "How far two networks say the same: the share of images with the same top class; of heat maps, their "
+                 "cosine, from 0 to 1.",
+    "alpha": "The teacher's share of the loss. 0: the labels alone. 1: the teacher alone, and no label is read.",
+    "Calibration": "Whether a network is right as often as it is sure: of its answers given with 80 %, 80 of 100 "
+                   "should be right.",
+    "Confidence interval": "Where the true value very likely lies: 95 of 100 such intervals hold it. It speaks of "
+                           "other images, or of other seeds, whichever is named beside it.",
+    "Connector": "A small layer, trained and then thrown away, that brings the student's feature map to the teacher's "
+                 "number of channels.",
+    "Cross-entropy": "How badly an answer fits the label: minus the logarithm of the true class's share, in nats.",
+    "Dark knowledge": "What a teacher's answer says of the wrong classes: this 4 looks a little like a 9.",
+    "Entropy": "How undecided an answer is, in nats: 0 where one class has everything, most where all have the same.",
+    "Feature": "What a stage of a network finds at each place of the image, one number a channel.",
+    "Heat map": "Which places of the image speak for a class, as Grad-CAM and its kin compute it.",
+    "KL": "Kullback-Leibler divergence: how far the student's answer is from the teacher's, in nats; 0 where they are "
+          "equal. It is not the same the other way round.",
+    "Logit": "What a network puts out for a class before softmax: any number, larger for what it finds likelier.",
+    "Nat": "The unit of entropy, cross-entropy and KL with the natural logarithm; 1 nat is 1.44 bits.",
+    "Soft target": "The teacher's probabilities at a temperature; the student learns them in place of a one-hot label.",
+    "Softmax": "Makes probabilities of logits: their exponentials, each as a share of their sum.",
+    "Temperature T": "Divides the logits before softmax. 1 leaves them; above 1 small probabilities grow; at infinity "
+                     "all are equal.",
+}
+
+
+def show() -> None:
+    """The dictionary, behind a button."""
+    with st.popover("Words", icon=":material/menu_book:"):
+        for word, meaning in WORDS.items():
+            st.markdown(f"**{word}**  \n{meaning}")

@@ -1,0 +1,48 @@
+"""Gradients and losses as bars, in plain HTML: they stand as high as a lesson has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from kdengine.colors import BACKGROUND, TEACHER
+
+LABEL = BACKGROUND
+"""The color of what the label says."""
+_STYLE = """<style>
+.signed { margin-bottom: .35rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.signed .title { font-weight: 600; display: flex; justify-content: space-between; }
+.signed .plot { display: flex; gap: 6px; }
+.signed .cell { flex: 1; text-align: center; min-width: 0; }
+.signed .half { height: 2.1rem; display: flex; }
+.signed .up { align-items: flex-end; border-bottom: 1px solid currentColor; }
+.signed .half i { display: block; width: 100%; min-height: 1px; }
+.signed .up i { border-radius: 3px 3px 0 0; }
+.signed .down i { border-radius: 0 0 3px 3px; }
+.terms { display: flex; height: 2.4rem; color: white; font-weight: 600; line-height: 2.4rem; white-space: nowrap; }
+.terms div { overflow: hidden; text-align: center; text-overflow: ellipsis; }
+</style>"""
+
+
+def gradients(parts: Mapping[str, Sequence[float]], colors: Mapping[str, str]) -> str:
+    """What losses do to each logit, by the loss's title: one row of bars each, all in one scale; down is below 0."""
+    limit = max(abs(value) for values in parts.values() for value in values) or 1.0
+    rows = []
+    for title, values in parts.items():
+        length = sum(value**2 for value in values) ** 0.5
+        cells = "".join(
+            f'<div class="cell" title="logit of {place}: {value:+.4f}">'
+            f'<div class="half up"><i style="height:{max(0, 100 * value / limit):.1f}%;background:{colors[title]}"></i>'
+            f'</div><div class="half down"><i style="height:{max(0, -100 * value / limit):.1f}%;'
+            f'background:{colors[title]}"></i></div>{place}</div>' for place, value in enumerate(values))
+        rows.append(f'<div class="signed"><div class="title"><span style="color:{colors[title]}">{escape(title)}</span>'
+                    f'<span>length {length:.3f}</span></div><div class="plot">{cells}</div></div>')
+    return _STYLE + "".join(rows)
+
+
+def terms(label: float, teacher: float, most: float) -> str:
+    """The two terms of a loss, one after the other; a full bar is `most` nats."""
+    parts = [("label", label, LABEL), ("teacher", teacher, TEACHER)]
+    return _STYLE + '<div class="terms">' + "".join(
+        f'<div style="width:{100 * value / most:.1f}%;background:{color}" title="{name}: {value:.3f} nats">'
+        f'{f"{name} {value:.3f}" if value > most / 4 else ""}</div>' for name, value, color in parts) + "</div>"

@@ -1,0 +1,43 @@
+"""A question before its answer, and which steps are done: an answer counts once it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import streamlit as st
+
+DONE = "done"
+"""What the link holds of it: the numbers of the steps that are done, from 1."""
+
+
+def ask(
+    key: str, text: str, replies: Mapping[str, str], right: Collection[str], *, horizontal: bool = False
+) -> bool | None:
+    """Ask, and say of the chosen option what is right or wrong with it; whether it is right, None before any choice.
+
+    replies: what is said, by option, in Markdown. key: of the question, under which the choice stays in the session.
+    """
+    chosen = st.radio(f"**{text}**", list(replies), index=None, key=f"answer {key}", persist_state="session",
+                      horizontal=horizontal)
+    if chosen is None:
+        return None
+    if chosen in right:
+        st.success(replies[chosen], icon=":material/check:")
+    else:
+        st.warning(f"{replies[chosen]} Choose again.", icon=":material/close:")
+    return chosen in right
+
+
+def done() -> set[int]:
+    """The steps that are done, by the link and the session."""
+    linked = {int(each) for each in st.query_params.get(DONE, "") if each in "12345678"}
+    steps = st.session_state.setdefault("learned", set())
+    steps |= linked
+    return steps
+
+
+def finish(step: int) -> None:
+    """Note that a step is done."""
+    steps = done() | {step}
+    st.session_state["learned"] = steps
+    st.query_params[DONE] = "".join(map(str, sorted(steps)))

@@ -1,0 +1,50 @@
+"""Step 3: why the loss is multiplied by the square of T."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+import kdengine
+from explorer import digits
+from explorer.learn import bars, question
+from explorer.learn.labels import INDEX
+from kdengine.colors import TEACHER
+
+PARTS = {"cross_entropy": "Cross-entropy with the label", "kl": "KL to the teacher, without T²",
+         "scaled_kl": "KL to the teacher, times T²"}
+COLORS = {PARTS["cross_entropy"]: bars.LABEL, PARTS["kl"]: TEACHER, PARTS["scaled_kl"]: TEACHER}
+
+
+def parts(temperature: float, alpha: float = 0.5) -> dict:
+    """The losses of the untaught student on the digit, and their gradients."""
+    student, teacher = (digits.logits(each, INDEX) for each in (digits.ALONE, digits.TEACHER_NAME))
+    return kdengine.explain.loss_parts(student, teacher, digits.example(INDEX)[1], temperature, alpha)
+
+
+def show() -> bool:
+    """Draw the step; whether it is done."""
+    words, look = st.columns([2, 3], gap="large")
+    with words:
+        st.markdown("The student learns by the **gradient**: how the loss changes with each of its logits. Below 0 the "
+                    "logit is pushed up, above 0 down. KL measures how far the student's softened answer is from the "
+                    "teacher's; its gradient is $(p_s - p_t) / T$.")
+        right = question.ask("square", "T goes from 4 to 20, five times as high. Without T², KL's gradient becomes…", {
+            "as large as before": "The gradient is divided by T, so it shrinks.",
+            "about a fifth": "That is one T. There is a second: the higher T is, the closer both softened answers are "
+                             "to 10 % for each digit.",
+            "about a twenty-fifth": "Yes. One T divides, and the other brings the two answers closer together: the "
+                                    "gradient goes as 1/T² once T is high. **Times T²** it nearly keeps its size, and "
+                                    "whoever changes T changes little else.",
+        }, ["about a twenty-fifth"])
+    with look:
+        temperature = st.slider("Temperature T", 1.0, 20.0, 4.0, 0.5, key="lesson T", bind="query-params",
+                                persist_state="session")
+        gradients = parts(temperature)["gradients"]
+        known = {name: title for name, title in PARTS.items() if right or name != "scaled_kl"}
+        st.html(bars.gradients({title: gradients[name] for name, title in known.items()}, COLORS))
+        if right:
+            lower, higher = (np.linalg.norm(parts(each)["gradients"]["kl"]) for each in (4.0, 20.0))
+            st.caption(f"Without T² it is {lower:.4f} at T = 4 and {higher:.4f} at T = 20 on this digit: "
+                       f"{lower / higher:.0f} times smaller.")
+    return bool(right)

@@ -1,0 +1,19 @@
+"""Step 5: guess, then train: the live demonstration."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import kdengine
+from explorer import demonstration
+from kdengine.runs.records import FINISHED
+
+
+def show() -> bool:
+    """Draw the step; whether it is done."""
+    st.markdown("Does it help? Two equal students, the same number of steps. One has a few labels, the other the "
+                "teacher. **Guess first, then watch them learn.** It is done once both have finished.")
+    demonstration.show()
+    group = st.query_params.get(demonstration.GROUP)
+    states = [run["state"] for run in kdengine.list_runs() if run["group"] == group]
+    return bool(states) and set(states) == {FINISHED}

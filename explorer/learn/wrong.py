@@ -1,0 +1,72 @@
+"""Step 8: does it really help, and six ways to get it wrong."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import kdengine
+from explorer import digits
+from explorer.learn import question
+from explorer.networks import open_data, open_network
+
+RECIPE = "what_can_be_matched"
+ENOUGH = 3
+"""So many mistakes are to be looked at."""
+TEMPERATURE = 4.0
+
+
+@st.cache_data(max_entries=4, show_spinner="Making mistakes …")
+def effects(student: str, teacher: str, digests: tuple[str, str], data: str) -> dict[str, dict[str, float]]:
+    """What each mistake does. digests: of both networks' weights; data: of the data set."""
+    del digests, data
+    return kdengine.explain.mistake_effects(
+        open_network(student), open_network(teacher), open_data("digits"), TEMPERATURE)
+
+
+@st.cache_data(show_spinner=False)
+def measured() -> dict | None:
+    """The shipped report of what can be matched; None where it is not there."""
+    reports = kdengine.recipes.earlier_results(RECIPE)
+    return {key: reports[0][key] for key in ("figures", "setting", "remarks")} if reports else None
+
+
+def show() -> bool:
+    """Draw the step; whether it is done."""
+    left, right_side = st.columns(2, gap="large")
+    with left:
+        st.markdown("**One run says little.** Each student here was trained three times, with other first weights: the "
+                    "point is the mean, the line its 95 % **confidence interval**.")
+        if report := measured():
+            chart = next(iter(report["figures"].values()))
+            st.altair_chart(chart, width="stretch")
+            st.caption(report["setting"])
+        helped = question.ask("helps", "What does this experiment show of matching weights?", {
+            "It helps": "Its line lies around the one of the student without a teacher.",
+            "It harms": "The mean is lower, but the intervals overlap: three runs do not tell.",
+            "Three runs do not tell": "Yes. Some of what a teacher knows does not help this student, and some cannot "
+                                      "be told from chance with three runs.",
+        }, ["Three runs do not tell"])
+    with right_side:
+        st.markdown("**Six ways to get it wrong.** Switch one on and see what becomes of the loss and its gradient, on "
+                    "128 test digits. Look at three or more.")
+        mistakes = {each["name"]: each for each in kdengine.explain.list_mistakes()}
+        chosen = st.radio("Mistake", list(mistakes), key="lesson mistake", bind="query-params", persist_state="session",
+                          format_func=lambda each: mistakes[each]["title"], label_visibility="collapsed")
+        looked_at = st.session_state.setdefault("mistakes seen", set())
+        looked_at.add(chosen)
+        shipped = kdengine.list_checkpoints()
+        pair = (digits.ALONE, digits.TEACHER_NAME)
+        all_effects = effects(*pair, tuple(shipped[each]["digest"] for each in pair), open_data("digits").digest)
+        wrong, fair = all_effects[chosen], all_effects["right"]
+        st.code(mistakes[chosen]["code"], language="python")
+        st.markdown(mistakes[chosen]["why"])
+        loss, size, direction = st.columns(3)
+        loss.metric("Loss, nats", f"{wrong['loss']:.3f}", f"right: {fair['loss']:.3f}", delta_color="off",
+                    delta_arrow="off")
+        size.metric("Gradient's length", f"{wrong['size']:.2f} x", "right: 1", delta_color="off", delta_arrow="off")
+        direction.metric("Its direction (cosine)", f"{wrong['direction']:.2f}", "right: 1", delta_color="off",
+                         delta_arrow="off")
+        if wrong["right_answers"] != fair["right_answers"]:
+            st.caption(f"The teacher then reads {wrong['right_answers']:.0%} of these digits rightly, in place of "
+                       f"{fair['right_answers']:.0%}.")
+    return bool(helped) and len(looked_at) >= ENOUGH

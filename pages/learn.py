@@ -1,0 +1,39 @@
+"""Learn: distillation in eight steps on one digit, each with a question before its answer."""
+
+import streamlit as st
+
+from explorer import digits
+from explorer.learn import attention, labels, question, signals, softened, square, train, weighing, wrong
+
+STEPS = {
+    1: ("What a label leaves out", labels.show),
+    2: ("Softmax and temperature", softened.show),
+    3: ("Why T squared", square.show),
+    4: ("Label or teacher: alpha", weighing.show),
+    5: ("Guess, then train", train.show),
+    6: ("Answers or features", signals.show),
+    7: ("Where they look", attention.show),
+    8: ("Does it really help?", wrong.show),
+}
+
+
+def go_to(step: int) -> None:
+    """Open a step."""
+    st.session_state["step"] = step
+
+
+heading, steps, back, forward = st.columns([2, 4, 1, 1], vertical_alignment="bottom")
+heading.title("Learn")
+step = steps.segmented_control("Step", list(STEPS), default=1, required=True, key="step", bind="query-params",
+                               label_visibility="collapsed")
+back.button("Back", on_click=go_to, args=(max(1, step - 1),), width="stretch", disabled=step == 1)
+forward.button("Next", on_click=go_to, args=(min(len(STEPS), step + 1),), width="stretch", disabled=step == len(STEPS),
+               type="primary" if step in question.done() else "secondary")
+title, show = STEPS[step]
+steps_done = ", ".join(map(str, sorted(question.done()))) or "none yet"
+st.subheader(f"{step}. {title}")
+if not digits.missing():
+    if show() and step not in question.done():
+        question.finish(step)
+        st.rerun()
+    st.caption(f"Steps done, of {len(STEPS)}: {steps_done}.")

@@ -222,6 +222,7 @@ def _buttons(watched: dict[str, dict[str, Any]]) -> None:
 
 
 def _again() -> None:
+    pinned.forget()
     for key in (GROUP, GUESS):
         st.query_params.pop(key, None)
     st.rerun()

@@ -23,6 +23,8 @@ _SIDE = 128
 """Most pixels of a picture's side; it is shown half as large."""
 SHOWN = 3
 """Images beside each other."""
+PICTURES, EPOCH = "pictures", "after"
+"""What the link holds: the place of the first image in their order, and the epoch that is shown."""
 _MOST_CLASSES = 10
 _HEADROOM = 1.3
 """A full row is this many times the first row's highest share."""
@@ -80,8 +82,9 @@ def show(
     how = f"{_softened(temperature)}. ↑ goes beyond the row."
     if epochs > 1 and not any(each["state"] in ACTIVE for each in watched.values()):
         # Of more epochs, once a run went on, it is another slider: it opens at the last.
-        epoch = words.slider(f"Answers after this epoch{how}", 1, epochs, epochs, key=f"epoch {group} {epochs}",
-                             persist_state="session")
+        key = f"epoch {group} {epochs}"
+        epoch = words.slider(f"Answers after this epoch{how}", 1, epochs, _linked(EPOCH, 1, epochs, epochs), key=key,
+                             persist_state="session", on_change=_keep, args=(EPOCH, key, epochs))
     else:
         words.caption(f"Answers after epoch {epoch}{how}")
     teacher = _teacher(answers, watched)
@@ -127,7 +130,7 @@ def preview(data: DataSet, teacher: str, temperature: float) -> None:
 def first_image(data: DataSet, group: str, teacher: str) -> int:
     """The number of the first of the images that are shown."""
     order = _hard(teacher, len(data.test), data.digest)
-    return order[st.session_state.get(f"pinned {group}", 0) % len(order)]
+    return order[st.session_state.get(f"pinned {group}", _linked(PICTURES, 0, len(order) - 1, 0)) % len(order)]
 
 
 def _softened(temperature: float) -> str:
@@ -193,7 +196,7 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
     """The images that are shown: those hardest for the teacher, then, at a press, the next three."""
     key = f"pinned {group}"
     order = _hard(teacher, among, digest)
-    start = st.session_state.setdefault(key, 0) % len(order)
+    start = st.session_state.setdefault(key, _linked(PICTURES, 0, len(order) - 1, 0)) % len(order)
     # A callback runs before the page does; what stands above names the images too.
     place.button("Others", key=f"others {group}", width="stretch", on_click=_next, args=(key, len(order)),
                  help="The next three, from the one on which the teacher is least certain.")
@@ -202,6 +205,28 @@ def _chosen(group: str, teacher: str, among: int, digest: str, place: Any) -> li
 
 def _next(key: str, images: int) -> None:
     st.session_state[key] = (st.session_state[key] + SHOWN) % images
+    _keep(PICTURES, key, 0)
+
+
+def forget() -> None:
+    """Take what was chosen here out of the link: another group is to be shown."""
+    for name in (PICTURES, EPOCH):
+        st.query_params.pop(name, None)
+
+
+def _keep(name: str, key: str, usual: int) -> None:
+    """Put a choice into the link, unless it is the usual one."""
+    value = st.session_state[key]
+    if value == usual:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = str(value)
+
+
+def _linked(name: str, low: int, high: int, usual: int) -> int:
+    """A choice as the link has it; what makes no sense there is the usual one."""
+    text = st.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and low <= int(text) <= high else usual
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

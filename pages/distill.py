@@ -44,11 +44,13 @@ def form() -> None:
 
 def show_next(group: str) -> None:
     """Have a group shown from the next run of the page on: in this one its choice may have been drawn."""
+    pinned.forget()
     st.session_state["next group"] = st.query_params["group"] = group
 
 
 def keep_group() -> None:
     """Put the chosen group into the link. The newest, which is shown unless one is chosen, is not in it."""
+    pinned.forget()
     st.query_params["group"] = st.session_state["group"]
 
 

@@ -23,6 +23,9 @@ from kdengine import losses
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
 
+MATCHES = ("logits", "weights", "features", "gradients", "sparsity", "relations", "nothing")
+"""The six kinds of what a method may match."""
+
 
 def hyperparameter(
     default: float | str,
@@ -53,7 +56,7 @@ class Method:
     """LaTeX, without delimiters."""
     source: ClassVar[str]
     matches: ClassVar[str]
-    """Which of the six kinds it matches: logits, weights, features, gradients, sparsity, relations; or nothing."""
+    """One of MATCHES."""
     needs_teacher: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     first_stage: ClassVar[type[Method] | None] = None
@@ -126,6 +129,8 @@ def check(cls: Any, name: str) -> None:
     said = ("name", "title", "summary", "formula", "source", "matches")
     if missing := [each for each in said if not isinstance(getattr(cls, each, None), str)]:
         raise KDError(f"{name} lacks {', '.join(missing)}: a method says what it is, each in a text.")
+    if cls.matches not in MATCHES:
+        raise unknown_name(f"matches of {name}", cls.matches, MATCHES)
     for field in dataclasses.fields(cls):
         if not {"low", "high", "choices", "symbol", "help"} <= field.metadata.keys():
             raise KDError(f"{name}'s {field.name} has no range; declare it with kdengine.methods.hyperparameter.")

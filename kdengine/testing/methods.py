@@ -70,15 +70,21 @@ class Scene:
         with torch.no_grad(), observing(self.teacher, self.teacher.stages, self.wanted_of_teacher) as look:
             return student, look(self.batch.images, self.batch.target)
 
-    def terms(self, batch: Batch | None = None) -> dict[str, Tensor]:
-        """The terms of one step, from the same adapter and the same random draws every time."""
-        torch.manual_seed(1)
-        return self.method.terms(*self.signals(), batch or self.batch, copy.deepcopy(self.adapter))
+    def terms(self, batch: Batch | None = None, *, step: int = 0) -> dict[str, Tensor]:
+        """The terms of one step, from the same adapter and the same random draws every time.
 
-    def gradients(self) -> dict[str, Tensor]:
-        """The student's, by parameter, where there is one."""
+        step: how many came before it, which an adapter may remember.
+        """
+        torch.manual_seed(1)
+        adapter = copy.deepcopy(self.adapter)
+        for _ in range(step):
+            self.method.terms(*self.signals(), batch or self.batch, adapter)
+        return self.method.terms(*self.signals(), batch or self.batch, adapter)
+
+    def gradients(self, *, step: int = 0) -> dict[str, Tensor]:
+        """The student's, by parameter, where there is one; see `terms`."""
         self.student.zero_grad()
-        total(self.terms().values()).backward()
+        total(self.terms(step=step).values()).backward()
         return {name: each.grad.clone() for name, each in self.student.named_parameters() if each.grad is not None}
 
 
@@ -126,19 +132,22 @@ def a_gradient_reaches_the_student(method: Method, task: str) -> None:
 
 
 def the_teacher_matters(method: Method, task: str) -> None:
-    """Another teacher, another loss; unless the method needs none, or gives it a share `alpha` of 0.
+    """Another teacher, another loss and another gradient; unless the method needs none, or gives it a share of 0.
 
-    Its answers are sharp, so that it is sure of some.
+    The share is the field `alpha`. The teacher's answers are sharp, so that it is sure of some.
     """
     if not method.needs_teacher or getattr(method, "alpha", None) == 0:
         return
-    scene, losses = Scene(method, task), []
+    scene, losses, gradients = Scene(method, task), [], []
     for seed in (0, 1):
         scene.teacher.load_state_dict(Scene(method, task, seed=seed).teacher.state_dict())
         with torch.no_grad():
             scene.teacher.head.weight.mul_(100)
         losses.append(total(scene.terms().values()).item())
+        gradients.append(scene.gradients(step=1))  # a memory has heard the teacher by then
     _check(losses[0] != losses[1], method, task, "what another teacher says must change the loss")
+    same = all(torch.equal(each, gradients[1][name]) for name, each in gradients[0].items())
+    _check(not (method.trains_student and same), method, task, "what another teacher says must change the gradient")
 
 
 def the_teacher_stays_as_it_is(method: Method, task: str) -> None:
@@ -203,6 +212,15 @@ def a_batch_without_labels_is_finite(method: Method, task: str) -> None:
           "terms and gradients of a batch without a label must be finite")
 
 
+def a_batch_that_counts_nowhere_is_finite(method: Method, task: str) -> None:
+    """Terms and gradients, where the mask is false everywhere."""
+    scene = Scene(method, task)
+    scene.batch = dataclasses.replace(scene.batch, mask=torch.zeros_like(scene.batch.mask))
+    numbers = [*scene.terms().values(), *scene.gradients().values()]
+    _check(all(bool(each.isfinite().all()) for each in numbers), method, task,
+           "terms and gradients of a batch that counts nowhere must be finite")
+
+
 def large_logits_are_finite(method: Method, task: str) -> None:
     """Terms, at logits a thousand times as large."""
     scene = Scene(method, task)
@@ -232,10 +250,10 @@ def double_stays_double(method: Method, task: str) -> None:
 
 
 METHOD_PROMISES = (
-    says_what_it_is, terms_are_finite_scalars, a_gradient_reaches_the_student, the_teacher_matters,
-    the_teacher_stays_as_it_is, no_teacher_is_asked_where_none_is_needed, ignored_pixels_do_not_count,
-    withheld_labels_are_not_read, a_batch_without_labels_is_finite, large_logits_are_finite,
-    the_adapter_follows_its_generator, double_stays_double,
+    says_what_it_is, terms_are_finite_scalars, a_gradient_reaches_the_student, the_teacher_stays_as_it_is,
+    the_teacher_matters, no_teacher_is_asked_where_none_is_needed, ignored_pixels_do_not_count,
+    withheld_labels_are_not_read, a_batch_without_labels_is_finite, a_batch_that_counts_nowhere_is_finite,
+    large_logits_are_finite, the_adapter_follows_its_generator, double_stays_double,
 )
 
 

@@ -176,6 +176,28 @@ def test_the_links_name_the_images_that_are_shown(train_here):
     press(at, "Others")
     compare, temperature = (parse_qs(each.proto.query_string) for each in at.get("page_link"))
     assert compare["image"] == temperature["example"] == [shown[3]]
+    assert at.query_params["pictures"] == "3"
+    link = {key: value if isinstance(value, str) else value[0] for key, value in at.query_params.items()}
+    for place, image in ((link["pictures"], shown[3]), ("99999", shown[0]), ("-3", shown[0]), ("x", shown[0])):
+        compare, _ = (parse_qs(each.proto.query_string) for each in
+                      opened(**link | {"pictures": place}).get("page_link"))
+        assert compare["image"] == [image]
+    press(at, "Again")
+    assert "pictures" not in at.query_params
+
+
+def test_the_link_holds_the_epoch_that_is_shown(train_here):
+    ids = kdengine.start([dataclasses.replace(each, epochs=3) for each in (
+        configuration("kd", temperature=4.0, alpha=1.0), configuration("none"))])
+    query = {"demo": store.read(ids[0]).group}
+    at = opened(**query)
+    (slider,) = [each for each in at.slider if each.label.startswith("Answers after this epoch")]
+    assert slider.value == 3 and "after" not in at.query_params
+    slider.set_value(2).run()
+    assert at.query_params["after"] == "2"
+    for epoch, value in (("2", 2), ("0", 3), ("4", 3), ("two", 3)):
+        (slider,) = [each for each in opened(**query, after=epoch).slider if each.label.startswith("Answers")]
+        assert slider.value == value
 
 
 def test_pause_one_epoch_stop_and_resume_are_asked_for(waiting, monkeypatch):

@@ -78,6 +78,16 @@ def undefined_without_labels(self, student, teacher, batch, adapter):
             "kl": kl_divergence(student.logits, teacher.logits, batch.mask, temperature=4.0)}
 
 
+def detached(self, student, teacher, batch, adapter):
+    terms = Mine().terms(student, teacher, batch, adapter)
+    return {"cross_entropy": terms["cross_entropy"], "kl": terms["kl"].detach()}
+
+
+def undefined_where_nothing_counts(self, student, teacher, batch, adapter):
+    terms = Mine().terms(student, teacher, batch, adapter)
+    return terms | {"kl": terms["kl"] * batch.mask.sum() / batch.mask.sum()}
+
+
 def teaching_the_teacher(self, student, teacher, batch, adapter):
     with torch.no_grad():
         next(iter(teacher.weights.values())).add_(1.0)
@@ -92,6 +102,8 @@ def reading_a_teacher(self, student, teacher, batch, adapter):
     (broken(Mine, in_vectors, tasks=("classification",)), "the term kl must be a finite float32 scalar"),
     (broken(Mine, without_a_gradient), "a gradient must reach the student"),
     (broken(Mine, of_the_labels_alone), "what another teacher says must change the loss"),
+    (broken(Mine, detached), "what another teacher says must change the gradient"),
+    (broken(Mine, undefined_where_nothing_counts), "a batch that counts nowhere must be finite"),
     (broken(Mine, of_all_pixels), r"\(segmentation\): ignored pixels must not count"),
     (broken(Mine, of_all_labels, tasks=("classification",)), "a label that is withheld must not be read"),
     (broken(Mine, undefined_without_labels, tasks=("classification",)), "a batch without a label must be finite"),
@@ -117,6 +129,8 @@ def test_what_is_no_method_is_refused_as_on_the_command_line():
         check_method(type("Bare", (Mine,), {}))
     with pytest.raises(KDError, match="Unknown hyperparameter of mine 'beta'"):
         check_method(Mine, beta=1)
+    with pytest.raises(KDError, match=r"Unknown matches of Broken 'logitz'\. Did you mean 'logits'"):
+        check_method(broken(Mine, matches="logitz"))
 
 
 class Net(nn.Module):

@@ -24,6 +24,7 @@ from kdengine.charts import accuracy_curves
 from kdengine.colors import STUDENTS
 from kdengine.configuration import Configuration
 from kdengine.runs.records import ACTIVE, FINISHED, RESUMABLE, headline
+from kdengine.runs.schema import Watched
 
 DATA, TEACHER, STUDENT = "digits", "digits-teacher", "resnet8"
 EPOCHS = 15
@@ -167,7 +168,7 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
             # The mouse rests where Start was, and the chart's own buttons would cover the progress above it.
             st.html('<style>[data-testid="stElementToolbar"] { display: none; }</style>')
         st.altair_chart(
-            accuracy_curves(histories or dict.fromkeys(names.values(), ()),
+            accuracy_curves(histories or {name: [] for name in names.values()},
                             headline(teacher["validation"]) if teacher else None, epochs=EPOCHS),
             width="stretch")
         for each in watched.values():
@@ -181,14 +182,14 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
             pinned.preview(open_data(DATA), TEACHER, pinned.temperature_of(watched.values()))
 
 
-def _names(watched: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _names(watched: Sequence[Watched]) -> dict[str, str]:
     """What the students of a group are called, by run: of one method, by what sets them apart."""
     title = kdengine.runs.method_title("kd")
     return {run: ALONE if name == kdengine.runs.method_title("none") else TAUGHT if name == title
             else name.removeprefix(f"{title}, ") for run, name in kdengine.runs.student_titles(watched).items()}
 
 
-def _buttons(watched: dict[str, dict[str, Any]]) -> None:
+def _buttons(watched: dict[str, Watched]) -> None:
     """How far the group is, and what can be done with it."""
     ids = [run for run, each in watched.items() if each["state"] in ACTIVE]
     bar, hold, one, end = st.columns([6, 1.3, 1.3, 1.3], vertical_alignment="center")
@@ -228,7 +229,7 @@ def _again() -> None:
     st.rerun()
 
 
-def _truth(watched: dict[str, dict[str, Any]], names: dict[str, str]) -> None:
+def _truth(watched: dict[str, Watched], names: dict[str, str]) -> None:
     """What the students read of the test digits, beside the guess; and where to go from here."""
     guesses = _guesses(len(watched))
     *numbers, links = st.columns([1.5] * len(watched) + [4], vertical_alignment="center")
@@ -275,7 +276,7 @@ def _rows(ids: tuple[str, ...]) -> list[dict[str, Any]]:
     return [row for row in kdengine.runs.results_table() if row["name"] in ids]
 
 
-def _verdict(ids: tuple[str, ...], watched: dict[str, dict[str, Any]]) -> str:
+def _verdict(ids: tuple[str, ...], watched: dict[str, Watched]) -> str:
     """What may be said of the numbers, in one or two sentences."""
     tests = [each["result"]["test"] for each in watched.values()]
     names = _names(list(watched.values()))

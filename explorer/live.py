@@ -17,6 +17,8 @@ from kdengine.runs.records import ACTIVE
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
+    from kdengine.runs.schema import RunData, Watched
+
 BADGES = {
     "queued": ("Queued", "gray"), "starting": ("Starting", "blue"), "running": ("Running", "blue"),
     "finished": ("Finished", "green"), "stopped": ("Stopped", "orange"), "failed": ("Failed", "red"),
@@ -83,7 +85,7 @@ def length(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _before(queued: dict) -> str:
+def _before(queued: RunData) -> str:
     """How many groups have their turn before a queued run, in words."""
     groups = {run["group"] for run in kdengine.list_runs() if run["state"] in ACTIVE
               and run["status"]["launched"] < queued["status"]["launched"] and run["group"] != queued["group"]}
@@ -100,7 +102,7 @@ def stop_button(place: DeltaGenerator, ids: Sequence[str]) -> None:
             st.toast("Stopping. The last complete epoch is kept.")
 
 
-def show_progress(watched: list[dict]) -> None:
+def show_progress(watched: Sequence[Watched]) -> None:
     """One bar for the group: its students advance together."""
     active = [run for run in watched if run["state"] in ACTIVE]
     if not active:

@@ -18,6 +18,7 @@ from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
     from kdengine.data import DataSet
+    from kdengine.runs.schema import Watched
 
 _SIDE = 128
 """Most pixels of a picture's side; it is shown half as large."""
@@ -55,7 +56,7 @@ _STYLE = """<style>
 
 
 def show(
-    group: str, watched: Mapping[str, dict[str, Any]], labels: Mapping[str, str], *, heading: bool = True
+    group: str, watched: Mapping[str, Watched], labels: Mapping[str, str], *, heading: bool = True
 ) -> None:
     """The images and their bars as they are now; once all has ended, at an epoch of one's choice.
 
@@ -235,7 +236,7 @@ def _hard(teacher: str, among: int, digest: str) -> list[int]:
     return kdengine.runs.hard_examples(teacher, among) or list(range(among))
 
 
-def _teacher(answers: Mapping[str, Any], watched: Mapping[str, dict[str, Any]]) -> str | None:
+def _teacher(answers: Mapping[str, Any], watched: Mapping[str, Watched]) -> str | None:
     """The reference under which the runs' teacher opens; None where there is none, or it does not open."""
     for run in answers:
         reference = kdengine.runs.teacher_of(run, watched[run]) if watched[run]["teacher"] else None

@@ -7,6 +7,7 @@ import streamlit as st
 import kdengine
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
+from kdengine.runs.schema import RunData
 
 
 def show() -> None:
@@ -19,7 +20,7 @@ def show() -> None:
             _list(odd, strange)
 
 
-def _list(odd: list[dict], strange: list[dict]) -> None:
+def _list(odd: list[dict], strange: list[RunData]) -> None:
     for place, each in enumerate(odd):
         said, button = st.columns([6, 1], vertical_alignment="center")
         said.markdown(error_text(KDError(f"The {each['kind']} {each['name']} cannot be read: {each['reason']}")))

@@ -11,6 +11,7 @@ from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
 from kdengine.runs.records import ACTIVE, FAILED, FINISHED, RESUMABLE, headline, headline_name, score_text
+from kdengine.runs.schema import RunData, Watched
 from kdengine.runs.store import LONGEST_NAME
 
 DEMONSTRATION, OWN = "Demonstration", "Your own runs"
@@ -54,7 +55,7 @@ def keep_group() -> None:
     st.query_params["group"] = st.session_state["group"]
 
 
-def title(group: list[dict]) -> str:
+def title(group: list[RunData]) -> str:
     """A group in one line."""
     configuration = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
@@ -71,7 +72,7 @@ def title(group: list[dict]) -> str:
 
 def runs_section() -> None:
     """One group of runs, live while any of it is active."""
-    groups: dict[str, list[dict]] = {}
+    groups: dict[str, list[RunData]] = {}
     for run in kdengine.list_runs():
         groups.setdefault(run["group"], []).append(run)
     undo()
@@ -100,7 +101,7 @@ def runs_section() -> None:
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
 
 
-def edit(group: list[dict], called: str, active: bool) -> None:
+def edit(group: list[RunData], called: str, active: bool) -> None:
     """What of a group's runs can be changed: their names, and whether they are there."""
     names = kdengine.runs.student_titles([run | {"name": None} for run in group])
     st.caption("A name of your own, on every page")
@@ -190,7 +191,7 @@ def live(ids: list[str], was_active: bool) -> None:
         st.rerun()
 
 
-def show_run(run: str, watched: dict, name: str) -> None:
+def show_run(run: str, watched: Watched, name: str) -> None:
     """A run's state, score and buttons in one row."""
     row = st.container(key=f"run-{run}")
     what, score, button = row.columns([3, 4, 1], vertical_alignment="center")

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kdengine import paths
 from kdengine.configuration import Configuration
@@ -31,6 +31,7 @@ from kdengine.runs.networks import (
     teaching_size,
 )
 from kdengine.runs.records import ACTIVE
+from kdengine.runs.schema import RunData, Watched
 from kdengine.runs.store import rename
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def list_checkpoints() -> dict[str, dict[str, Any]]:
     return checkpoints.shipped()
 
 
-def list_runs() -> list[dict[str, Any]]:
+def list_runs() -> list[RunData]:
     """Runs, newest first: record as plain data, with `state` as it is now and `name`, what somebody called it, or None.
 
     `ignored` names the fields of its file that this version does not know. See `list_unreadable` for the others.
@@ -61,19 +62,19 @@ def start(configurations: Sequence[Configuration]) -> list[str]:
     return control.submit(configurations)
 
 
-def watch(run: str) -> dict[str, Any]:
+def watch(run: str) -> Watched:
     """A run as it is now: its record as plain data, with state, name, history (a row an epoch), progress and log.
 
     pausing: whether it is to wait after a coming epoch; paused: whether it has come to where it waits.
     """
     state = store.state(run)
     record = store.read(run)
-    return dataclasses.asdict(record) | {
+    return cast(Watched, dataclasses.asdict(record) | {
         "state": state, "name": store.name(run), "log": store.log(run),
         "history": store.history(run), "progress": store.progress(run),
         "pausing": state in ACTIVE and store.pauses(run, record.configuration.epochs - 1),
         "paused": state in ACTIVE and store.pauses(run, record.status["epoch"]),
-    }
+    })
 
 
 def pause(ids: Sequence[str], epoch: int | None = None) -> None:

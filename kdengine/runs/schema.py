@@ -5,7 +5,7 @@ The shapes are the types below. A field they do not name is left as it is, and n
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -166,6 +166,35 @@ class Progress(TypedDict):
     of: Count
     images_per_second: Amount | None
     seconds_left: Amount | None
+
+
+class RunData(TypedDict):
+    """A run as plain data: its record, its state now, and what somebody called it. ignored: see `Record`."""
+
+    id: Text
+    group: Text
+    created: Time
+    configuration: dict[str, Any]
+    status: Status
+    teacher: Teacher | None
+    data: Data
+    environment: Environment
+    result: Result
+    files: dict[Text, Text]
+    format: int
+    ignored: list[str]
+    state: State
+    name: str | None
+
+
+class Watched(RunData):
+    """A run as it is now, see `kdengine.watch`. progress: empty before there is any."""
+
+    log: str
+    history: list[dict[str, Any]]
+    progress: dict[str, Any]
+    pausing: bool
+    paused: bool
 
 
 class TrainedOn(TypedDict):

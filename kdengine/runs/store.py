@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from kdengine import files
 from kdengine.errors import KDError
@@ -28,7 +28,7 @@ from kdengine.runs.records import (
     read_record,
     read_rows,
 )
-from kdengine.runs.schema import Change, Progress, State, Status
+from kdengine.runs.schema import Change, Progress, RunData, State, Status
 
 LOCK, STOP, PAUSE, LOG, NAME = "lock", "stop", "pause", "log.txt", "name.txt"
 LONGEST_NAME = 80
@@ -139,9 +139,10 @@ def listed() -> list[tuple[Record, State]]:
     return runs
 
 
-def as_data() -> list[dict[str, Any]]:
+def as_data() -> list[RunData]:
     """Every readable record, newest first, as plain data with its state now and its name."""
-    return [dataclasses.asdict(record) | {"state": state, "name": name(record.id)} for record, state in listed()]
+    return [cast(RunData, dataclasses.asdict(record) | {"state": state, "name": name(record.id)})
+            for record, state in listed()]
 
 
 def unreadable() -> dict[str, str]:

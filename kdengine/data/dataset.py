@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from kdengine.signals import Facts
 from kdengine.views import Split
 
 
@@ -57,10 +56,6 @@ class DataSet:
     def std(self) -> tuple[float, ...]:
         """Standard deviation of each channel of train (over all pixels), in (0, 0.5]; 1 for a constant channel."""
         return self._moments[1]
-
-    def facts(self) -> Facts:
-        """What an adapter may know of train."""
-        return Facts(count=len(self.train), classes=len(self.classes), targets=self.train.target)
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -9,8 +9,7 @@ has the size of the stage it was taken from.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import KDError, out_of_range, unknown_name
-from kdengine.models.network import Network
+from kdengine.models.network import Network, evaluating
 from kdengine.signals import Stage, Wanted, observing
 
 SMALLEST_MAP = 4
@@ -170,7 +169,7 @@ def heat_map(
     if region is not None:
         _check_region(region, images, network)
 
-    with _lock(network), _evaluating(network):
+    with _lock(network), evaluating(network):
         activations, gradients = _activations_and_gradients(network, images, classes, place, region)
         maps = _maps(HEAT_MAPS[method].formula, network, place, activations, gradients).clamp(min=0)
     peaks = maps.amax(dim=(1, 2), keepdim=True)
@@ -185,7 +184,7 @@ def activity_maps(network: Network, images: Tensor) -> dict[str, Tensor]:
     """
     _check_images(images)
     wanted = Wanted(features=tuple(stage.name for stage in network.stages))
-    with _lock(network), _evaluating(network), torch.no_grad(), observing(network, network.stages, wanted) as look:
+    with _lock(network), evaluating(network), torch.no_grad(), observing(network, network.stages, wanted) as look:
         features = look(images).features
     maps = {name: each.square().mean(dim=1).cpu() for name, each in features.items()}
     return {name: each / each.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12) for name, each in maps.items()}
@@ -247,18 +246,6 @@ _LOCKS_LOCK = threading.Lock()
 def _lock(network: Network) -> threading.Lock:
     with _LOCKS_LOCK:
         return _LOCKS.setdefault(network, threading.Lock())
-
-
-@contextmanager
-def _evaluating(network: Network) -> Iterator[None]:
-    """The network in evaluation mode. Modes are put back module by module: a part may be frozen in eval by intent."""
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        network.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _activations_and_gradients(

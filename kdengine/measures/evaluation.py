@@ -16,17 +16,14 @@ from kdengine.devices import autocast, synchronize
 from kdengine.errors import KDError
 from kdengine.losses import IGNORE, cross_entropy, kl_divergence
 from kdengine.measures import metrics
-from kdengine.models.network import Network
+from kdengine.models.network import Network, evaluating
 from kdengine.views import Split
 
 
 def predict(network: Network, split: Split, batch_size: int = 256) -> Tensor:
     """Logits of a whole split, in its order: float32 [N, C] on the CPU. The network's mode is left as it was."""
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         parts = [network(images.float() / 255).float().cpu() for images in split.images.split(batch_size)]
-    network.train(was_training)
     return torch.cat(parts)
 
 
@@ -36,13 +33,10 @@ def rounding(network: Network, images: Tensor, precision: str) -> float:
     images: uint8 [N, 3, H, W] on the network's device, few enough for one forward. At T = 1, over images or pixels.
     The network's mode is left as it was.
     """
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         exact = network(images.float() / 255)
         with autocast(images.device, precision):
             rounded = network(images.float() / 255)
-    network.train(was_training)
     return metrics.kl_to_teacher(rounded.float(), exact)
 
 
@@ -80,12 +74,9 @@ def segment(
         raise KDError(f"No pixel of these {len(split)} images has a class, so nothing can be measured on them. "
                       "Look at the masks, and at which value in them means no class.")
     classes = len(network.classes)
-    was_training = [(each, each.training) for each in (network, teacher) if each is not None]
-    for each, _ in was_training:
-        each.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=split.images.device)  # no waiting for the device inside the loop
     parts = []
-    with torch.inference_mode():
+    with evaluating(*(each for each in (network, teacher) if each is not None)), torch.inference_mode():
         for images, target in zip(split.images.split(batch_size), split.target.split(batch_size), strict=True):
             images, target = images.float() / 255, target.long()
             counts = target != IGNORE
@@ -99,8 +90,6 @@ def segment(
                 taught = teacher(images).float()
                 sums[2] += kl_divergence(logits, taught, counts) * weight
                 sums[3] += (answer == taught.argmax(dim=1))[counts].sum()
-    for each, training in was_training:
-        each.train(training)
     matrices = torch.cat(parts).cpu()
     total = matrices.sum(dim=0)
     pixels, loss, divergence, agreed = sums.tolist()
@@ -145,11 +134,8 @@ def flops(network: Network) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), counter:
+    with evaluating(network), torch.no_grad(), counter:
         network(_one_image(network))
-    network.train(was_training)
     return counter.get_total_flops()
 
 
@@ -161,16 +147,13 @@ def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
     """
     image = _one_image(network)
     device = image.device
-    was_training = network.training
-    network.eval()
     times = []
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for _ in range(5 + repeats):
             start = time.perf_counter()
             network(image)
             synchronize(device)
             times.append((time.perf_counter() - start) * 1e3)
-    network.train(was_training)
     times = times[5:]
     return {
         "median_ms": statistics.median(times),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from kdengine import trust
 from kdengine.errors import KDError
 from kdengine.models.architecture import numbered
-from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check, check_input
+from kdengine.models.network import IMAGENET_MEAN, IMAGENET_STD, Network, check, check_input, evaluating
 from kdengine.signals import Stage
 
 INPUT_SIZE = 32
@@ -94,14 +94,12 @@ def find_stages(net: nn.Module, size: int) -> tuple[Stage, ...]:
         module.register_forward_hook(lambda _module, _inputs, output, path=path: outputs.append((path, output)))
         for path, module in net.named_modules() if path
     ]
-    was_training = net.training
     try:
-        with torch.no_grad():
-            net.eval()(torch.rand(2, 3, size, size))
+        with evaluating(net), torch.no_grad():
+            net(torch.rand(2, 3, size, size))
     except Exception:
         return ()  # `check` runs the same images and says what is wrong
     finally:
-        net.train(was_training)
         for handle in handles:
             handle.remove()
 

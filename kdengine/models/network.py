@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +65,19 @@ class Network(nn.Module):
         return logits
 
 
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Networks in evaluation mode. Modes are put back module by module: a part may be frozen in eval by intent."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    try:
+        for network in networks:
+            network.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def check_input(
     input_size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None, whose: str = ""
 ) -> None:
@@ -97,16 +111,11 @@ def check(network: Network) -> None:
         except AttributeError as error:
             raise KDError(f"{network.architecture}: {stage.name} names a layer that is not there ({error}).") from error
 
-    was_training = network.training
     size = network.input_size
     example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network._mean.device)
-    try:
-        network.eval()
-        with torch.no_grad():
-            _check_logits(network, example)
-            _check_stages(network, example)
-    finally:
-        network.train(was_training)
+    with evaluating(network), torch.no_grad():
+        _check_logits(network, example)
+        _check_stages(network, example)
 
 
 def _check_logits(network: Network, example: Tensor) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kdengine import paths
 from kdengine.configuration import Configuration
@@ -69,7 +70,7 @@ def watch(run: str) -> Watched:
     """
     state = store.state(run)
     record = store.read(run)
-    return cast(Watched, dataclasses.asdict(record) | {
+    return typing.cast(Watched, dataclasses.asdict(record) | {
         "state": state, "name": store.name(run), "log": store.log(run),
         "history": store.history(run), "progress": store.progress(run),
         "pausing": state in ACTIVE and store.pauses(run, record.configuration.epochs - 1),

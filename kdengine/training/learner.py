@@ -12,7 +12,7 @@ from kdengine.configuration import Configuration
 from kdengine.devices import autocast, compiled, compiling
 from kdengine.errors import KDError, NotFinite
 from kdengine.methods import Method
-from kdengine.models.network import Network
+from kdengine.models.network import Network, evaluating
 from kdengine.signals import Facts, Wanted, observing
 from kdengine.training.optimizers import optimizer_of
 from kdengine.views import Split, seed_from, steps_per_epoch
@@ -107,15 +107,13 @@ class Learner:
     def _build_adapter(self, teacher: Network, split: Split) -> nn.Module | None:
         device = split.images.device
         images, target = split.images[:2].float() / 255, split.target[:2]
-        was_training = self.network.training
-        self.network.eval()  # the example must not move the batch-norm statistics
         with (
+            evaluating(self.network),  # the example must not move the batch-norm statistics
             torch.no_grad(),
             observing(self.network, self.network.stages, self.wanted) as look,
             observing(teacher, teacher.stages, self.wanted_of_teacher) as look_at_teacher,
         ):
             student, taught = look(images, target), look_at_teacher(images, target)
-        self.network.train(was_training)
         facts = Facts(len(split), len(self.network.classes), split.target)
         # Drawn on the CPU: the same adapter on every device.
         generator = torch.Generator().manual_seed(seed_from("adapter", self.configuration.seed))

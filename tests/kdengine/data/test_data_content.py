@@ -227,8 +227,3 @@ def test_a_constant_channel_keeps_normalisation_finite():
     images = torch.full((2, 3, 4, 4), 51, dtype=torch.uint8)
     assert data_set(images).mean == pytest.approx((0.2, 0.2, 0.2))
     assert data_set(images).std == (1.0, 1.0, 1.0)
-
-
-def test_facts_are_those_of_train():
-    facts = data_set(torch.zeros(5, 3, 4, 4, dtype=torch.uint8)).facts()
-    assert (facts.count, facts.classes, facts.targets.tolist()) == (5, 2, [0] * 5)

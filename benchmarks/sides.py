@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from kdengine.configuration import Configuration
-from kdengine.devices import lay, synchronize
+from kdengine.devices import set_memory_format, synchronize
 from kdengine.methods import method
 from kdengine.models.network import Network
 from kdengine.training import Learner, speeds, train
@@ -38,7 +38,7 @@ def ours(
     ways = []
     for network, training in ((student, True), (teacher, False)):
         ways.append(speeds.execution(network.to(device), configuration.batch_size, training=training))
-        lay(network, ways[-1].memory_format)
+        set_memory_format(network, ways[-1].memory_format)
     precision, of_teacher = (way.precision for way in ways)
     teacher.eval().requires_grad_(False)
     resident = split.to(device)

@@ -83,26 +83,29 @@ def _of_other_crops(teacher: Network, images: Tensor) -> Tensor:
 MISTAKES: dict[str, Mistake] = {
     each.name: each for each in (
         Mistake(
-            "no_square", "T² is forgotten", "kl_div(log_softmax(s / T), softmax(t / T))",
+            "no_square", "T² is forgotten",
+            'kl_div(log_softmax(s / T), softmax(t / T), reduction="batchmean")',
             "The gradient shrinks as 1/T²: at a high T the teacher is hardly heard beside the labels.",
             loss=lambda student, teacher, temperature: _right(student, teacher, temperature) / temperature**2,
         ),
         Mistake(
-            "swapped", "KL's arguments are swapped", "kl_div(log_softmax(t / T), softmax(s / T)) * T**2",
+            "swapped", "KL's arguments are swapped",
+            'kl_div(log_softmax(t / T), softmax(s / T), reduction="batchmean") * T**2',
             "KL(student || teacher) lets the student ignore classes that the teacher finds likely, as long as it is "
             "sure of one of them.",
             loss=lambda student, teacher, temperature: _right(teacher, student, temperature),
         ),
         Mistake(
             "softmax_twice", "Softmax is applied twice",
-            "kl_div(log_softmax(softmax(s) / T), softmax(softmax(t) / T)) * T**2",
+            'kl_div(log_softmax(softmax(s) / T), softmax(softmax(t) / T), reduction="batchmean") * T**2',
             "Probabilities lie between 0 and 1, so as logits they are nearly equal: both answers become nearly "
             "uniform, and there is hardly anything left to learn.",
             loss=lambda student, teacher, temperature: _right(
                 student.softmax(dim=1), teacher.softmax(dim=1), temperature),
         ),
         Mistake(
-            "element_mean", "The mean is over elements", 'kl_div(..., reduction="mean") * T**2',
+            "element_mean", "The mean is over elements",
+            'kl_div(log_softmax(s / T), softmax(t / T), reduction="mean") * T**2',
             "The sum over the classes becomes a mean: the loss, and its gradient, are as many times too small as there "
             "are classes.",
             loss=lambda student, teacher, temperature: _right(student, teacher, temperature) / student.shape[1],

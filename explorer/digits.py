@@ -8,6 +8,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
+from explorer import pinned
 from explorer.networks import open_data, open_network
 from kdengine.colors import STUDENTS, TEACHER
 
@@ -31,14 +32,7 @@ def example(index: int) -> tuple[Image.Image, int]:
 
 def logits(reference: str, index: int) -> list[float]:
     """A network's logits for a test picture."""
-    return _logits(reference, kdengine.list_checkpoints()[reference]["digest"], index)
-
-
-@st.cache_data(max_entries=64, show_spinner="The networks look at the digit …")
-def _logits(reference: str, digest: str, index: int) -> list[float]:
-    """digest: of the network's weights."""
-    del digest
-    return kdengine.predict(open_network(reference), example(index)[0])["logits"]
+    return pinned.logits(reference, open_data("digits").digest, index, example(index)[0])
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

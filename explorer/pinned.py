@@ -159,8 +159,14 @@ def _heading(picture: Any, index: int, truth: str) -> str:
 
 def answer(reference: str, data: DataSet, index: int, picture: Any, temperature: float) -> np.ndarray:
     """A network's softened answer to a test image, [C]."""
-    shares = _predicted(reference, data.digest, index, picture)
-    return softmax(np.log(np.maximum(shares, 1e-30)) / temperature)
+    return softmax(np.array(logits(reference, data.digest, index, picture)) / temperature)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def logits(reference: str, digest: str, index: int, _picture: Any) -> list[float]:
+    """A network's logits for a test image, [C]. digest: of its data set."""
+    del digest, index
+    return kdengine.predict(open_network(reference), _picture)["logits"]
 
 
 def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], truth: int) -> str:
@@ -247,10 +253,3 @@ def _teacher(answers: Mapping[str, Any], watched: Mapping[str, Watched]) -> str 
                 return None
             return reference
     return None
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _predicted(reference: str, digest: str, index: int, _picture: Any) -> np.ndarray:
-    """What a network answers to a test image, [C]. digest: of its data set."""
-    del digest, index
-    return np.array(kdengine.predict(open_network(reference), _picture)["probabilities"])

@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import digits, pinned
 from explorer.learn import question
+from explorer.networks import open_data
 from kdengine.colors import BACKGROUND, TEACHER
 
 INDEX = 24
@@ -17,7 +18,7 @@ TEMPERATURE = 4.0
 def show() -> bool:
     """Draw the step; whether it is done."""
     picture, truth = digits.example(INDEX)
-    shares = pinned.softmax(np.array(digits.logits(digits.TEACHER_NAME, INDEX)) / TEMPERATURE)
+    shares = pinned.answer(digits.TEACHER_NAME, open_data("digits"), INDEX, picture, TEMPERATURE)
     order = np.argsort(-shares)
     words, look = st.columns([2, 3], gap="large")
     with words:

@@ -29,9 +29,8 @@ def loss_parts(
 ) -> dict[str, Any]:
     """The loss (1 - alpha) CE + alpha T^2 KL of one image in its parts, and their gradients on the student's logits.
 
-    student, teacher: logits, one a class. `probabilities`: `student` at T = 1, `student_softened` and
-    `teacher_softened` at T. `losses`, in nats, and `gradients`, one number a class: `cross_entropy`, `kl` without T^2,
-    `scaled_kl` with it, and `loss`, the weighted sum.
+    student, teacher: logits, one a class. `losses`, in nats, and `gradients`, one number a class: `cross_entropy`, `kl`
+    without T^2, `scaled_kl` with it, and `loss`, the weighted sum.
     """
     logits = torch.tensor([student], dtype=torch.float64, requires_grad=True)
     target = torch.tensor([teacher], dtype=torch.float64)
@@ -39,12 +38,7 @@ def loss_parts(
     labels = cross_entropy(logits, torch.tensor([label]))
     losses = {"cross_entropy": labels, "kl": scaled / temperature**2, "scaled_kl": scaled,
               "loss": (1 - alpha) * labels + alpha * scaled}
-    probabilities = {
-        "student": logits.softmax(dim=1), "student_softened": (logits / temperature).softmax(dim=1),
-        "teacher_softened": (target / temperature).softmax(dim=1),
-    }
     return {
-        "probabilities": {name: each[0].tolist() for name, each in probabilities.items()},
         "losses": {name: each.item() for name, each in losses.items()},
         "gradients": {name: torch.autograd.grad(each, logits, retain_graph=True)[0][0].tolist()
                       for name, each in losses.items()},

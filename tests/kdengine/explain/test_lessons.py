@@ -30,9 +30,6 @@ def test_losses_and_gradients_are_those_of_the_formulas(student, teacher, temper
     labels = -np.log(at_one[label])
     one_hot = np.eye(count)[label]
     close = {"rtol": 1e-6, "atol": 1e-9}
-    np.testing.assert_allclose(parts["probabilities"]["student"], at_one, **close)
-    np.testing.assert_allclose(parts["probabilities"]["student_softened"], ours, **close)
-    np.testing.assert_allclose(parts["probabilities"]["teacher_softened"], theirs, **close)
     expected = {"cross_entropy": labels, "kl": kl, "scaled_kl": temperature**2 * kl,
                 "loss": (1 - alpha) * labels + alpha * temperature**2 * kl}
     for name, value in expected.items():

@@ -128,7 +128,7 @@ def slow_iou(predicted, target, classes):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([(1, 1, 1), (3, 4, 2), (2, 5, 5), (6,)]), st.integers(2, 6))
 def test_confusion_and_what_is_made_of_it_equal_a_loop_over_the_pixels(seed, shape, classes):
     predicted, target = answered(seed, shape, classes)

@@ -111,7 +111,7 @@ def by_enumeration(first, second):
     return as_far / 2 ** len(first)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 7), st.integers(14, 24))
 def test_the_p_value_of_a_difference_in_miou_is_that_of_all_swaps(seed, count, right):
     first, second = matrices(seed, count), matrices(seed + 1, count, right=right)
@@ -122,7 +122,7 @@ def test_the_p_value_of_a_difference_in_miou_is_that_of_all_swaps(seed, count, r
     assert 0 < p <= 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 40))
 def test_the_middle_of_an_miou_is_the_metric_itself(seed, count):
     first, second = (matrices(each, count) for each in (seed, seed + 1))
@@ -150,7 +150,7 @@ def test_the_bootstraps_of_an_miou_agree_with_resampling_image_by_image():
         assert sure.std is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(14, 24), st.sampled_from([0.95, 0.99]))
 def test_the_interval_of_a_difference_in_miou_holds_0_where_the_test_does_not_reject(seed, right, confidence):
     first, second = matrices(seed, 9), matrices(seed + 1, 9, right=right)
@@ -177,7 +177,7 @@ def test_networks_that_differ_on_every_image_differ():
     assert uncertainty.mean_iou_test(good, bad) == 1 / 2001  # no toss of 25 coins is as far but by one chance in 2^24
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_which_network_is_named_first_turns_the_sign_alone(seed):
     first, second = matrices(seed, 12), matrices(seed + 1, 12)

@@ -10,23 +10,31 @@ WORDS = {
     "alpha": "The teacher's share of the loss. 0: the labels alone. 1: the teacher alone, and no label is read.",
     "Calibration": "Whether a network is right as often as it is sure: of its answers given with 80 %, 80 of 100 "
                    "should be right.",
+    "Channel": "One of the maps that a layer puts out: what it finds of one kind, at each place.",
     "Confidence interval": "Where the true value very likely lies: 95 of 100 such intervals hold it. It speaks of "
                            "other images, or of other seeds, whichever is named beside it.",
     "Connector": "A small layer, trained and then thrown away, that brings the student's feature map to the teacher's "
                  "number of channels.",
     "Cross-entropy": "How badly an answer fits the label: minus the logarithm of the true class's share, in nats.",
     "Dark knowledge": "What a teacher's answer says of the wrong classes: this 4 looks a little like a 9.",
+    "Distillation": "Training a small network, the student, to imitate a large one, the teacher.",
     "Entropy": "How undecided an answer is, in nats: 0 where one class has everything, most where all have the same.",
+    "Epoch": "Once through all training images.",
     "Feature": "What a stage of a network finds at each place of the image, one number a channel.",
     "Heat map": "Which places of the image speak for a class, as Grad-CAM and its kin compute it.",
     "KL": "Kullback-Leibler divergence: how far the student's answer is from the teacher's, in nats; 0 where they are "
           "equal. It is not the same the other way round.",
     "Logit": "What a network puts out for a class before softmax: any number, larger for what it finds likelier.",
     "Nat": "The unit of entropy, cross-entropy and KL with the natural logarithm; 1 nat is 1.44 bits.",
+    "One-hot": "A label as numbers: 1 for its class, 0 for every other.",
+    "Seed": "The number that the first weights and the order of the images follow. Another seed is another run of the "
+            "same experiment.",
     "Soft target": "The teacher's probabilities at a temperature; the student learns them in place of a one-hot label.",
     "Softmax": "Makes probabilities of logits: their exponentials, each as a share of their sum.",
+    "Stage": "Layers of a network that work at one resolution; the deeper, the coarser.",
     "Temperature T": "Divides the logits before softmax. 1 leaves them; above 1 small probabilities grow; at infinity "
                      "all are equal.",
+    "Validation images": "Kept out of training, to watch it by. Test images are kept for the end.",
 }
 
 

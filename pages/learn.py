@@ -31,8 +31,12 @@ forward.button("Next", on_click=go_to, args=(min(len(STEPS), step + 1),), width=
                type="primary" if step in question.done() else "secondary")
 title, show = STEPS[step]
 steps_done = ", ".join(map(str, sorted(question.done()))) or "none yet"
-st.subheader(f"{step}. {title}")
-if not digits.missing():
+if digits.missing():
+    st.subheader(f"{step}. {title}")
+else:
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.image(digits.example(labels.INDEX)[0], width=44, alt="The digit that all steps are about")
+    row.subheader(f"{step}. {title}")
     if show() and step not in question.done():
         question.finish(step)
         st.rerun()

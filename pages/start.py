@@ -59,7 +59,7 @@ def answers_later() -> None:
 st.title("Knowledge distillation, live")
 st.markdown(
     "A small **student** network learns to imitate a large **teacher**. The teacher's full distribution over the "
-    "classes says more than the label does: *this 4 also looks a little like a 9*. Hinton called that **dark "
+    "classes says more than the label does: what else the picture looks like. Hinton called that **dark "
     "knowledge**, and a **temperature** brings it to light."
 )
 
@@ -84,7 +84,7 @@ with words:
         st.markdown(
             f"**Who had which labels?** 1,797 real handwritten digits. The teacher read *every* training label. The "
             f"student alone had **{labels} labels a class** and nothing else. The student with a teacher read **no "
-            f"label at all**: it had the same training images, and the teacher's softened answers on them.\n\n"
+            f"label at all**: it saw all training images, and the teacher's softened answers to them.\n\n"
             f"Of 100 new digits, how many does each of the two students read?"
         )
         if st.button("Guess, then watch them learn", type="primary", icon=":material/play_circle:", width="stretch"):

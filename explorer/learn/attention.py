@@ -29,39 +29,44 @@ def look_at(reference: str, digest: str, target: int) -> dict:
 def show() -> bool:
     """Draw the step; whether it is done."""
     _, truth = digits.example(INDEX)
-    shipped = kdengine.list_checkpoints()
     words, look = st.columns([2, 3], gap="large")
     with look:
         target = st.select_slider("What speaks for this digit?", list(range(10)), truth, key="lesson class",
                                   bind="query-params", persist_state="session")
-        maps = {each: look_at(each, shipped[each]["digest"], target) for each in digits.TITLES}
-        agreement = {each: kdengine.explain.compare_heat_maps(maps[each]["heat"], maps[digits.TEACHER_NAME]["heat"])
-                     for each in (digits.TAUGHT, digits.ALONE)}
         columns = st.columns(3)
-    cosine = {each: agreement[each]["cosine"] for each in agreement}
+    true, shown = agreements(truth), agreements(target)
     with words:
         st.markdown("A **heat map** (Grad-CAM) colors the places that speak for one digit: yellow matters most. Each "
                     "map has its own scale, so compare *where*, not *how much*. **Agreement** is the cosine of two "
                     "maps: 1 where they are alike, 0 where they have nothing in common.")
-        right = None
-        if target == truth:
-            said = f"It is {cosine[digits.TAUGHT]:.2f}."
-            right = question.ask(
-                "where", "Nobody taught the student where to look, only what to answer. How far does it agree?",
-                dict.fromkeys(RANGES, said), [each for each, (low, high) in RANGES.items()
-                                              if low <= cosine[digits.TAUGHT] < high])
-        else:
-            st.caption(f"Go back to the {truth} to answer.")
+        said = f"It is {true[digits.TAUGHT]:.2f}."
+        right = question.ask(
+            "where", "The student with a teacher was taught what to answer, not where to look. How far do both agree "
+                     f"on this {truth}?",
+            dict.fromkeys(RANGES, said), [each for each, (low, high) in RANGES.items()
+                                          if low <= true[digits.TAUGHT] < high])
         if right:
-            st.caption(f"The student alone agrees too, {cosine[digits.ALONE]:.2f}: the strokes are where they are. So "
+            st.caption(f"The student alone agrees too, {true[digits.ALONE]:.2f}: the strokes are where they are. So "
                        "one picture says little about teaching; it takes many, and a student alone beside them.")
     for column, (reference, title) in zip(columns, digits.TITLES.items(), strict=True):
-        heat = maps[reference]
+        heat = look_at(reference, digest(reference), target)
         picture = kdengine.explain.overlay(heat["input"], heat["heat"], OPACITY).resize((SIDE, SIDE))
         source = inline(picture, "PNG")
         column.html(f'<figure style="margin:0"><img src="{source}" alt="Heat map of {title}" width="{SIDE}">'
                     f'<figcaption style="color:{digits.COLORS[title]};font-weight:600">{title}</figcaption></figure>')
-        if reference in agreement and right is not None:
-            figure = cosine[reference]
+        if reference in shown and right is not None:
+            figure = shown[reference]
             column.caption("no agreement to measure" if math.isnan(figure) else f"agreement **{figure:.2f}**")
     return bool(right)
+
+
+def agreements(target: int) -> dict[str, float]:
+    """Of each student's map with the teacher's, for a class, by reference."""
+    teacher = look_at(digits.TEACHER_NAME, digest(digits.TEACHER_NAME), target)["heat"]
+    return {each: kdengine.explain.compare_heat_maps(look_at(each, digest(each), target)["heat"], teacher)["cosine"]
+            for each in (digits.TAUGHT, digits.ALONE)}
+
+
+def digest(reference: str) -> str:
+    """Of a shipped network's weights."""
+    return kdengine.list_checkpoints()[reference]["digest"]

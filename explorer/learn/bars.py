@@ -24,9 +24,11 @@ _STYLE = """<style>
 </style>"""
 
 
-def gradients(parts: Mapping[str, Sequence[float]], colors: Mapping[str, str]) -> str:
-    """What losses do to each logit, by the loss's title: one row of bars each, all in one scale; down is below 0."""
-    limit = max(abs(value) for values in parts.values() for value in values) or 1.0
+def gradients(parts: Mapping[str, Sequence[float]], colors: Mapping[str, str], limit: float) -> str:
+    """What losses do to each logit, by the loss's title: one row of bars each; down is below 0.
+
+    limit: the gradient of a full bar, whatever the controls say, so that bars can be compared as they move.
+    """
     rows = []
     for title, values in parts.items():
         length = sum(value**2 for value in values) ** 0.5

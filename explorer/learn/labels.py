@@ -23,12 +23,13 @@ def show() -> bool:
     words, look = st.columns([2, 3], gap="large")
     with words:
         st.markdown("A **label** says one thing: this is a 4. As numbers it is **one-hot**: 100 % for the 4, 0 % for "
-                    "the others. A trained network, the **teacher**, answers with a probability for *every* digit.")
+                    "the others. A large network that read every label, the **teacher**, answers with a probability "
+                    "for *every* digit.")
         close = [str(each) for each in order[1:4]]
+        said = ", ".join(f"the {each} {shares[int(each)]:.0%}" for each in close)
         replies = {str(digit): f"The teacher gives the {digit} {shares[digit]:.0%}." for digit in range(10)
                    if digit != truth}
-        replies |= {each: f"Yes: after the 4 the teacher finds {', '.join(close[:-1])} and {close[-1]} most likely. "
-                          f"It gives the {each} {shares[int(each)]:.0%}." for each in close}
+        replies |= dict.fromkeys(close, f"Yes: after the 4 the teacher finds these most likely: {said}.")
         right = question.ask("looks like", "Besides a 4, which digit does this picture look like?", replies, close,
                              horizontal=True)
         if right:
@@ -40,7 +41,7 @@ def show() -> bool:
         image.image(picture, width=190, alt=f"Test digit {INDEX}: a handwritten {truth}")
         rows = [("Label", BACKGROUND, np.eye(10)[truth])]
         if right is not None:
-            rows.insert(0, (f"Teacher, softened at T = {TEMPERATURE:g}", TEACHER, shares))
+            rows.insert(0, (f"Teacher, softened at T = {TEMPERATURE:g}: see the next step", TEACHER, shares))
         bars.html(pinned.bars(rows, [str(each) for each in range(10)], truth))
         if right is None:
             bars.caption("The teacher's answer appears once you have guessed.")

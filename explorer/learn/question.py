@@ -15,10 +15,12 @@ def ask(
 ) -> bool | None:
     """Ask, and say of the chosen option what is right or wrong with it; whether it is right, None before any choice.
 
-    replies: what is said, by option, in Markdown. key: of the question, under which the choice stays in the session.
+    replies: what is said, by option, in Markdown. key: of the question, under which the choice stays in the session. Of
+    a step that the link says is done the answer stands there.
     """
-    chosen = st.radio(f"**{text}**", list(replies), index=None, key=f"answer {key}", persist_state="session",
-                      horizontal=horizontal)
+    known = st.session_state.get("step", 1) in done()
+    chosen = st.radio(f"**{text}**", list(replies), index=list(replies).index(next(iter(right))) if known else None,
+                      key=f"answer {key}", persist_state="session", horizontal=horizontal)
     if chosen is None:
         return None
     if chosen in right:

@@ -50,12 +50,13 @@ def drawing(kind: str, teacher: str, student: str) -> str:
                          f'stroke="{color}"/>'
                          f'<text x="{x}" y="{y + 5}" text-anchor="middle" fill="{text}">{name}</text>')
     for each in chosen:
-        x, middle = _X[each], 105
-        parts.append(f'<line x1="{x}" y1="66" x2="{x}" y2="150" stroke="{TEACHER}" stroke-width="3" '
-                     'marker-end="url(#arrow)"/>')
-        if method in CONNECTED:
-            parts.append(f'<rect x="{x - 44}" y="{middle - 14}" width="88" height="28" rx="14" fill="{INK}"/>'
-                         f'<text x="{x}" y="{middle + 5}" text-anchor="middle" fill="white">connector</text>')
+        x, connected = _X[each], method in CONNECTED
+        parts.append(f'<line x1="{x}" y1="66" x2="{x}" y2="{108 if connected else 150}" stroke="{TEACHER}" '
+                     'stroke-width="3" marker-end="url(#arrow)"/>')
+        if connected:  # it is the student's: what comes out of it is held against the teacher's map
+            parts.append(f'<line x1="{x}" y1="140" x2="{x}" y2="157" stroke="{STUDENT}" stroke-width="3"/>'
+                         f'<rect x="{x - 44}" y="114" width="88" height="26" rx="13" fill="{STUDENT}"/>'
+                         f'<text x="{x}" y="132" text-anchor="middle" fill="white">connector</text>')
     label = f"{kind} flow from the teacher to the student, at {', '.join(names[each] for each in chosen)}"
     svg = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 200" font-size="14" font-family="sans-serif">'
            f'<defs><marker id="arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5" '
@@ -81,7 +82,7 @@ def maps_in_a_row(reference: str, title: str) -> str:
         f'<figure style="margin:0;text-align:center"><img src="{inline(each.resize((SIDE, SIDE)), "PNG")}" '
         f'alt="{title}, {name}" width="{SIDE}"><figcaption style="font-size:.85rem">{name}</figcaption></figure>'
         for name, each in pictures.items())
-    return (f'<div style="display:flex;gap:14px;align-items:center"><b style="min-width:9rem;'
+    return (f'<div style="display:flex;gap:14px;align-items:center;flex-wrap:wrap"><b style="min-width:9rem;'
             f'color:{digits.COLORS[title]}">{title}</b>{figures}</div>')
 
 
@@ -95,18 +96,18 @@ def show() -> bool:
         st.html(drawing(kind, "Teacher: ResNet-20", "Student: ResNet-8"))
         for reference in (digits.TEACHER_NAME, digits.TAUGHT):
             st.html(maps_in_a_row(reference, digits.TITLES[reference]))
-        st.caption("Where each stage is active for this digit; bright is most. Deeper maps are coarser.")
+        st.caption("Where each stage of the shipped networks is active for this digit; bright is most. Deeper maps are "
+                   "coarser. This student learned from the teacher's answers.")
     with words:
         method = methods[KINDS[kind][0]]
-        st.markdown("A teacher can be asked for more than its answer. A **feature** map is what a stage of layers "
-                    "finds at each place. A **connector** is a small layer that brings the student's channels to the "
-                    "teacher's number; it is thrown away after training.")
+        st.markdown("A teacher can be asked for more than its answer. Its layers come in **stages**, and a **feature** "
+                    "map is what a stage finds at each place of the picture: one number a **channel**.")
         st.markdown(f"**{method['title']}**: {method['summary']}")
-        st.latex(method["formula"])
         text = "The student's stage has 16 channels, the teacher's 64. What do their maps need to be compared?"
         right = question.ask("connector", text, {
             "Nothing more": "Two maps with other numbers of channels cannot be subtracted from each other.",
-            "A connector": "Yes: a 1x1 convolution from 16 to 64 channels, trained with the student.",
+            "A layer between them": "Yes, a **connector**: a small layer that makes 64 channels of the student's 16. "
+                                    "It is trained with the student, and then thrown away.",
             "A smaller teacher": "That would work, and give away what the larger one knows.",
-        }, ["A connector"])
+        }, ["A layer between them"])
     return bool(right)

@@ -49,6 +49,8 @@ function open(root) {
 function build(instance) {
   const { root, data, slider } = instance;
   slider.max = data.stops.length - 1;
+  root.querySelector(".low").textContent = data.stops[0];
+  root.querySelector(".high").textContent = data.stops.at(-1);
   const distances = data.stops.map((stop) => Math.abs(stop - instance.temperature));
   slider.value = distances.indexOf(Math.min(...distances));
   root.querySelector(".softmax").style.setProperty("--role", data.color);

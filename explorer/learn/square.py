@@ -22,29 +22,39 @@ def parts(temperature: float, alpha: float = 0.5) -> dict:
     return kdengine.explain.loss_parts(student, teacher, digits.example(INDEX)[1], temperature, alpha)
 
 
+@st.cache_data(max_entries=4, show_spinner=False)
+def steepest(digests: tuple[str, ...]) -> float:
+    """The largest gradient of any part at any temperature of the slider. digests: of the networks' weights."""
+    del digests
+    gradients = [parts(1 + step / 2)["gradients"] for step in range(39)]
+    return max(abs(value) for each in gradients for name in PARTS for value in each[name])
+
+
 def show() -> bool:
     """Draw the step; whether it is done."""
     words, look = st.columns([2, 3], gap="large")
     with words:
-        st.markdown("The student learns by the **gradient**: how the loss changes with each of its logits. Below 0 the "
-                    "logit is pushed up, above 0 down. KL measures how far the student's softened answer is from the "
-                    "teacher's; its gradient is $(p_s - p_t) / T$.")
+        st.markdown("**Cross-entropy** is how badly an answer fits the label; **KL** is how far the student's softened "
+                    "answer is from the teacher's. The student learns by the **gradient** of these: how they change "
+                    "with each of its logits. Below 0 the logit is pushed up, above 0 down. That of KL is "
+                    "$(p_s - p_t) / T$.")
         right = question.ask("square", "T goes from 4 to 20, five times as high. Without T², KL's gradient becomes…", {
             "as large as before": "The gradient is divided by T, so it shrinks.",
             "about a fifth": "That is one T. There is a second: the higher T is, the closer both softened answers are "
                              "to 10 % for each digit.",
             "about a twenty-fifth": "Yes. One T divides, and the other brings the two answers closer together: the "
-                                    "gradient goes as 1/T² once T is high. **Times T²** it nearly keeps its size, and "
-                                    "whoever changes T changes little else.",
+                                    "gradient goes as 1/T² once T is high, here from about 4 on. **Times T²** it then "
+                                    "nearly keeps its size beside the label's.",
         }, ["about a twenty-fifth"])
     with look:
         temperature = st.slider("Temperature T", 1.0, 20.0, 4.0, 0.5, key="lesson T", bind="query-params",
                                 persist_state="session")
         gradients = parts(temperature)["gradients"]
         known = {name: title for name, title in PARTS.items() if right or name != "scaled_kl"}
-        st.html(bars.gradients({title: gradients[name] for name, title in known.items()}, COLORS))
+        shown = {title: gradients[name] for name, title in known.items()}
+        st.html(bars.gradients(shown, COLORS, steepest(digits.digests())))
         if right:
             lower, higher = (np.linalg.norm(parts(each)["gradients"]["kl"]) for each in (4.0, 20.0))
             st.caption(f"Without T² it is {lower:.4f} at T = 4 and {higher:.4f} at T = 20 on this digit: "
-                       f"{lower / higher:.0f} times smaller.")
+                       f"{lower / higher:.0f} times smaller, and the closer to 25 the higher both are.")
     return bool(right)

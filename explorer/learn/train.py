@@ -11,8 +11,9 @@ from kdengine.runs.records import FINISHED
 
 def show() -> bool:
     """Draw the step; whether it is done."""
-    st.markdown("Does it help? Two equal students, the same number of steps. One has a few labels, the other the "
-                "teacher. **Guess first, then watch them learn.** It is done once both have finished.")
+    st.markdown("Does it help? Two equal students, the same number of steps. One has a few labels, the other a "
+                "teacher that read them all. **Guess first, then watch them learn.** It is done once both have "
+                "finished. One run says whether these two networks differ; step 8 asks whether the method helps.")
     demonstration.show()
     group = st.query_params.get(demonstration.GROUP)
     states = [run["state"] for run in kdengine.list_runs() if run["group"] == group]

@@ -21,13 +21,15 @@ def show() -> bool:
         tried.add(alpha)
         found = parts(TEMPERATURE, alpha)
         labels, teacher = (1 - alpha) * found["losses"]["cross_entropy"], alpha * found["losses"]["scaled_kl"]
+        parts_of = found["gradients"]
         most = max(found["losses"]["cross_entropy"], found["losses"]["scaled_kl"])
         st.markdown(f"The loss on this digit, of the student that had no teacher, at T = {TEMPERATURE:g}: "
                     f":gray[**label {labels:.3f}**] + :blue[**teacher {teacher:.3f}**] = "
                     f"**{found['losses']['loss']:.3f} nats**")
         st.html(bars.terms(labels, teacher, most))
         title = "Gradient of the sum, on each logit"
-        st.html(bars.gradients({title: found["gradients"]["loss"]}, {title: STUDENT}))
+        limit = max(abs(value) for name in ("cross_entropy", "scaled_kl") for value in parts_of[name])
+        st.html(bars.gradients({title: parts_of["loss"]}, {title: STUDENT}, limit))
     with words:
         st.markdown("The loss adds two parts. **Cross-entropy** (CE) asks for the label; **KL** asks for the teacher's "
                     "softened answer. **alpha** says how much each counts. Both are in **nats**, the unit that goes "
@@ -40,4 +42,9 @@ def show() -> bool:
                                                 "all images can be used.",
             "Half as much": "At alpha = 1 the teacher's part counts in full, for every image.",
         }, ["As much as from one with a label"])
+        if right and {0.0, 1.0} <= tried:
+            st.caption("At alpha = 0 the label says: more of the 4, less of whatever else you believed. At alpha = 1 "
+                       "each wrong digit has a target of its own: some are pushed up.")
+        elif right:
+            st.caption("Now move alpha to 0 and to 1.")
     return bool(right) and {0.0, 1.0} <= tried

@@ -43,12 +43,12 @@ def show() -> bool:
         helped = question.ask("helps", "What does this experiment show of matching weights?", {
             "It helps": "Its line lies around the one of the student without a teacher.",
             "It harms": "The mean is lower, but the intervals overlap: three runs do not tell.",
-            "Three runs do not tell": "Yes. Some of what a teacher knows does not help this student, and some cannot "
-                                      "be told from chance with three runs.",
+            "Three runs do not tell": "Yes: the lines overlap. Of the logits and of the relations three runs do tell: "
+                                      "their lines lie above the one of the student without a teacher.",
         }, ["Three runs do not tell"])
     with right_side:
         st.markdown("**Six ways to get it wrong.** Switch one on and see what becomes of the loss and its gradient, on "
-                    "128 test digits. Look at three or more.")
+                    f"128 test digits at T = {TEMPERATURE:g}. Look at {ENOUGH} or more.")
         mistakes = {each["name"]: each for each in kdengine.explain.list_mistakes()}
         chosen = st.radio("Mistake", list(mistakes), key="lesson mistake", bind="query-params", persist_state="session",
                           format_func=lambda each: mistakes[each]["title"], label_visibility="collapsed")
@@ -58,7 +58,7 @@ def show() -> bool:
         pair = (digits.ALONE, digits.TEACHER_NAME)
         all_effects = effects(*pair, tuple(shipped[each]["digest"] for each in pair), open_data("digits").digest)
         wrong, fair = all_effects[chosen], all_effects["right"]
-        st.code(mistakes[chosen]["code"], language="python")
+        st.code(mistakes[chosen]["code"], language="python", wrap_lines=True)
         st.markdown(mistakes[chosen]["why"])
         loss, size, direction = st.columns(3)
         loss.metric("Loss, nats", f"{wrong['loss']:.3f}", f"right: {fair['loss']:.3f}", delta_color="off",
@@ -69,4 +69,5 @@ def show() -> bool:
         if wrong["right_answers"] != fair["right_answers"]:
             st.caption(f"The teacher then reads {wrong['right_answers']:.0%} of these digits rightly, in place of "
                        f"{fair['right_answers']:.0%}.")
+        st.caption(f"A smaller loss is no better one: it asks for something else. Looked at: {len(looked_at)}.")
     return bool(helped) and len(looked_at) >= ENOUGH

@@ -107,7 +107,7 @@ MISTAKES: dict[str, Mistake] = {
         Mistake(
             "training_mode", "The teacher is in training mode", "teacher.train(); t = teacher(images)",
             "Batch normalisation then takes mean and variance of this batch: the teacher's answer to an image depends "
-            "on the other images, and is worse.",
+            "on the other images beside it.",
             logits=_in_training_mode,
         ),
         Mistake(

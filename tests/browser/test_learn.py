@@ -16,6 +16,7 @@ expect.set_options(timeout=60_000)
 
 
 def shares(page):
+    expect(page.locator("tr[data-class]")).to_have_count(10)  # the table is drawn after the page
     return [float(each.get_attribute("data-probability")) for each in page.locator("tr[data-class]").all()]
 
 
@@ -52,7 +53,7 @@ def test_progress_is_in_the_link_and_words_are_on_every_page(page):
     expect(page.get_by_text("Steps done, of 8: 1, 5.")).to_be_visible()
     page.get_by_text("A smaller teacher", exact=True).click()
     expect(page.get_by_text("Choose again.")).to_be_visible()
-    page.get_by_text("A connector", exact=True).click()
+    page.get_by_text("A layer between them", exact=True).click()
     expect(page.get_by_text("Steps done, of 8: 1, 5, 6.")).to_be_visible()
     page.get_by_role("button", name="Next", exact=True).click()
     expect(page.get_by_role("heading", name="7. Where they look")).to_be_visible()

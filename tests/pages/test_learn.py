@@ -12,7 +12,7 @@ from tests.pages.test_demonstration import configuration
 
 APP = Path(__file__).resolve().parent.parent.parent / "explorer" / "app.py"
 RIGHT = {1: ("looks like", "9"), 3: ("square", "about a twenty-fifth"),
-         6: ("connector", "A connector"), 7: ("where", "A lot, above 0.8")}
+         6: ("connector", "A layer between them"), 7: ("where", "A lot, above 0.8")}
 """Steps that a right answer ends."""
 WRONG = {1: ("looks like", "0"), 2: ("limit", "They stay as they are"), 3: ("square", "as large as before"),
          4: ("alpha", "Nothing"), 6: ("connector", "A smaller teacher"), 7: ("where", "Hardly, below 0.5"),
@@ -88,6 +88,19 @@ def test_the_demonstration_ends_the_fifth(waiting):
     assert "none yet" in words(opened(5, demo=group))
     worker.work(runs)
     assert "Steps done, of 8: 5." in words(opened(5, demo=group))
+
+
+@pytest.mark.parametrize("step", WRONG)
+def test_a_step_that_the_link_says_is_done_shows_its_answer(step):
+    at = opened(step, done=str(step))
+    assert len(at.success) == 1 and not at.warning
+
+
+def test_the_agreement_that_is_asked_for_stays_while_another_digit_is_looked_at():
+    at = opened(7)
+    answer(at, *RIGHT[7])
+    at.select_slider(key="lesson class").set_value(9).run()
+    assert not at.exception and len(at.success) == 1
 
 
 def test_one_goes_on_and_back():

@@ -6,6 +6,7 @@ PAGES = {
     "Start": "",
     "Learn": "Understand it in eight steps, by guessing and doing.",
     "Temperature": "Move T and watch dark knowledge appear.",
+    "Methods": "Look up any method: its formula, its code, and what it gained.",
     "Distill": "Train students side by side and watch them learn.",
     "Recipes": "Run a lab sheet's experiment, and take its report home.",
     "Compare": "See where teacher and student look, on your own photo too.",

@@ -49,11 +49,21 @@ def list_models() -> list[dict[str, Any]]:
 def list_methods() -> list[dict[str, Any]]:
     """Methods in display order: name, title, summary, formula (LaTeX), source, what they match, and their fields.
 
-    A field holds name, default, low, high, step, choices, help, symbol: enough to build a form.
+    A field holds name, default, low, high, step, choices, allowed, help, symbol: enough to build a form.
     """
     from kdengine import methods
 
     return [methods.describe(method) for method in methods.METHODS.values()]
+
+
+def method_anatomy(name: str) -> dict[str, Any]:
+    """What `list_methods` says of a method, and what is inside it: code, terms, flows, known disagreements.
+
+    Its parts are named in `kdengine.methods.anatomy`. Raises KDError for an unknown name.
+    """
+    from kdengine import methods
+
+    return methods.anatomy(methods.find(name))
 
 
 def open_data(name: str, image_size: int | None = None) -> DataSet:
@@ -119,6 +129,7 @@ __all__ = [
     "list_methods",
     "list_models",
     "list_runs",
+    "method_anatomy",
     "open_data",
     "open_network",
     "predict",

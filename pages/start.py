@@ -18,6 +18,7 @@ from kdengine.measures.uncertainty import share_interval
 
 TEMPERATURE = 4.0
 FIRST_LOOK_S = 0.2
+IN_A_ROW = 4  # cards: in narrower ones the longest title breaks
 
 
 def answers_to_one_digit() -> None:
@@ -34,7 +35,7 @@ def answers_to_one_digit() -> None:
     bars.html(pinned.bars(rows, data.classes, truth))
     st.caption(f"Test image {index}. The label says **{as_text(data.classes[truth])}** and nothing else; the teacher's "
                f"answer, softened at T = {TEMPERATURE:g}, says that it looks a little like **{second}** too. The "
-               f"student alone reads **{alone}**, the student with a teacher **{taught}**.")
+               f"independent student reads **{alone}**, the distilled student **{taught}**.")
     st.caption(pair_in_words((TEACHER_NAME, TAUGHT)))
 
 
@@ -83,7 +84,7 @@ with words:
         count = as_text(str(shipped[TEACHER_NAME]["scores"]["test"]["n"]))
         st.markdown(
             f"**Who had which labels?** 1,797 real handwritten digits. The teacher read *every* training label. The "
-            f"student alone had **{labels} labels a class** and nothing else. The student with a teacher read **no "
+            f"independent student had **{labels} labels per class** and nothing else. The distilled student read **no "
             f"label at all**: it saw all training images, and the teacher's softened answers to them.\n\n"
             f"Of 100 new digits, how many does each of the two students read?"
         )
@@ -98,8 +99,9 @@ with words:
 
 st.divider()
 promised = {title: promise for title, promise in PAGES.items() if promise}
-for column, (title, promise) in zip(st.columns(len(promised)), promised.items(), strict=True):
-    with column.container(border=True, height="stretch"):
+columns = [column for _ in range(0, len(promised), IN_A_ROW) for column in st.columns(IN_A_ROW)]
+for column, (title, promise) in zip(columns, promised.items(), strict=False):  # the last row may not be full
+    with column.container(border=True, height="stretch", key=f"card-{title.lower()}"):
         st.page_link(file(title), label=f"**{title}** →")
         st.caption(promise)
 

@@ -9,7 +9,6 @@ from kdengine import trust
 from kdengine.cli.parsing import DEFAULTS, Commands, add_json
 from kdengine.cli.printing import print_json, print_table
 from kdengine.configuration import DEVICES
-from kdengine.errors import unknown_name
 
 
 def add(commands: Commands) -> None:
@@ -126,40 +125,41 @@ def _speeds(arguments: argparse.Namespace) -> int:
 
 def _methods(arguments: argparse.Namespace) -> int:
     import kdengine
-    from kdengine import methods
-    from kdengine.methods import loss_code
 
-    by_name = {each["name"]: each for each in kdengine.list_methods()}
-    if arguments.name and ":" in arguments.name:
-        trust.add(arguments.name)
-        by_name[arguments.name] = methods.describe(methods.find(arguments.name))
     if arguments.name is None:
+        by_name = kdengine.list_methods()
         if arguments.json:
-            print_json(list(by_name.values()))
+            print_json(by_name)
         else:
             print_table(["name", "matches", "hyperparameters", "what it does"],
                         [[each["name"], each["matches"],
                           " ".join(f"{field['name']}={field['default']}" for field in each["fields"]),
-                          each["summary"]] for each in by_name.values()])
+                          each["summary"]] for each in by_name])
         return 0
-    if arguments.name not in by_name:
-        raise unknown_name("method", arguments.name, by_name)
-    method = by_name[arguments.name]
+    if ":" in arguments.name:
+        trust.add(arguments.name)
+    method = kdengine.method_anatomy(arguments.name)
     if arguments.json:
         print_json(method)
-        return 0
-    print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
-          f"Matches: {method['matches']}. Source: {method['source']}.")
-    if method["fields"]:
-        print()
-        print_table(["field", "default", "allowed", "what it is"],
-                    [[field["name"], str(field["default"]), _allowed(field), field["help"]]
-                     for field in method["fields"]])
-    chosen = methods.find(arguments.name)
-    for stage in filter(None, (chosen.first_stage, chosen)):
-        print(f"\n# {stage.title}\n\n{loss_code(stage)}")
+    else:
+        _show_method(method)
     return 0
 
 
-def _allowed(field: dict[str, Any]) -> str:
-    return " | ".join(field["choices"]) if field["choices"] else f"{field['low']:g} to {field['high']:g}"
+def _show_method(method: dict[str, Any]) -> None:
+    print(f"{method['title']} ({method['name']})\n{method['summary']}\n\n  {method['formula']}\n\n"
+          f"Matches: {method['matches']}. For {' and '.join(method['tasks'])}. Source: {method['source']}.")
+    if method["fields"]:
+        print()
+        print_table(["field", "default", "allowed", "what it is"],
+                    [[field["name"], str(field["default"]), field["allowed"], field["help"]]
+                     for field in method["fields"]])
+    for name, said in method["disagreements"].items():
+        print(f"\nKnown disagreement of published code, {name}: {said}")
+    for run in method["runs"]:
+        terms = ", ".join(f"{name} ({'reads' if reads else 'no'} labels)" for name, reads in run["terms"].items())
+        print(f"\n# {run['title']}\n\nTerms: {terms}.")
+        if run["adapter"]:
+            print(f"Trained besides the student: {run['adapter']}")
+        for piece in run["code"]:
+            print(f"\n# {piece['file']}\n{piece['text'].rstrip()}")

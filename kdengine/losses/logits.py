@@ -46,9 +46,9 @@ def kl_divergence(
     student, teacher: logits [B, C, ...] of one shape; temperature > 0. The gradient with respect to a student logit
     is T (p_s - p_t) / positions; for T -> infinity it tends to (z_s - z_t) / C / positions with centred logits.
 
-    Source: Hinton et al. 2015, arXiv 1503.02531. Known disagreement: torch's `batchmean` divides by B alone (4096
-    times too large on a 64x64 map); DeiT's code divides by the number of elements (C times too small); torchdistill
-    drops T^2 at alpha = 0. Computed with log-softmax throughout, so a logit gap of 500 stays finite.
+    Computed with log-softmax throughout, so a logit gap of 500 stays finite. Source: Hinton et al. 2015, arXiv
+    1503.02531. Known disagreement: torch's `batchmean` divides by B alone (4096 times too large on a 64x64 map); DeiT's
+    code divides by the number of elements (C times too small); torchdistill drops T^2 at alpha = 0.
     """
     log_student, log_teacher = (_log_softened(masked(each, mask), temperature) for each in (student, teacher))
     values = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)

@@ -10,9 +10,10 @@ from kdengine import trust
 from kdengine.errors import KDError, unknown_name
 from kdengine.methods import contract
 from kdengine.methods.activation_boundary import ActivationBoundary
+from kdengine.methods.anatomy import anatomy
 from kdengine.methods.attention import Attention
 from kdengine.methods.combined import Combined
-from kdengine.methods.contract import Method, describe, hyperparameter, loss_code
+from kdengine.methods.contract import Method, describe, hyperparameter
 from kdengine.methods.crd import CRD, CRDBatch
 from kdengine.methods.cwd import CWD
 from kdengine.methods.dist import DIST
@@ -127,5 +128,5 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["FIRST_STAGES", "METHODS", "Method", "describe", "find", "hyperparameter", "loss_code", "method", "titled",
+__all__ = ["FIRST_STAGES", "METHODS", "Method", "anatomy", "describe", "find", "hyperparameter", "method", "titled",
            "told_apart"]

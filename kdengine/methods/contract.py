@@ -9,9 +9,7 @@ and documentation all read that declaration.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +17,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from kdengine import losses
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.signals import Batch, Facts, Signals, Stage, Wanted, pair_stages
 
@@ -102,22 +99,15 @@ def deepest_stage(student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[W
 
 
 def describe(method: type[Method]) -> dict[str, Any]:
-    """A method as plain data: name, title, summary, formula, source, what it matches, tasks, fields, first stage."""
-    fields = [
-        {"name": each.name, "default": each.default, **each.metadata} for each in dataclasses.fields(method)
-    ]
+    """A method as plain data: name, title, summary, formula, source, what it matches, tasks, fields, first stage.
+
+    Of a field `allowed` says its range, or its choices, in words.
+    """
+    fields = [{"name": each.name, "default": each.default, **each.metadata, "allowed": _allowed(each)}
+              for each in dataclasses.fields(method)]
     described = ("name", "title", "summary", "formula", "source", "matches", "needs_teacher", "tasks")
     first = method.first_stage.name if method.first_stage else None
     return {key: getattr(method, key) for key in described} | {"first_stage": first, "fields": fields}
-
-
-def loss_code(method: type[Method]) -> str:
-    """The source of the method's terms and of the losses that they call themselves, as text."""
-    own = method.terms.__globals__
-    called = (own.get(name, getattr(losses, name, None)) for name in method.terms.__code__.co_names)
-    loss_functions = [each for each in called
-                      if inspect.isfunction(each) and each.__module__.startswith("kdengine.losses")]
-    return "\n\n".join([textwrap.dedent(inspect.getsource(method.terms)), *map(inspect.getsource, loss_functions)])
 
 
 def check(cls: Any, name: str) -> None:
@@ -148,6 +138,11 @@ def build(cls: type[Method], name: str, fields: dict[str, Any]) -> Method:
                 raise KDError(f"Method {name!r} has no hyperparameters; {key!r} was given.")
             raise unknown_name(f"hyperparameter of {name}", key, declared)
     return cls(**fields)
+
+
+def _allowed(declared: dataclasses.Field) -> str:
+    about = declared.metadata
+    return " or ".join(about["choices"]) if about["choices"] else f"{about['low']:,.10g} to {about['high']:,.10g}"
 
 
 def _checked(declared: dataclasses.Field, value: Any, method: str) -> Any:

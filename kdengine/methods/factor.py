@@ -83,7 +83,8 @@ class Factor(Method):
     title = "Factor transfer"
     summary = "Learns a paraphrase of the teacher's last features, trained first: two linked runs."
     formula = (
-        r"\mathcal{L} = \mathrm{CE}(y, p_s) + \beta\,\Big\lVert \tfrac{F_s}{\lVert F_s\rVert}"
+        r"\mathcal{L}_1 = \big\lVert f^t - D(E(f^t)) \big\rVert^2 / n, \quad "
+        r"\mathcal{L}_2 = \mathrm{CE}(y, p_s) + \beta\,\Big\lVert \tfrac{F_s}{\lVert F_s\rVert}"
         r" - \tfrac{F_t}{\lVert F_t\rVert} \Big\rVert_1 / n"
     )
     source = FactorFirst.source

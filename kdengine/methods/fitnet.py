@@ -50,7 +50,7 @@ class FitNet(FitNetOriginalFirst):
     """CE + beta * the hint, in one run: the form of today's comparison tables."""
 
     name = "fitnet"
-    title = "FitNet hint"
+    title = "Hints"
     summary = "Learns one stage in the middle of the teacher through a regressor, together with the labels."
     formula = r"\mathcal{L} = \mathrm{CE}(y, p_s) + \beta\,\big\lVert r(f^s_m) - f^t_m \big\rVert^2 / n"
     source = "Romero et al. 2015, arXiv 1412.6550, in the one-stage form of Tian et al. 2020, arXiv 1910.10699"
@@ -75,6 +75,10 @@ class FitNetOriginal(KD):
     name = "fitnet_original"
     title = "FitNet in two stages"
     summary = "First learns one middle stage of the teacher, then its logits: two linked runs."
+    formula = (
+        r"\mathcal{L}_1 = \big\lVert r(f^s_m) - f^t_m \big\rVert^2 / n, \quad "
+        r"\mathcal{L}_2 = (1-\alpha)\,\mathrm{CE} + \alpha\,T^2\,\mathrm{KL}"
+    )
     source = "Romero et al. 2015, arXiv 1412.6550"
     matches = "features"
     first_stage = FitNetOriginalFirst

@@ -15,7 +15,7 @@ class Independent(Method):
     """Plain cross-entropy with the labels."""
 
     name = "none"
-    title = "Labels alone"
+    title = "Independent student"
     summary = "Learns from the labels alone, without a teacher."
     formula = r"\mathcal{L} = \mathrm{CE}(y, p_s)"
     source = "the baseline of every distillation table"

@@ -53,7 +53,7 @@ class Weights(Method):
                 Wanted(weights=tuple(theirs.name for _, theirs in pairs)))
 
     def adapter(self, student: Signals, teacher: Signals, facts: Facts, generator: torch.Generator) -> nn.ModuleList:
-        """Maps for each pair."""
+        """Linear maps for each pair of weights, where their sizes differ."""
         pairs = zip(student.weights.values(), teacher.weights.values(), strict=True)
         return nn.ModuleList(WeightMaps(*pair, generator) for pair in pairs)
 

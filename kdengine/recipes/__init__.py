@@ -14,10 +14,17 @@ from kdengine.recipes.plans import (
     stop,
 )
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
-from kdengine.recipes.shown import earlier_results, group_report, list_recipes, recipe_report, recipe_results
+from kdengine.recipes.shown import (
+    earlier_results,
+    group_report,
+    list_recipes,
+    measured,
+    recipe_report,
+    recipe_results,
+)
 
 __all__ = [
     "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "earlier_results", "group_report",
-    "list_recipes", "log", "plan", "progress", "recipe", "recipe_report", "recipe_results", "run", "running", "so_far",
-    "start", "stop",
+    "list_recipes", "log", "measured", "plan", "progress", "recipe", "recipe_report", "recipe_results", "run",
+    "running", "so_far", "start", "stop",
 ]

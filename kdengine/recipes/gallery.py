@@ -12,7 +12,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine.colors import RIGHT, WRONG, class_colors
+from kdengine.colors import RIGHT, WRONG, class_colors, ink
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import INDEPENDENT, Outcome
 from kdengine.runs import verdicts
@@ -211,7 +211,7 @@ def _cell(look: Look) -> str:
         caption = f"{name}<br>{answer}"
     else:
         mark, color = ("✓", RIGHT) if look.right else ("✗", WRONG)
-        caption = f'<span style="color:{color}">{name}<br>{mark} {answer}</span>'
+        caption = f'<span style="color:{ink(color)}">{name}<br>{mark} {answer}</span>'
     return (f'<td style="padding:.25rem;vertical-align:top;width:{_SIDE}px;white-space:normal">'
             f'<img src="data:image/png;base64,{source}" width="{_SIDE}" height="{_SIDE}" alt="{name}: {answer}">'
             f"<div>{caption}</div></td>")

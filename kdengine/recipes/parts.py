@@ -16,7 +16,7 @@ def teacher(label: str, **settings: Any) -> Part:
 
 
 def few_labels(scale: str) -> int | None:
-    """Labels a class that the students read: ten at `quick`, where all of them make the digits too easy."""
+    """Labeled images per class that the students read: ten at `quick`, where all of them make the digits too easy."""
     return 10 if scale == "quick" else None
 
 

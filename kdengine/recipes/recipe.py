@@ -99,7 +99,7 @@ class Plan:
         teachers, taught = ([part.configuration for part in self.parts if part.seeded == seeded]
                             for seeded in (False, True))
         first = taught[0]
-        labels = (f"{first.labels_per_class} labels a class" if first.labels_per_class
+        labels = (f"{first.labels_per_class} labels per class" if first.labels_per_class
                   else f"masks of {first.labelled_images} images" if first.labelled_images else "every label")
         epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"

@@ -188,7 +188,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
         phrases = [f"{config.student}, {config.method} ({fields})" if fields else f"{config.student}, {config.method}"]
         phrases += [f"taught by {part.teacher or config.teacher}"] if part.taught and chosen.needs_teacher else []
         phrases += [f"starting from {part.start}"] if part.start else []
-        phrases += [f"{config.labels_per_class} labels a class"] if config.labels_per_class else []
+        phrases += [f"{config.labels_per_class} labels per class"] if config.labels_per_class else []
         phrases += [f"masks of {config.labelled_images:,} images"] if config.labelled_images else []
         phrases += [f"{config.share:.0%} of the training images"] if config.share < 1 else []
         phrases += [f"without class {config.without_class}"] if config.without_class is not None else []

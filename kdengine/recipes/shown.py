@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from kdengine.errors import KDError
 from kdengine.recipes import archive, comparison, gallery, group, plans, report
 from kdengine.recipes.recipe import Outcome, Plan
+from kdengine.runs import checkpoints, results
+from kdengine.runs.networks import method_title
+
+_MEASURED = (
+    "Data", "Network", "Test score", "Change", "Interval of the change", "Verdict", "Method", "Setting", "From")
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -38,24 +44,29 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
     sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
     to `kdengine results verify`.
     """
-    results = []
-    for folder in archive.folders():
-        try:
-            outcome, table, _ = archive.read(folder)
-        except KDError:
-            continue
+    reports = []
+    for folder, outcome, table in _archives():
         plan = outcome.plan
         if plan.recipe.name != recipe or not outcome.records:
             continue
         newest = max(outcome.records.values(), key=lambda record: record.created)
         titles, printed = comparison.printed(outcome, table)
-        results.append(_texts_and_charts(outcome, table) | {
+        reports.append(_texts_and_charts(outcome, table) | {
             "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
             "device": newest.environment["device_name"], "apart": plan.recipe.apart,
             "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
             "html": (folder / report.PAGE).read_text(encoding="utf-8"),
         })
-    return results
+    return reports
+
+
+def measured(method: str) -> list[dict[str, str]]:
+    """What was measured with a method: reports in `results/`, then finished runs and shipped networks here.
+
+    A dict a row, of texts by title. Rows with a verdict come first. No rows where nothing was measured yet.
+    """
+    rows = [dict(zip(_MEASURED, cells, strict=True)) for cells in (*_in_reports(method), *_here(method))]
+    return sorted(rows, key=lambda row: row["Verdict"] == "–")
 
 
 def recipe_report(plan: Plan) -> dict[str, str]:
@@ -80,3 +91,42 @@ def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict
         "remarks": comparison.remarks(outcome, table),
         "figures": report.figures(outcome, table),
     }
+
+
+def _archives() -> Iterator[tuple[Path, Outcome, list[dict[str, Any]]]]:
+    """The reports in `results/` that can be read: folder, outcome and table."""
+    for folder in archive.folders():
+        try:
+            outcome, table, _ = archive.read(folder)
+        except KDError:
+            continue
+        yield folder, outcome, table
+
+
+def _in_reports(method: str) -> Iterator[tuple[str, ...]]:
+    """The cells of each row of a report whose networks were trained with a method."""
+    for folder, outcome, table in _archives():
+        recipe = outcome.plan.recipe
+        for row in table:
+            configuration = outcome.of(row["label"])[0].configuration
+            if configuration.method == method:
+                score, *change = (comparison.as_text(recipe, row, column)
+                                  for column in ("accuracy", "change", "change_interval", "verdict"))
+                yield (configuration.data, row["label"], f"{score} {recipe.headline}", *change,
+                       method_title(method, configuration.hyperparameters), outcome.plan.setting, folder.name)
+
+
+def _here(method: str) -> Iterator[tuple[str, ...]]:
+    """The cells of each finished run or shipped network that was trained with a method."""
+    records, shipped = results.finished(), checkpoints.shipped()
+    for row in results.rows(method):
+        configuration = records[row["name"]].configuration
+        origin = "shipped network" if row["name"] in shipped else "run here"
+        column, headline = ("accuracy", "accuracy") if row["miou"] is None else ("miou", "mIoU")
+        low, high = row["change_low"], row["change_high"]
+        interval = "–" if low is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
+        yield (row["data"], row["called"] or row["name"], f"{results.as_text(row[column], column)} {headline}",
+               results.as_text(row["change"], "change"), interval, row["verdict"] or "–",
+               method_title(method, configuration.hyperparameters),
+               f"{row['teacher'] or 'no teacher'} to {row['student']}, {row['labels']:,} labels, "
+               f"{row['epochs']} epochs, seed {row['seed']}", origin)

@@ -95,11 +95,15 @@ def history(name: str) -> list[dict[str, Any]]:
     return read_rows(folder(name) / HISTORY)
 
 
-def rows() -> list[dict[str, Any]]:
-    """The table: one dict a result, keys as in COLUMNS; None where a value does not exist."""
+def rows(method: str | None = None) -> list[dict[str, Any]]:
+    """The table: one dict a result, keys as in COLUMNS; None where a value does not exist.
+
+    method: the only one whose results are wanted; they are judged in the company of all others too.
+    """
     records = finished()
-    judged = verdicts.of_networks(list(records), records, predictions)
-    return [_row(name, record, judged.get(name)) for name, record in records.items()]
+    names = [name for name, record in records.items() if method in (None, record.configuration.method)]
+    judged = verdicts.of_networks(names, records, predictions)
+    return [_row(name, records[name], judged.get(name)) for name in names]
 
 
 def no_baseline(table: Sequence[dict[str, Any]]) -> str | None:
@@ -109,7 +113,7 @@ def no_baseline(table: Sequence[dict[str, Any]]) -> str | None:
         return None
     named = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
     return (f"No baseline yet for {named}: a change is told against a student that is trained without a teacher and is "
-            "equal in all else. Train it with the same settings and seed: the method none, Labels alone.")
+            "equal in all else. Train it with the same settings and seed: the method none, Independent student.")
 
 
 def as_text(value: Any, column: str) -> str:

@@ -11,7 +11,8 @@
 A promise that is broken raises AssertionError. The methods and networks of this program are held to the same ones.
 """
 
-from kdengine.testing.methods import METHOD_PROMISES, Scene, Toy, check_method
+from kdengine.methods.scene import Scene, Toy
+from kdengine.testing.methods import METHOD_PROMISES, check_method
 from kdengine.testing.models import MODEL_PROMISES, check_model
 
 __all__ = ["METHOD_PROMISES", "MODEL_PROMISES", "Scene", "Toy", "check_method", "check_model"]

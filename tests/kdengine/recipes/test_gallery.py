@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageColor
 
 from kdengine import data, models
-from kdengine.colors import RIGHT, WRONG
+from kdengine.colors import RIGHT, WRONG, ink
 from kdengine.data import pictures
 from kdengine.explain import comparison, heat_maps
 from kdengine.recipes import gallery
@@ -76,8 +76,8 @@ def test_the_table_carries_its_pictures_and_tells_right_from_wrong_by_sign_and_c
     look = gallery.Look
     drawn = gallery.html([[look("Picture", "a<b", None, picture), look("A & B", "ship", True, picture),
                            look("C", "cat", False, picture)]])
-    assert f'<span style="color:{RIGHT}">A &amp; B<br>✓ ship</span>' in drawn
-    assert f'<span style="color:{WRONG}">C<br>✗ cat</span>' in drawn
+    assert f'<span style="color:{ink(RIGHT)}">A &amp; B<br>✓ ship</span>' in drawn
+    assert f'<span style="color:{ink(WRONG)}">C<br>✗ cat</span>' in drawn
     assert "a&lt;b" in drawn and "a<b" not in drawn
     held = re.findall(r'src="data:image/png;base64,([^"]+)"', drawn)
     assert len(held) == 3

@@ -205,7 +205,7 @@ def test_a_method_of_two_stages_tells_the_epochs_of_both_and_what_is_held_back()
     asked = dataclasses.replace(part.configuration, labels_per_class=7, labelled_images=16, share=0.5, without_class=3,
                                 views="flip")
     outcome.parts[1] = dataclasses.replace(part, configuration=asked)
-    assert ("taught by Teacher, 7 labels a class, masks of 16 images, 50% of the training images, without class 3, "
+    assert ("taught by Teacher, 7 labels per class, masks of 16 images, 50% of the training images, without class 3, "
             "views flip, 20 epochs after 3 of its first stage, batch 64") in report.markdown(outcome)
 
 
@@ -231,5 +231,5 @@ def test_the_title_line_says_what_was_trained_on_how_much(outcome):
     assert report.markdown(outcome).splitlines()[0] == f"# Two ways: {line}"
     assert line in Page(report.html(outcome)).texts["b"]
     cut = recipes.plan("response_vs_feature", seeds=3, share=0.25, image_size=16, epochs=2)
-    assert cut.setting == ("resnet20 to resnet8, digits at 16 px, 0.25 of the training images, 10 labels a class, "
+    assert cut.setting == ("resnet20 to resnet8, digits at 16 px, 0.25 of the training images, 10 labels per class, "
                            "2 epochs, 3 seeds")

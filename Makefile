@@ -14,10 +14,15 @@ else
   INSTALL := uv pip install --quiet --compile-bytecode --python $(PYTHON)
 endif
 
-.PHONY: app setup test test-slow test-faults test-install lint checkpoints checkpoints-natural clean
+.PHONY: app setup static test test-slow test-faults test-install lint checkpoints checkpoints-natural clean
 
 app: setup
 	$(PYTHON) -m streamlit run explorer/app.py
+
+# The Temperature page as one file that needs no server and no network, to hand out: logits to type, and the shipped
+# networks' answers to the test digits
+static: setup
+	$(PYTHON) -m explorer.temperature.static temperature.html
 
 setup: $(VENV)/.installed
 

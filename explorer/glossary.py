@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import streamlit as st
 
 WORDS = {
     "Agreement": "How far two networks say the same: the share of images with the same top class; of heat maps, their "
                  "cosine, from 0 to 1.",
     "alpha": "The teacher's share of the loss. 0: the labels alone. 1: the teacher alone, and no label is read.",
-    "Calibration": "Whether a network is right as often as it is sure: of its answers given with 80 %, 80 of 100 "
+    "Calibration": "Whether a network is right as often as it is sure: of its answers given with 80%, 80 of 100 "
                    "should be right.",
     "Channel": "One of the maps that a layer puts out: what it finds of one kind, at each place.",
     "Confidence interval": "Where the true value very likely lies: 95 of 100 such intervals hold it. It speaks of "
@@ -38,8 +41,21 @@ WORDS = {
 }
 
 
+FORMS = {"Temperature T": "temperatures?", "KL": "KL", "alpha": "alpha", "Entropy": "entropy", "Softmax": "softmax",
+         "Cross-entropy": "cross-entropy", "Validation images": "validation images?"}
+"""How a word stands in a text, as a regular expression, where it is not the word itself or with an s."""
+
+_SPELLED = [{"word": word, "meaning": meaning, "forms": FORMS.get(word, f"{word}s?")}
+            for word, meaning in WORDS.items()]
+# Written into the script: data given to a component would bring pandas to the first page.
+_mount = st.components.v2.component(
+    "glossary", js=f"const WORDS = {json.dumps(_SPELLED)};\n"
+                   f"{(Path(__file__).parent / 'glossary.js').read_text(encoding='utf-8')}")
+
+
 def show() -> None:
-    """The dictionary, behind a button."""
+    """The dictionary, behind a button; and each word's meaning where it stands first on the page."""
+    _mount(key="glossary words", width="content")
     with st.popover("Words", icon=":material/menu_book:"):
         for word, meaning in WORDS.items():
             st.markdown(f"**{word}**  \n{meaning}")

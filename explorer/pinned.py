@@ -13,7 +13,7 @@ import kdengine
 from explorer.comparison import inline, percent
 from explorer.networks import open_data, open_network
 from kdengine import KDError
-from kdengine.colors import BACKGROUND, STUDENTS, TEACHER
+from kdengine.colors import BACKGROUND, STUDENTS, TEACHER, ink, upon
 from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ _MOST_CLASSES = 10
 _HEADROOM = 1.3
 """A full row is this many times the first row's highest share."""
 _STYLE = """<style>
-.pinned-image { display: flex; align-items: center; gap: .75rem; margin-bottom: .6rem; font-size: .875rem; }
-.pinned-image img { width: 4rem; border-radius: .5rem; }
+.pinned-image { display: flex; align-items: center; gap: .75rem; margin-bottom: .3rem; font-size: .875rem; }
+.pinned-image img { width: 3rem; border-radius: .5rem; }
 .pinned-image span { opacity: .7; }
 .pinned { margin: 0 0 .6rem; }
 .pinned .who { font-size: .85rem; line-height: 1.3; font-weight: 600; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
 .pinned .answer { display: flex; gap: 3px; margin-top: .2rem; height: 4.4rem; align-items: stretch; }
 .pinned.three, .pinned.many { margin: 0 0 .3rem; }
-.pinned.three .answer { height: 3.5rem; }
+.pinned.three .answer { height: 2.9rem; }
 .pinned.many .answer { height: 2.2rem; }
 .pinned .class { flex: 1; min-width: 0; display: flex; flex-direction: column; justify-content: flex-end;
   text-align: center; font-size: .8rem; line-height: 1.2; overflow: hidden; }
 .pinned .bar { border-radius: 2px 2px 0 0; min-height: 1px; }
 .pinned .beyond { border-radius: 0; }
-.pinned .beyond::before { content: "↑"; color: white; font-size: .7rem; line-height: 1; display: block; }
+.pinned .beyond::before { content: "↑"; font-size: .7rem; line-height: 1; display: block; }
 .pinned .truth { font-weight: 700; text-decoration: underline; }
 @media (max-height: 680px) {
   .pinned-image { margin-bottom: .2rem; }
@@ -101,7 +101,7 @@ def show(
             logits = each[min(epoch, len(each)) - 1, index]
             if not np.isnan(logits).any():  # as of epochs that went by before answers were kept
                 drawn.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)],
-                              softmax(logits / temperature)))
+                              softened(logits, temperature)))
         return drawn
 
     _draw(data, images, rows)
@@ -159,7 +159,7 @@ def _heading(picture: Any, index: int, truth: str) -> str:
 
 def answer(reference: str, data: DataSet, index: int, picture: Any, temperature: float) -> np.ndarray:
     """A network's softened answer to a test image, [C]."""
-    return softmax(np.array(logits(reference, data.digest, index, picture)) / temperature)
+    return softened(logits(reference, data.digest, index, picture), temperature)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -183,19 +183,21 @@ def bars(rows: Sequence[tuple[str, str, np.ndarray]], classes: Sequence[str], tr
     drawn, full = [], min(1.0, _HEADROOM * float(rows[0][2].max()))
     style = {1: "pinned", 2: "pinned", 3: "pinned three"}.get(len(rows), "pinned many")  # all on one screen
     for name, color, shares in rows:
+        said = {each: f"{escape(classes[each])}: {percent(float(shares[each]))}" for each in order}
         columns = "".join(
-            f'<div class="class" title="{escape(classes[each])}: {percent(float(shares[each]))}">'
+            f'<div class="class" title="{said[each]}">'
             f'<div class="bar{" beyond" if shares[each] > full else ""}" '
-            f'style="height:{75 * min(1.0, shares[each] / full):.1f}%;background:{color}"></div>'
+            f'style="height:{75 * min(1.0, shares[each] / full):.1f}%;background:{color};color:{upon(color)}"></div>'
             f'<div{" class=truth" if each == truth else ""}>{escape(classes[each][:6])}</div></div>' for each in order)
-        drawn.append(f'<div class="{style}"><div class="who" style="color:{color}">{escape(name)}</div>'
-                     f'<div class="answer">{columns}</div></div>')
+        drawn.append(f'<div class="{style}"><div class="who" style="color:{ink(color)}">{escape(name)}</div>'
+                     f'<div class="answer" role="img" aria-label="{", ".join(said.values())}">{columns}</div></div>')
     return _STYLE + "".join(drawn)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Shares of logits [C]."""
-    shares = np.exp(logits - logits.max())
+def softened(logits: Sequence[float] | np.ndarray, temperature: float) -> np.ndarray:
+    """Softmax of logits at a temperature, [C]."""
+    scaled = np.asarray(logits, dtype=float) / temperature
+    shares = np.exp(scaled - scaled.max())
     return shares / shares.sum()
 
 

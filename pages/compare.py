@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, compare_picture, comparison, families, forms, objects
+from explorer import choosing, compare_picture, comparison, families, forms, objects, pinned
 from explorer.choosing import (
     SCALED,
     heat_map_methods,
@@ -84,13 +84,14 @@ def at_epoch(family: families.Family, references: list[str]) -> list[str]:
     return [references[0], *(snapshots[each][epoch] for each in references[1:])]
 
 
-def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
-    """What to draw: heat-map method, layer, whose class is explained, that class if chosen, opacity in [0, 1].
+def choose_drawing(family: families.Family, stages: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple:
+    """What to draw: heat-map method, layer, whose class is explained, that class if chosen, opacity in [0, 1], and the
+    temperature of all answers.
 
     A layer is counted from the deepest, 1; 0 is the one each network would choose for itself.
     """
     methods = heat_map_methods()
-    how, where, what, strength = st.columns(4)
+    how, where, what, strength, soft = st.columns(5)
     method = how.selectbox("Heat map", list(methods), key="method", bind="query-params",
                            format_func=lambda each: methods[each]["title"], help=summaries(methods))
     layers = layer_names(stages)
@@ -109,7 +110,10 @@ def choose_map(family: families.Family, stages: list[tuple[str, ...]], classes: 
         chosen = what.selectbox("Class", range(len(classes)), key="class", bind="query-params",
                                 format_func=lambda each: classes[each], label_visibility="collapsed")
     opacity = strength.slider("Opacity", 0, 100, 50, 5, format="%d%%", key="opacity", bind="query-params")
-    return method, layer, target, chosen, opacity / 100
+    temperature = soft.slider("Temperature T", 1.0, 20.0, 1.0, 0.5, key="T", bind="query-params",
+                              help="Softens the answers below, all alike. The order of the classes stays; so do heat "
+                                   "maps and agreement, which are at T = 1.")
+    return method, layer, target, chosen, opacity / 100, temperature
 
 
 def show(family: families.Family, references: list[str], picture: Picture) -> None:
@@ -117,7 +121,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
     networks = [open_network(each) for each in references]
     classes = networks[0].classes
     stages = [tuple(stage.name for stage in network.stages) for network in networks]
-    method, layer, whose, chosen, opacity = choose_map(family, stages, classes)
+    method, layer, whose, chosen, opacity, temperature = choose_drawing(family, stages, classes)
     if whose == TRUTH and picture.truth is None:
         st.info("The truth of this picture is not known, so each network's own answer is explained. Tell what it is "
                 "beside the picture.")
@@ -134,7 +138,8 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         card = Card(
             role=family.other_role if place else family.first_role, name=entry.name,
             inside=kdengine.explain.overlay(picture.inside, heat_map["heat"], opacity) if heat_map else picture.inside,
-            probabilities=answers[place]["probabilities"], classes=classes, truth=picture.truth,
+            probabilities=pinned.softened(answers[place]["logits"], temperature).tolist(),
+            classes=classes, truth=picture.truth,
             color=STUDENTS[place - 1] if place else TEACHER,
         )
         cards.append(card)
@@ -148,14 +153,15 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
             st.caption(f"{as_text(entry.note)} · {note}{object_note(picture, heat_map)}")
     if picture.example:
         show_misses(family, references)
-    st.caption(f"Violet is cold, yellow is hot. {SCALED}")
+    st.caption(SCALED)
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)
     title = heat_map_methods()[method]["title"]
     explained = "; ".join(
         f"{card.role.lower()}: " + (f"{classes[each['target']]} at {each['stage']}, {cells(each)}" if each else "none")
         for card, each in zip(cards, maps, strict=True))
-    caption = f"{title} of {explained}\n{SCALED}"
+    softened = f"\nAnswers softened at T = {temperature:g}." if temperature != 1 else ""
+    caption = f"{title} of {explained}\n{SCALED}{softened}"
     st.download_button(
         "Download PNG", lambda: comparison.png(comparison.sheet(picture.inside, cards, caption)),
         f"compare-{re.sub(r'[^a-z0-9]+', '-', picture.name.lower()).strip('-') or 'picture'}-{method}.png",

@@ -1,4 +1,4 @@
-"""Temperature: teacher and student softened at T, beside the hard label, on logits, an example or a picture."""
+"""Temperature: teacher and student softened at T, beside the hard label, on a digit, a drawing, a picture or logits."""
 
 import hashlib
 
@@ -6,13 +6,16 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import families, networks
+from explorer import digits, families, networks
 from explorer.choosing import KINDS
-from explorer.temperature import component, typed
+from explorer.comparison import inline
+from explorer.learn import labels
+from explorer.temperature import canvas, component, thumbnails, typed
 from explorer.wording import error_text, show_error
 from kdengine import KDError
 
 OPENING_TEMPERATURE = 4.0
+MANY_CLASSES, THEIR_TEMPERATURE = 100, 1.0  # at a higher T the top one of so many is left with next to nothing
 OPENING_LOGITS = {"teacher": "10, 2, -3", "student": "4, 2.5, 0", "names": ""}
 IMAGENET = ("efficientnet_lite2", "efficientnet_lite0")
 PHOTOGRAPHS = "ImageNet"
@@ -20,16 +23,19 @@ NETWORKS_HELP = (
     "ImageNet: EfficientNet-Lite2 and the smaller Lite0 know 1,000 kinds of things, and were trained independently. "
     "The others: a teacher and its students, which know the classes of one data set; digits are light on dark."
 )
-THUMBNAIL = 96  # pixels
+THUMBNAIL = 84  # pixels
+SHOWN = 8  # pictures in a row that are worth a look
+DRAW = "Draw a digit"
 
 
-def temperature() -> float:
+def temperature(classes: int) -> float:
     """T as the link has it. A bad one is named, and stays in the link until the slider is moved."""
+    opening = THEIR_TEMPERATURE if classes > MANY_CLASSES else OPENING_TEMPERATURE
     try:
-        return typed.read_temperature(st.query_params.get("T", f"{OPENING_TEMPERATURE:g}"))
+        return typed.read_temperature(st.query_params.get("T", f"{opening:g}"))
     except KDError as error:
-        st.error(f"{error_text(error)} The slider stands at {OPENING_TEMPERATURE:g}.")
-        return OPENING_TEMPERATURE
+        st.error(f"{error_text(error)} The slider stands at {opening:g}.")
+        return opening
 
 
 def keep_temperature(value: float) -> None:
@@ -61,37 +67,78 @@ def typed_logits() -> dict | None:
 
 def example() -> dict | None:
     """A test picture of the digits, as the shipped teacher and a student of it see it."""
-    family = kdengine.runs.shipped_families().get("digits")
-    if not (family and family["teacher"] and family["students"]):
-        st.info("The shipped digits checkpoints are not in the checkpoints folder. `make checkpoints` trains them; "
-                "typed logits need none.")
+    if digits.missing():
         return None
-    digits = networks.open_data("digits")
-    last = len(digits.test) - 1
+    data = networks.open_data("digits")
+    last = len(data.test) - 1
     fields = st.container(horizontal=True, vertical_alignment="center")
     place = fields.container(width="content")
     # Not bound to the link as the others are: Streamlit breaks on ?example=1e999.
     st.session_state["example"] = example_in_link(last)
-    index = fields.number_input(f"Test picture, 0 to {last}", 0, last, key="example", on_change=keep_example)
+    index = fields.number_input(f"Test picture, 0 to {last}", 0, last, key="example", width=150,
+                                on_change=lambda: keep_example(st.session_state["example"]))
     with fields:
-        pair = with_student(**family)
-    picture, label = kdengine.data.example(digits, index)
-    place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {digits.classes[label]}")
+        pair = with_student(**kdengine.runs.shipped_families()["digits"])
+    picture, label = kdengine.data.example(data, index)
+    place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {data.classes[label]}")
+    with fields.container(width="stretch"):
+        rows = telling_pictures(*pair)
+        sources = {each: inline(kdengine.data.example(data, each)[0], "PNG") for row in rows.values() for each in row}
+        thumbnails.show("telling pictures", rows, sources, index, keep_example)
     return answers(pair, picture) | {"label": label}
+
+
+def telling_pictures(teacher: str, student: str) -> dict[str, list[int]]:
+    """The numbers of the test pictures worth a look, by what there is to see."""
+    images = len(networks.open_data("digits").test)
+    rows = {"Rich in dark knowledge": kdengine.runs.hard_examples(teacher, images),
+            "Teacher and student differ": kdengine.runs.farthest_examples(teacher, student)}
+    return {title: indices[:SHOWN] for title, indices in rows.items() if indices}
 
 
 def example_in_link(last: int) -> int:
     """The test picture's number as the link has it. A bad one is named, and stays until another is chosen."""
     try:
-        return typed.read_place(st.query_params.get("example", "0"), last)
+        return typed.read_place(st.query_params.get("example", str(labels.INDEX)), last)
     except KDError as error:
-        st.error(f"{error_text(error)} Number 0 is shown.")
-        return 0
+        st.error(f"{error_text(error)} Number {labels.INDEX} is shown.")
+        return labels.INDEX
 
 
-def keep_example() -> None:
+def keep_example(index: int) -> None:
     """Put the test picture's number into the link."""
-    st.query_params["example"] = str(st.session_state["example"])
+    st.query_params["example"] = str(index)
+
+
+def drawn() -> dict | None:
+    """A digit somebody draws, as the shipped teacher and a student of it see it."""
+    if digits.missing():
+        return None
+    try:
+        counts = canvas.read_counts(st.query_params.get("drawing", ""))
+    except KDError as error:
+        show_error(error)
+        counts = None
+    if counts is None:
+        st.info("Draw a digit in the black field, with the mouse or a finger. Both networks answer when you lift it.")
+        return None
+    picture = kdengine.data.drawn_digit(counts)
+    fields = st.container(horizontal=True, vertical_alignment="center")
+    fields.image(picture, width=THUMBNAIL, alt="The drawing as the networks see it")
+    with fields:
+        pair = with_student(**kdengine.runs.shipped_families()["digits"])
+    chart_data = answers(pair, picture)
+    label = fields.selectbox("What it is", chart_data["classes"], index=None, placeholder="unknown", key="meant",
+                             bind="query-params")
+    return chart_data | {"label": None if label is None else chart_data["classes"].index(label)}
+
+
+def keep_drawing(counts: str) -> None:
+    """Put what was drawn into the link."""
+    if counts:
+        st.query_params["drawing"] = counts
+    else:
+        st.query_params.pop("drawing", None)
 
 
 def uploaded() -> dict | None:
@@ -140,7 +187,7 @@ def with_student(teacher: str, students: list[str]) -> tuple[str, str]:
     names = families.names(kdengine.runs.families()[data])
     own = [each for each in names if each not in shipped and each != teacher]
     student = st.selectbox("Student", students + own, index=place, key="student_network", bind="query-params",
-                           format_func=lambda each: names[each] if each in own else each)
+                           format_func=names.__getitem__, width=260)
     return teacher, student
 
 
@@ -158,17 +205,28 @@ def logits(reference: str, digest: str, _picture: Image.Image) -> list[float]:
     return kdengine.predict(networks.open_network(reference), _picture)["logits"]
 
 
-SOURCES = {"Typed logits": typed_logits, "Example": example, "Picture": uploaded}
+SOURCES = {"Digit": example, DRAW: drawn, "Picture": uploaded, "Typed logits": typed_logits}
 
-title, source = st.columns([2, 3], vertical_alignment="bottom")
-title.title("Temperature")
-chosen = source.segmented_control("Source", list(SOURCES), default="Typed logits", required=True, key="source",
-                                  bind="query-params", label_visibility="collapsed")
-T = temperature()
-try:
-    chart_data = SOURCES[chosen]()
-except KDError as error:
-    show_error(error)
-    chart_data = None
-if chart_data is not None:
-    component.distributions(**chart_data, temperature=T, on_temperature=keep_temperature)
+row = st.container(horizontal=True, vertical_alignment="bottom")
+row.title("Temperature", width="content")
+chosen = row.segmented_control("Of what", list(SOURCES), default="Digit", required=True, key="source",
+                               bind="query-params", persist_state="session", label_visibility="collapsed")
+view = row.segmented_control("View", list(component.VIEWS), default="Bars", required=True, key="view",
+                             bind="query-params", persist_state="session", label_visibility="collapsed")
+by_probability = row.toggle("Likeliest first", key="sorted", bind="query-params", persist_state="session")
+place = st.container()
+if chosen == DRAW:
+    field, place = st.columns([1, 4], gap="large")
+    with field:
+        canvas.draw(st.query_params.get("drawing", ""), keep_drawing)
+        st.caption("What is drawn is scaled to fill the picture, and its ink counted in 8 × 8 blocks: so were the "
+                   "digits that both networks learned from.")
+with place:
+    try:
+        chart_data = SOURCES[chosen]()
+    except KDError as error:
+        show_error(error)
+        chart_data = None
+    if chart_data is not None:
+        component.distributions(**chart_data, temperature=temperature(len(chart_data["classes"])),
+                                on_temperature=keep_temperature, view=view, by_probability=by_probability)

@@ -3,14 +3,14 @@
 // What can be read in the DOM (inside the component's shadow root):
 //   input[type=range]              the slider; its value is a place in `stops`, aria-valuetext begins "T = 4;"
 //   [data-quantity][data-value]    temperature; teacher-entropy, student-entropy, kl, scaled-kl in nats
-//   .rows > li[data-class]         one row a class; the last may be "the other N together", with data-rest=N
-//   .rows .bar[data-role]          label, teacher, student: data-probability at T, and data-at-one at T = 1
 //   [data-sentence]                dark-knowledge, meaning
+//   .chart[data-view]              what is drawn there: see rows.js and curves.js
 // Numbers in data attributes have full precision.
 
 const SHOWN = 10; // With more classes than this: the teacher's most likely ones, and the others together.
 const ROLES = ["label", "teacher", "student"];
 const QUIET = 150; // ms without a change before Python is told: a held arrow key is one report, not thirty
+const VIEWS = { bars: rowsView, log: rowsView, gradient: rowsView, curves: curvesView };
 
 const instances = new WeakMap();
 
@@ -28,6 +28,7 @@ export default function (component) {
   receive(instance, data);
   return () => {
     clearTimeout(instance.timer);
+    removeEventListener("resize", instance.resized);
     instances.delete(parentElement);
   };
 }
@@ -49,6 +50,8 @@ function open(root) {
     clearTimeout(instance.timer);
     instance.timer = setTimeout(() => tell(instance), QUIET);
   };
+  instance.resized = () => fill(root);
+  addEventListener("resize", instance.resized);
   return instance;
 }
 
@@ -95,53 +98,21 @@ function nearest(stops, temperature) {
   return distances.indexOf(Math.min(...distances));
 }
 
-// ---- arithmetic -----------------------------------------------------------------------------------------------------
-
-// log softmax(z / T). The largest logit is taken off first, so no exponential overflows at any T.
-function logSoftmax(logits, temperature) {
-  const largest = Math.max(...logits);
-  const shifted = logits.map((logit) => (logit - largest) / temperature);
-  const total = Math.log(shifted.reduce((sum, value) => sum + Math.exp(value), 0));
-  return shifted.map((value) => value - total);
-}
-
-// -sum p ln p, in nats.
-function entropy(logs) {
-  return logs.reduce((sum, log) => sum - Math.exp(log) * log, 0);
-}
-
-// KL(teacher || student), in nats; rounding may take equal distributions below 0.
-function divergence(teacher, student) {
-  return Math.max(0, teacher.reduce((sum, log, place) => sum + Math.exp(log) * (log - student[place]), 0));
-}
-
-// ---- drawing --------------------------------------------------------------------------------------------------------
-
-// What does not depend on T: rows, legend, ticks.
+// What does not depend on T: the titles, the ticks, and what the view makes of the classes.
 function build(instance) {
   const { root, data } = instance;
-  const order = data.teacher.map((_, place) => place).sort((a, b) => data.teacher[b] - data.teacher[a]);
-  const truth = data.label ?? order[0];
-  const label = data.classes.map((_, place) => (place === truth ? 1 : 0));
-  const groups = grouped(data.classes, order, truth);
-  const atOne = {
-    label,
-    teacher: logSoftmax(data.teacher, 1).map(Math.exp),
-    student: logSoftmax(data.student, 1).map(Math.exp),
-  };
+  instance.order = data.teacher.map((_, place) => place).sort((a, b) => data.teacher[b] - data.teacher[a]);
+  instance.truth = data.label ?? instance.order[0];
+  instance.groups = grouped(data, instance.order, instance.truth);
   const [teacher, student] = data.titles;
-  const titles = {
-    label: data.label === null ? `${teacher}'s top class as a hard label` : "Hard label",
+  instance.titles = {
+    label: data.label === null ? `${teacher}'s top class` : "Hard label",
     teacher: `${teacher} at T`,
     student: `${student} at T`,
   };
 
   const section = root.querySelector(".distributions");
-  for (const role of ROLES) {
-    section.style.setProperty(`--${role}`, data.colours[role]);
-    root.querySelector(`.legend [data-role=${role}]`).textContent = titles[role];
-  }
-  section.dataset.density = groups.length <= 4 ? "roomy" : groups.length <= 7 ? "medium" : "dense";
+  for (const role of ROLES) section.style.setProperty(`--${role}`, data.colours[role]);
   const [first, second] = data.titles.map((title) => title.split(" ")[0].toLowerCase());
   root.querySelector(".reading [data-role=teacher] dt").textContent = `Entropy, ${first}`;
   root.querySelector(".reading [data-role=student] dt").textContent = `Entropy, ${second}`;
@@ -153,41 +124,26 @@ function build(instance) {
     return mark;
   }));
 
-  instance.order = order;
-  instance.label = label;
-  instance.bars = [];
-  root.querySelector(".rows").replaceChildren(...groups.map((group) => {
-    const row = element("li");
-    row.dataset.class = group.name;
-    if (group.rest) row.dataset.rest = group.rest;
-    const name = element("span", "name", group.name);
-    name.title = group.name;
-    const bars = element("span", "bars");
-    for (const role of ROLES) {
-      const bar = element("span", "bar");
-      bar.dataset.role = role;
-      const before = sum(atOne[role], group.members);
-      bar.dataset.atOne = before;
-      const value = element("span", "value");
-      bar.append(element("span", "unseen", `${titles[role]}: `), element("span", "fill"));
-      if (role !== "label") {
-        const ghost = element("span", "ghost");
-        ghost.style.setProperty("--p", before);
-        bar.append(ghost);
-      }
-      bar.append(value);
-      bars.append(bar);
-      instance.bars.push({ bar, role, members: group.members, value });
-    }
-    row.append(name, bars);
-    return row;
-  }));
+  const chart = root.querySelector(".chart");
+  chart.dataset.view = data.view;
+  instance.view = VIEWS[data.view](instance, chart);
+  fill(root);
 }
 
-// The rows: every class in its own order, or of many the teacher's likeliest, the true one, and all others in one.
-function grouped(classes, order, truth) {
+// The chart takes what the window has left below the slider; on a phone it is as long as it gets.
+function fill(root) {
+  const chart = root.querySelector(".chart");
+  const { top } = root.querySelector(".view").getBoundingClientRect();
+  const scrolled = document.querySelector('[data-testid="stMain"]')?.scrollTop ?? scrollY;
+  const left = (innerHeight - top - scrolled) / (root.host?.currentCSSZoom ?? 1) - 16;
+  chart.style.setProperty("--height", `${Math.max(0, left)}px`);
+}
+
+// The rows: every class in its own order or the likeliest first, or of many the teacher's likeliest, the true one, and
+// all others in one.
+function grouped({ classes, sorted }, order, truth) {
   const single = (place) => ({ name: classes[place], members: [place], rest: 0 });
-  if (classes.length <= SHOWN) return classes.map((_, place) => single(place));
+  if (classes.length <= SHOWN) return (sorted ? order : classes.map((_, place) => place)).map(single);
   const shown = order.slice(0, SHOWN);
   if (!shown.includes(truth)) shown.push(truth);
   const members = order.filter((place) => !shown.includes(place));
@@ -198,16 +154,11 @@ function grouped(classes, order, truth) {
 
 // What depends on T: called at every movement of the slider.
 function draw(instance) {
-  const { root, data, temperature } = instance;
+  const { root, data, temperature, groups, order } = instance;
   const teacher = logSoftmax(data.teacher, temperature);
   const student = logSoftmax(data.student, temperature);
-  const probabilities = { label: instance.label, teacher: teacher.map(Math.exp), student: student.map(Math.exp) };
-  for (const { bar, role, members, value } of instance.bars) {
-    const probability = sum(probabilities[role], members);
-    bar.dataset.probability = probability;
-    bar.style.setProperty("--p", probability);
-    value.textContent = percent(probability);
-  }
+  const shares = { teacher: teacher.map(Math.exp), student: student.map(Math.exp) };
+  instance.view(shares, temperature);
 
   const most = Math.log(data.classes.length);
   const nats = (value) => [{ strong: figure(value) }, " nats"];
@@ -224,12 +175,11 @@ function draw(instance) {
   quantity("kl", kl, nats(kl));
   quantity("scaled-kl", temperature ** 2 * kl, nats(temperature ** 2 * kl));
 
-  const [first, second] = instance.order;
-  const share = percent(probabilities.teacher[second]);
+  const second = order[1];
+  const share = percent(shares.teacher[second]);
   root.querySelector("[data-sentence=dark-knowledge]").replaceChildren(...worded([
-    `After ${data.classes[first]}, the ${data.titles[0].toLowerCase()} finds `, { strong: data.classes[second] },
-    " most likely: ", { strong: share },
-    verdict(data.label, second),
+    `The ${data.titles[0].toLowerCase()}'s second guess is `, { strong: data.classes[second] }, ", at ",
+    { strong: share }, verdict(data.label, second), remainder(groups, shares.teacher),
   ]));
   root.querySelector("[data-sentence=meaning]").textContent = meaning(temperature, data.classes.length);
   instance.slider.setAttribute("aria-valuetext", `T = ${temperature}; ${data.classes[second]}: ${share}`);
@@ -237,35 +187,20 @@ function draw(instance) {
 
 function verdict(label, second) {
   if (label === null) return ".";
-  if (label === second) return ", and the hard label says that it is right.";
-  return ". The hard label gives it 0%: that is dark knowledge.";
+  if (label === second) return ". The label says that this one is right.";
+  return ". The label says 0%: the difference is dark knowledge.";
+}
+
+function remainder(groups, shares) {
+  const { members, rest } = groups.at(-1);
+  return rest > 1 ? ` The ${rest} classes that are not listed hold ${percent(sum(shares, members))}.` : "";
 }
 
 function meaning(temperature, count) {
-  if (temperature < 1) return "Below T = 1 the top class takes what the others had; as T → 0 only it is left.";
-  if (temperature === 1) return "At T = 1 these are the networks' own probabilities, not softened.";
-  if (temperature < 10) return "Above T = 1 small probabilities grow, and how they compare can be seen.";
-  return `As T → ∞ every class tends to 1/${count} = ${percent(1 / count)}: the differences fade.`;
-}
-
-// At least two digits of a small quantity: what T² multiplies must not read as nothing.
-function figure(value) {
-  if (value === 0 || value >= 0.01) return value.toFixed(3);
-  return value < 0.000001 ? "<0.000001" : String(Number(value.toPrecision(2)));
-}
-
-// At least two digits of a small probability, so that it can be seen growing.
-function percent(probability) {
-  const value = 100 * probability;
-  if (value === 0 || value === 100) return `${value}%`;
-  if (value < 0.0001) return "<0.0001%";
-  if (value < 1) return `${Number(value.toPrecision(2))}%`;
-  // 99.99966 must not read as a certainty.
-  return `${value > 99.9 ? Math.min(99.9999, Number(value.toFixed(4))) : value.toFixed(1)}%`;
-}
-
-function sum(values, places) {
-  return places.reduce((total, place) => total + values[place], 0);
+  if (temperature < 1) return "T below 1 gives the top class what the others had.";
+  if (temperature === 1) return "T = 1 leaves the networks' own probabilities as they are.";
+  if (temperature < 10) return "T above 1 lifts the small probabilities, so you can compare them.";
+  return `The higher T is, the closer every class comes to 1/${count} = ${percent(1 / count)}, and the differences fade.`;
 }
 
 function element(tag, className = "", text = "") {

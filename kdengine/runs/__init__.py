@@ -21,7 +21,14 @@ from kdengine.runs.catalogue import fit_to_show, teacher_of
 from kdengine.runs.checks import check
 from kdengine.runs.control import remove, resume, stop
 from kdengine.runs.estimates import Pace, estimate, pace
-from kdengine.runs.examples import hard_examples, mask_disagreements, misses, telling_example, typical_masks
+from kdengine.runs.examples import (
+    farthest_examples,
+    hard_examples,
+    mask_disagreements,
+    misses,
+    telling_example,
+    typical_masks,
+)
 from kdengine.runs.networks import (
     default_teacher,
     families,
@@ -173,8 +180,9 @@ def snapshots(run: str) -> dict[int, str]:
 
 
 __all__ = [
-    "Pace", "answers_over_epochs", "bring_back", "check", "default_teacher", "estimate", "families", "fit_to_show",
-    "go_on", "hard_examples", "judge", "list_checkpoints", "list_runs", "list_unreadable", "mask_disagreements",
+    "Pace", "answers_over_epochs", "bring_back", "check", "default_teacher", "estimate", "families",
+    "farthest_examples", "fit_to_show", "go_on", "hard_examples", "judge", "list_checkpoints", "list_runs",
+    "list_unreadable", "mask_disagreements",
     "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
     "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",
     "telling_example", "typical_masks", "watch",

@@ -100,7 +100,7 @@ def _shipped_entry(
     from kdengine import methods
 
     labels = about["data"].get("labels_per_class")
-    note = f"{reference}, {'all labels' if labels is None else f'{labels} labels a class'}"
+    note = f"{reference}, {'all labels' if labels is None else f'{labels} labels per class'}"
     # Of those that segment several have the same method, set in other ways: only their names tell.
     called = _shortened(reference, among)
     if task == CLASSIFICATION:

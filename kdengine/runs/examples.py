@@ -29,6 +29,21 @@ def hard_examples(name: str, among: int) -> list[int]:
     return [each for each in uncertain.argsort(descending=True, stable=True).tolist() if right[each]]
 
 
+def farthest_examples(teacher: str, student: str) -> list[int]:
+    """The numbers of the test images, by how far a student's answer is from its teacher's: the largest KL first.
+
+    That is KL(teacher || student) at T = 1. From stored answers; empty where one has none, or they are to other images
+    or classes.
+    """
+    from kdengine.measures import metrics
+
+    stored = _same_images((teacher, student))
+    if stored is None:
+        return []
+    taught, student_says = map(_logits, stored)
+    return metrics.divergences(student_says, taught).argsort(descending=True, stable=True).tolist()
+
+
 def misses(name: str) -> tuple[int, int] | None:
     """How many of its test images a checkpoint or finished run answers wrongly, and how many there are.
 
@@ -52,10 +67,8 @@ def telling_example(teacher: str, distilled: str, alone: str) -> int | None:
     import torch
 
     from kdengine.measures import metrics
-    stored = [answers for name in (teacher, distilled, alone)
-              if (answers := _stored(name)) and "confusion" not in answers]
-    if len(stored) < 3 or any(each["logits"].shape != stored[0]["logits"].shape
-                              or (each["target"] != stored[0]["target"]).any() for each in stored):
+    stored = _same_images((teacher, distilled, alone))
+    if stored is None:
         return None
     right = [torch.from_numpy(verdicts.right(each)) for each in stored]
     taught, distilled_says, alone_says = map(_logits, stored)
@@ -104,6 +117,15 @@ def _stored(name: str) -> dict[str, Any] | None:
         return results.predictions(name)
     except KDError:
         return None
+
+
+def _same_images(names: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The stored answers of these classifiers; None where one has none, or they are to other images or classes."""
+    stored = [answers for name in names if (answers := _stored(name)) and "confusion" not in answers]
+    if len(stored) < len(names) or any(each["logits"].shape != stored[0]["logits"].shape
+                                       or (each["target"] != stored[0]["target"]).any() for each in stored):
+        return None
+    return stored
 
 
 def _logits(stored: Mapping[str, Any]) -> Tensor:

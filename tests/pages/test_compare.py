@@ -6,6 +6,7 @@ from collections import Counter
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 import torch
@@ -151,7 +152,7 @@ def test_a_network_equal_to_the_teacher_agrees_in_everything(shipped):
     table = agreement(opened())
     equal = table.loc["Logit matching · resnet8"]
     assert list(equal) == ["yes", "0.000", "1.000", "1.000", "100.0%"]
-    other = table.loc["Labels alone · resnet8"]
+    other = table.loc["Independent student · resnet8"]
     assert other["Same class"] == "no"
     # Both answer one class with e^4 : 1 : ... : 1, almost: KL = (p - q) ln(p / q) with p, q of the two classes.
     p, q = torch.tensor([4.0, *[0.0] * 9]).softmax(0)[:2].tolist()
@@ -253,6 +254,23 @@ def test_another_opacity_is_drawn_and_asks_the_networks_for_nothing(shipped, cal
     at.slider(key="opacity").set_value(80).run()
     assert dict(calls) == before
     assert drawn == [0.5] * 3 + [0.8] * 3
+
+
+def test_all_answers_are_softened_at_one_temperature(shipped, calls):
+    at = opened()
+    index = at.number_input(key="image").value
+    picture, _ = kdengine.data.example(kdengine.open_data("digits"), index)
+    asked = Counter(calls)
+    at.slider(key="T").set_value(4.0).run()
+    assert not at.exception and calls == asked
+    lists = [each for each in markup(at) if each.startswith("<ol")]
+    references = ["digits-teacher", *at.multiselect[0].value]
+    assert len(lists) == len(references)
+    for reference, drawn in zip(references, lists, strict=True):
+        logits = np.array(kdengine.predict(kdengine.open_network(reference), picture)["logits"])
+        shares = np.exp((logits - logits.max()) / 4)
+        largest = (shares / shares.sum()).max()
+        assert f"{largest:.1%}</span>" in drawn
 
 
 def test_another_method_makes_new_maps_and_no_new_predictions(shipped, calls):
@@ -409,7 +427,7 @@ def test_the_heat_on_the_objects_is_as_the_engine_measured_it(drawn, calls, monk
     at = opened(family="Shapes (shipped)", objects="true")
     assert calls["heat_on_objects"] == 3 * len(kdengine.explain.list_heat_maps())
     names = {"shapes-teacher": "Teacher · resnet8",
-             "shapes-kd": "Logit matching · resnet8", "shapes-none": "Labels alone · resnet8"}
+             "shapes-kd": "Logit matching · resnet8", "shapes-none": "Independent student · resnet8"}
     found = {title: {each["title"]: kdengine.explain.heat_on_objects(
                         kdengine.open_network(reference), drawn, each["name"], 200)
                      for each in kdengine.explain.list_heat_maps()} for reference, title in names.items()}

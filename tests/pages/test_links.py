@@ -16,9 +16,11 @@ STATES = {
     "own runs": ("distill", {"view": "Your own runs"}),
     "own masks": ("distill", {"view": "Your own runs", "data": "Shapes, pixel by pixel"}),
     "own folder": ("distill", {"view": "Your own runs", "data": "Image folder"}),
-    "typed logits": ("temperature", {}),
-    "an example": ("temperature", {"source": "Example"}),
+    "a digit": ("temperature", {}),
+    "typed logits": ("temperature", {"source": "Typed logits"}),
+    "a drawing": ("temperature", {"source": "Draw a digit"}),
     "a picture": ("temperature", {"source": "Picture"}),
+    "methods": ("methods", {}),
     "compare": ("compare", {}),
     "compare one class": ("compare", {"target": "a class you choose"}),
     "compare photographs": ("compare", {"family": "Photograph (ImageNet)"}),
@@ -30,9 +32,13 @@ STATES = {
 }
 BARE = {title.lower() for title in PAGES} - {page for page, _ in STATES.values()}
 """Pages of which nothing was said above: tried as they open, and they may have no control."""
-SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ")
-"""Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone."""
-KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "button_group")
+SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ", "kind")
+"""Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone; and of
+what follows from another control."""
+OTHER = {"method": "dkd"}
+"""What to choose where the options are known here by their titles alone."""
+KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "toggle",
+         "button_group")
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +69,8 @@ def control(at, kind, key):
 
 def change(widget, kind):
     """Set it to something else."""
+    if widget.key in OTHER:
+        return widget.set_value(OTHER[widget.key])
     if kind == "number_input":
         return widget.set_value(widget.min + widget.step if widget.value is None else widget.value + widget.step)
     return widget.set_value(widget.max if widget.value != widget.max else widget.min)

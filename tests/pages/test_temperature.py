@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
+from sklearn.datasets import load_digits
 from streamlit.testing.v1 import AppTest
 
 import kdengine
+from explorer.temperature import component
 from kdengine import models
 from kdengine.runs import checkpoints
 
@@ -26,10 +28,14 @@ def opened(**link):
     return at
 
 
+def typed(**link):
+    return opened(source="Typed logits", **link)
+
+
 def drawn(at):
     """What the component was given; None where it is not on the page."""
-    components = at.get("bidi_component")
-    return json.loads(components[0].proto.json) if components else None
+    given = [json.loads(each.proto.json) for each in at.get("bidi_component")]
+    return next((each for each in given if "teacher" in each), None)
 
 
 def told(at):
@@ -69,8 +75,15 @@ def shipped(tmp_path, monkeypatch):
         )
 
 
-def test_it_opens_on_typed_logits_and_needs_no_network(no_checkpoints):
-    at = opened()
+def test_it_opens_on_a_digit_that_looks_like_others(shipped):
+    at, linked = opened(), opened(example="24")
+    assert drawn(at) == drawn(linked) and at.number_input(key="example").value == 24
+    given = drawn(at)
+    assert (given["label"], given["temperature"], given["view"], given["sorted"]) == (4, 4, "bars", False)
+
+
+def test_typed_logits_need_no_network(no_checkpoints):
+    at = typed()
     given = drawn(at)
     assert (given["teacher"], given["student"]) == ([10, 2, -3], [4, 2.5, 0])
     assert (given["classes"], given["label"], given["temperature"]) == (["Class 1", "Class 2", "Class 3"], 0, 4)
@@ -78,35 +91,35 @@ def test_it_opens_on_typed_logits_and_needs_no_network(no_checkpoints):
 
 
 def test_a_link_restores_everything_typed():
-    given = drawn(opened(T="7.5", teacher_logits="1 2 3 4", student_logits="0;0;1;2", names="a,b,c,d", label="c"))
+    given = drawn(typed(T="7.5", teacher_logits="1 2 3 4", student_logits="0;0;1;2", names="a,b,c,d", label="c"))
     assert (given["teacher"], given["student"]) == ([1, 2, 3, 4], [0, 0, 1, 2])
     assert (given["classes"], given["label"], given["temperature"]) == (["a", "b", "c", "d"], 2, 7.5)
 
 
 def test_what_is_typed_is_drawn_and_bound_to_the_link():
-    at = opened(T="2")
+    at = typed(T="2")
     at.text_input(key="teacher_logits").set_value("3, 1, 2").run()
     at.selectbox(key="label").set_value("Class 3").run()
     assert (drawn(at)["teacher"], drawn(at)["label"], drawn(at)["temperature"]) == ([3, 1, 2], 2, 2)
-    widgets = [*at.text_input, *at.selectbox, at.segmented_control(key="source")]
-    bound = ["teacher_logits", "student_logits", "names", "label", "source"]
+    widgets = [*at.text_input, *at.selectbox, *at.segmented_control, *at.toggle]
+    bound = ["teacher_logits", "student_logits", "names", "label", "source", "view", "sorted"]
     assert [widget.proto.query_param_key for widget in widgets] == bound
 
 
 @pytest.mark.parametrize("given", ["0", "-3", "abc", "nan", "inf", "1e999", "20.5", ""])
 def test_a_bad_temperature_is_named_and_stays_in_the_link(given):
-    at = opened(T=given)
+    at = typed(T=given)
     assert told(at) == [f"The link's temperature is {given!r}; allowed is a number from 0.5 to 20. The slider stands "
                         "at 4."]
     assert drawn(at)["temperature"] == 4 and at.query_params["T"] == given
 
 
 def test_a_temperature_between_two_stops_is_not_rounded():
-    assert drawn(opened(T="3.333"))["temperature"] == 3.333
+    assert drawn(typed(T="3.333"))["temperature"] == 3.333
 
 
 def test_bad_logits_stay_in_their_field_and_the_last_good_ones_on_the_chart():
-    at = opened()
+    at = typed()
     at.text_input(key="teacher_logits").set_value("3, 1, 2").run()
     at.text_input(key="teacher_logits").set_value("3, nan, 2").run()
     assert told(at) == ["Logit 2 of the teacher is 'nan'; allowed is a number from \\-1000 to 1000. The chart keeps "
@@ -117,19 +130,19 @@ def test_bad_logits_stay_in_their_field_and_the_last_good_ones_on_the_chart():
 
 
 def test_bad_logits_in_a_link_leave_the_opening_ones_on_the_chart():
-    at = opened(teacher_logits="7", student_logits="1, 2")
+    at = typed(teacher_logits="7", student_logits="1, 2")
     assert told(at)[0].startswith("The teacher needs from 2 to 100 logits, one for each class; one is given.")
     assert drawn(at)["teacher"] == [10, 2, -3] and at.query_params["teacher_logits"] == "7"
 
 
 def test_a_label_that_is_gone_gives_way_to_the_first():
-    at = opened(names="a, b, c", label="c")
+    at = typed(names="a, b, c", label="c")
     at.text_input(key="names").set_value("").run()
     assert not at.exception and drawn(at)["label"] == 0
 
 
 def test_an_example_is_the_test_picture_as_both_networks_answer_it(shipped):
-    at = opened(source="Example", example="7", T="3")
+    at = opened(example="7", T="3")
     picture, label = kdengine.data.example(kdengine.open_data("digits"), 7)
     given = drawn(at)
     for role, reference in (("teacher", "digits-teacher"), ("student", "digits-resnet8-kd")):
@@ -139,7 +152,7 @@ def test_an_example_is_the_test_picture_as_both_networks_answer_it(shipped):
 
 
 def test_the_student_and_the_picture_can_be_chosen(shipped):
-    at = opened(source="Example")
+    at = opened()
     first = drawn(at)
     at.selectbox(key="student_network").set_value("digits-resnet8-none").run()
     assert drawn(at)["teacher"] == first["teacher"] and drawn(at)["student"] != first["student"]
@@ -150,24 +163,24 @@ def test_the_student_and_the_picture_can_be_chosen(shipped):
 
 
 @pytest.mark.parametrize("example", ["-1", "100000", "seven", "1e999"])
-def test_a_picture_that_is_not_there_is_named_and_gives_way_to_the_first(shipped, example):
-    at = opened(source="Example", example=example)
-    assert told(at) == [f"The link's test picture is {example!r}; allowed is a whole number from 0 to 358. Number 0 is "
-                        "shown."]
-    assert drawn(at) == drawn(opened(source="Example"))
+def test_a_picture_that_is_not_there_is_named_and_gives_way_to_the_opening_one(shipped, example):
+    at = opened(example=example)
+    assert told(at) == [f"The link's test picture is {example!r}; allowed is a whole number from 0 to 358. "
+                        "Number 24 is shown."]
+    assert drawn(at) == drawn(opened())
     at.number_input(key="example").set_value(2).run()
     assert told(at) == [] and at.query_params["example"] == "2"
 
 
 def test_examples_without_checkpoints_say_how_to_get_them(no_checkpoints):
-    at = opened(source="Example")
+    at = opened()
     assert "make checkpoints" in at.info[0].value and drawn(at) is None
 
 
 def test_a_damaged_checkpoint_is_named_and_the_page_stays(shipped, tmp_path):
     damaged = tmp_path / "checkpoints" / "digits-resnet8-kd.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")  # another last weight
-    at = opened(source="Example")
+    at = opened()
     assert "digits-resnet8-kd.safetensors is damaged" in told(at)[0] and drawn(at) is None
     at.selectbox(key="student_network").set_value("digits-resnet8-none").run()
     assert told(at) == [] and drawn(at) is not None
@@ -220,5 +233,74 @@ def test_what_is_no_picture_gets_a_sentence_and_the_page_stays(no_checkpoints, c
     assert told(at) == [] and drawn(at)["teacher"] == [10, 2, -3]
 
 
-def test_a_source_that_is_not_there_gives_way_to_typed_logits():
-    assert drawn(opened(source="Nowhere"))["teacher"] == [10, 2, -3]
+def test_a_source_that_is_not_there_gives_way_to_the_digit(shipped):
+    assert drawn(opened(source="Nowhere")) == drawn(opened())
+
+
+@pytest.mark.parametrize(("title", "name"), component.VIEWS.items())
+def test_a_view_is_handed_to_the_drawing(title, name):
+    at = typed(view=title, sorted="true")
+    assert (drawn(at)["view"], drawn(at)["sorted"]) == (name, True)
+
+
+def test_of_many_classes_the_temperature_opens_where_the_top_one_stays_visible(no_checkpoints):
+    at = opened(source="Picture", sample="Dahlia")
+    top = max(softmax(drawn(at)["teacher"], drawn(at)["temperature"]))
+    assert drawn(at)["temperature"] == 1 and top > 0.3
+
+
+def softmax(logits, temperature):
+    powers = np.exp((np.array(logits) - max(logits)) / temperature)
+    return powers / powers.sum()
+
+
+def thumbnails(at):
+    return json.loads(at.get("bidi_component")[0].proto.json)["rows"]
+
+
+def test_pictures_worth_a_look_are_those_of_the_stored_answers():
+    """The shipped networks, asked again: by entropy where the teacher is right, and by KL to it."""
+    at = opened()
+    data = kdengine.open_data("digits")
+    answers = {}
+    for reference in ("digits-teacher", "digits-resnet8-kd"):
+        network = kdengine.open_network(reference)
+        answers[reference] = np.array([kdengine.predict(network, kdengine.data.example(data, index)[0])["logits"]
+                                       for index in range(len(data.test))])
+    shares = {each: np.array([softmax(row, 1) for row in logits]) for each, logits in answers.items()}
+    teacher, student = shares.values()
+    entropy = -(teacher * np.log(teacher)).sum(axis=1)
+    right = teacher.argmax(axis=1) == data.test.target.numpy()
+    kl = (teacher * (np.log(teacher) - np.log(student))).sum(axis=1)
+    rich = [each for each in np.argsort(-entropy) if right[each]][:8]
+    assert thumbnails(at) == {"Rich in dark knowledge": rich, "Teacher and student differ": list(np.argsort(-kl)[:8])}
+
+
+def test_a_drawing_in_the_link_is_answered_as_the_picture_it_is():
+    """The eight by eight counts of a test digit, as scikit-learn has them, give the answers to that digit."""
+    data = kdengine.open_data("digits")
+    digits = load_digits()
+    picture, label = kdengine.data.example(data, 24)
+    pixels = np.asarray(picture)
+    place = next(place for place, counts in enumerate(digits.images.astype(int))
+                 if (np.asarray(kdengine.data.drawn_digit(counts.ravel().tolist())) == pixels).all())
+    assert digits.target[place] == label
+    text = "".join("0123456789abcdefg"[each] for each in digits.images[place].astype(int).ravel())
+    at = opened(source="Draw a digit", drawing=text)
+    given = drawn(at)
+    expected = kdengine.predict(kdengine.open_network("digits-teacher"), picture)["logits"]
+    assert given["teacher"] == pytest.approx(expected, abs=1e-5) and given["label"] is None
+    at.selectbox(key="meant").set_value("4").run()
+    assert drawn(at)["label"] == 4
+
+
+@pytest.mark.parametrize("drawing", ["", "0" * 64])
+def test_before_anything_is_drawn_it_says_what_to_do(drawing):
+    at = opened(source="Draw a digit", drawing=drawing)
+    assert at.info[0].value.startswith("Draw a digit in the black field") and told(at) == []
+
+
+@pytest.mark.parametrize("drawing", ["1", "x" * 64, "0" * 65, "<b>"])
+def test_a_drawing_that_is_none_is_named(drawing):
+    at = opened(source="Draw a digit", drawing=drawing)
+    assert told(at) == [f"The link's drawing has {len(drawing)} characters; a drawing has 64, each from 0 to g."]

@@ -1,0 +1,103 @@
+"""A page as a lecturer shows it: larger, without the menu, with chosen controls hidden. All of it is in the link."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+HIDE, PRESENT = "hide", "present"
+"""In the link: the controls that are hidden, by the names Streamlit gives them on the page; whether one presents."""
+LARGER = 1.4
+FOOT = "foot"
+"""The key of the line below every page."""
+
+_mount = st.components.v2.component(
+    "hidden_controls",
+    html='<fieldset><legend>Hide on this page</legend><div class="controls"></div></fieldset>',
+    css="""
+fieldset { border: none; margin: 0; padding: 0; color: var(--st-text-color); font-family: var(--st-font); }
+legend { padding: 0 0 .3rem; }
+label { display: flex; gap: .5rem; align-items: baseline; padding: .15rem 0; }
+""",
+    js=f"""
+const FOOT = "{FOOT}", HIDE = "{HIDE}";
+"""
+    """
+export default function ({ parentElement, setStateValue }) {
+  const hidden = new Set(new URLSearchParams(location.search).getAll(HIDE));
+  const main = document.querySelector('[data-testid="stMain"]');
+  const names = new Map();
+  for (const node of main.querySelectorAll('[class*="st-key-"]')) {
+    if (node.closest(`.st-key-${FOOT}`)) continue;
+    for (const kind of node.classList) {
+      const text = (node.querySelector("label, summary, button, legend") ?? node).textContent.trim();
+      if (kind.startsWith("st-key-") && text) names.set(kind.slice("st-key-".length), text.slice(0, 60));
+    }
+  }
+  parentElement.querySelector(".controls").replaceChildren(...[...names].map(([name, text]) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = hidden.has(name);
+    box.onchange = () => {
+      if (box.checked) hidden.add(name);
+      else hidden.delete(name);
+      setStateValue("hidden", [...hidden]);
+    };
+    label.append(box, text);
+    return label;
+  }));
+}
+""",
+)
+
+
+def style() -> None:
+    """Hide what the link says, and enlarge the page for who presents. Before the page runs: nothing flickers."""
+    rules = [f".st-key-{name} {{ display: none; }}" for name in _hidden()]
+    if not presenting():
+        st.query_params.pop(PRESENT, None)  # as the link of a page had it that was left before
+    else:
+        st.query_params[PRESENT] = "true"
+        rules += ['[data-testid="stHeader"] { display: none; }',
+                  f".stMainBlockContainer {{ zoom: {LARGER}; padding-top: 1rem; max-width: 100%; }}"]
+    if rules:
+        st.html(f"<style>{' '.join(rules)}</style>")
+
+
+def presenting() -> bool:
+    """Whether one presents: since a press, or as the link says."""
+    return bool(st.session_state.setdefault(PRESENT, PRESENT in st.query_params))
+
+
+def show() -> None:
+    """Draw what a lecturer can choose; for who presents, the way back."""
+    if presenting():
+        st.button("Stop presenting", on_click=_present, args=(False,), type="tertiary",
+                  icon=":material/close_fullscreen:")
+        return
+    with st.popover("For a lecture", type="tertiary", icon=":material/present_to_all:"):
+        st.button("Present", on_click=_present, args=(True,), icon=":material/open_in_full:",
+                  help="Everything 40% larger, without the menu.")
+        _mount(key="hidden controls", on_hidden_change=_keep)
+        st.caption("The link to this page holds what is hidden here.")
+
+
+def _hidden() -> list[str]:
+    """What the link hides; anything that is no name of a control there is left out."""
+    return [name for name in st.query_params.get_all(HIDE) if re.fullmatch(r"[\w-]+", name, re.ASCII)]
+
+
+def _keep() -> None:
+    hidden = st.session_state["hidden controls"]["hidden"] or []
+    if hidden:
+        st.query_params[HIDE] = hidden
+    else:
+        st.query_params.pop(HIDE, None)
+
+
+def _present(on: bool) -> None:
+    st.session_state[PRESENT] = on
+    if not on:
+        st.query_params.pop(PRESENT, None)

@@ -22,7 +22,7 @@ KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
 MOST_STUDENTS = 4
 NO_MAPS = "It puts out no feature maps, so there is no heat map."
-SCALED = "Each map is scaled by its own maximum: shapes can be compared, sizes cannot."
+SCALED = "Yellow: matters most. Each map has its own scale: compare where, not how much."
 
 
 @st.cache_data(max_entries=1, show_spinner=False)

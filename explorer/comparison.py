@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from kdengine.colors import RIGHT, WRONG
+from kdengine.colors import RIGHT, WRONG, ink
 
 SIDE = 480
 """Pixels along a side of a card's picture, border included: sharp on a projector at twice the size it is shown."""
@@ -105,7 +105,7 @@ def heading(card: Card) -> str:
         color, mark = _color(card.right), "✓" if card.right else "✗"
         badge = (f'<span style="float:right;border:1px solid {color};border-radius:1rem;padding:0 .55rem;'
                  f'background:color-mix(in srgb, {color} 22%, transparent)">{mark} {card.verdict}</span>')
-    role = f'<b style="color:{card.color}">{html.escape(card.role)}</b>'
+    role = f'<b style="color:{ink(card.color)}">{html.escape(card.role)}</b>'
     name = (f'<div style="{_TWO_LINES}" title="{html.escape(card.name)}">'
             f"{html.escape(card.name)}</div>")
     return f'<div style="font-size:.95rem;line-height:1.5">{badge}{role}{name}</div>'
@@ -116,7 +116,7 @@ def bars(card: Card) -> str:
     rows = []
     for each in card.top:
         name, share = card.classes[each], card.probabilities[each]
-        mark = f'<b style="color:{RIGHT}" title="the true class">✓</b> ' if each == card.truth else ""
+        mark = f'<b style="color:{ink(RIGHT)}" title="the true class">✓</b> ' if each == card.truth else ""
         tint = f"color-mix(in srgb, {card.color} 38%, transparent) {100 * share:.2f}%"
         rows.append(
             f'<li style="display:flex;justify-content:space-between;gap:.5rem;padding:.1rem .4rem;margin:0 0 .2rem;'

@@ -1,6 +1,6 @@
-"""The live demonstration: guess, watch a student alone and one with a teacher learn, hold the truth beside the guess.
+"""The live demonstration: guess, watch an independent and a distilled student learn, hold the truth beside the guess.
 
-Digits with few labels: the student alone has these labels and nothing else, the teacher answers every picture. Which
+Digits with few labels: the independent student has these and nothing else, the teacher answers every picture. Which
 group is shown, and what was guessed of it, stands in the link as `demo` and `guess`. The controls' names there begin
 with `demo` too, so that what is set here does not concern somebody's own runs.
 """
@@ -21,7 +21,7 @@ from explorer.questions import ALONE, COMPARED, QUESTIONS, TAUGHT, Question, Set
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves
-from kdengine.colors import STUDENTS
+from kdengine.colors import STUDENTS, ink
 from kdengine.configuration import Configuration
 from kdengine.runs.records import ACTIVE, FINISHED, RESUMABLE, headline
 from kdengine.runs.schema import Watched
@@ -85,11 +85,11 @@ def _controls(disabled: bool) -> tuple[Question, Settings]:
                                    disabled=disabled, persist_state="session")
 
     settings = Settings(
-        slider(temperature, "Temperature $T$", TEMPERATURES, 4, "temperature",
+        slider(temperature, "Temperature T", TEMPERATURES, 4, "temperature",
                "Divides the logits before the softmax: a high T shows what the teacher thinks of the wrong classes."),
-        slider(alpha, r"Teacher's share $\alpha$", ALPHAS, 1.0, "alpha",
+        slider(alpha, "Teacher's share alpha", ALPHAS, 1.0, "alpha",
                "0: the labels alone. 1: the teacher's answers alone, no label is read."),
-        slider(labels, "Labels a digit", LABELS, 5, "labels",
+        slider(labels, "Labels per digit", LABELS, 5, "labels",
                "So many pictures of each digit keep their label; the others lose it. Half of what the students see in "
                "an epoch has a label: where these are few, each of them is seen more often."),
         _seed(seed, disabled),
@@ -236,7 +236,7 @@ def _truth(watched: dict[str, Watched], names: dict[str, str]) -> None:
     for place, (run, each) in enumerate(watched.items()):
         right = 100 * each["result"]["test"]["top1"]
         guess = f"you guessed {guesses[place]}" if guesses[place] else ""
-        numbers[place].html(_READ.format(color=STUDENTS[place], name=escape(names[run]), right=right, guess=guess))
+        numbers[place].html(_READ.format(color=ink(STUDENTS[place]), name=escape(names[run]), right=right, guess=guess))
     ids = list(watched)
     group = watched[ids[0]]["group"]
     *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")
@@ -251,7 +251,7 @@ def _truth(watched: dict[str, Watched], names: dict[str, str]) -> None:
                          help=f"On test image {image}, with heat maps, as they are after the last epoch.")
             st.page_link("../pages/temperature.py", label="Its soft targets", icon=":material/thermostat:",
                          help=f"Of {names[taught]} after its last epoch, beside the teacher's, on test image {image}.",
-                         query_params={"source": "Example", "student_network": network_names[taught],
+                         query_params={"student_network": network_names[taught],
                                        "example": str(image), "T": f"{hyperparameters['temperature']:g}"})
             st.download_button("Report", lambda: kdengine.recipes.group_report(ids)["html"],
                                f"distillation-{group}.html", "text/html", icon=":material/description:",

@@ -13,7 +13,7 @@ from explorer.networks import open_data, open_network
 from kdengine.colors import STUDENTS, TEACHER
 
 TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
-TITLES = {TEACHER_NAME: "Teacher", TAUGHT: "Student + teacher", ALONE: "Student alone"}
+TITLES = {TEACHER_NAME: "Teacher", TAUGHT: "Distilled student", ALONE: "Independent student"}
 COLORS = dict(zip(TITLES.values(), (TEACHER, *STUDENTS), strict=False))
 
 

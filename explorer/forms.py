@@ -72,12 +72,12 @@ def _number(text: str, whole: bool) -> float | None:
 
 
 def _widget(field: dict[str, Any], key: str) -> Any:
-    label = f"{field['name'].replace('_', ' ').capitalize()} $({field['symbol']})$"
+    label = field["name"].replace("_", " ").capitalize()
+    help = f"{field['help']} In the formula: ${field['symbol']}$."
     if field["choices"]:
         place = field["choices"].index(field["default"])
-        return st.selectbox(label, field["choices"], index=place, key=key, bind="query-params", help=field["help"])
+        return st.selectbox(label, field["choices"], index=place, key=key, bind="query-params", help=help)
     low, high, step, default = field["low"], field["high"], field["step"], field["default"]
     steps = (default - low) / step
     dragged = (high - low) / step <= _MOST_STEPS and abs(steps - round(steps)) < 1e-6
-    return _linked(st.slider if dragged else st.number_input, label, low, high, default, key, step=step,
-                   help=field["help"])
+    return _linked(st.slider if dragged else st.number_input, label, low, high, default, key, step=step, help=help)

@@ -14,21 +14,25 @@ import numpy as np
 from PIL import Image
 
 from explorer.comparison import inline
-from kdengine.colors import RIGHT, WRONG
+from kdengine.colors import RIGHT, WRONG, ink
 
 SIDE = 480
 """Pixels along the longer side of a picture: sharp on a projector at twice the size it is shown."""
 
-RIGHT_WRONG = {"right": RIGHT, "wrong": WRONG}
-"""The legend of an error map."""
-_RIGHT_ALPHA = 110
-"""Of 255: what is right stays back, so that mistakes are seen by lightness too, not by their hue alone."""
-
 _DARK, _LIGHT = "#1f2430", "#ffffff"
+_CROSSES = ", ".join(f"repeating-linear-gradient({way}deg, {_LIGHT} 0 2px, transparent 2px 6px)" for way in (45, 135))
+RIGHT_WRONG = {"✓ right": RIGHT, "✗ wrong": f"{_CROSSES}, {WRONG}"}
+"""The legend of an error map: CSS backgrounds by what they mean."""
+_RIGHT_ALPHA = 110
+"""Of 255: what is right stays back."""
+_CROSS, _LINE = 8, 2
+"""Pixels of an error map from one line across its mistakes to the next, and of a line."""
+
 _STRIPE = 3
 """Pixels of a mask along which one stripe of its hatching runs."""
-_RIM_SIDE = 192
-"""A rim is drawn on at least so many pixels a side: on those of a small mask it would hide what it surrounds."""
+_FINE_SIDE = 192
+"""Rims and crosses are drawn on at least so many pixels a side: on those of a small mask they would hide what is under
+them."""
 _TALLEST = 20
 """Height of a picture's place, in rem; a strip of a picture gets no longer."""
 
@@ -86,13 +90,21 @@ def painted(mask: np.ndarray, colors: Sequence[str]) -> Image.Image:
 
 
 def judged(answer: np.ndarray, truth: np.ndarray) -> Image.Image:
-    """Where an answer [H, W] is right and where it is wrong as a layer; what counts nowhere is hatched."""
-    return _layer(np.where(truth < 0, 2, (answer != truth).astype(int)), [f"{RIGHT}{_RIGHT_ALPHA:02x}", WRONG, None])
+    """Where an answer [H, W] is right and where it is wrong as a layer; what counts nowhere is hatched.
+
+    What is wrong is crossed by light lines: whoever sees green and red as one color sees the lines.
+    """
+    places = _fine(np.where(truth < 0, 2, (answer != truth).astype(int)))
+    layer = np.array(_layer(places, [f"{RIGHT}{_RIGHT_ALPHA:02x}", WRONG, None]))
+    rows, columns = np.indices(places.shape)
+    lines = np.minimum((rows + columns) % _CROSS, (rows - columns) % _CROSS) < _LINE
+    layer[(places == 1) & lines] = _rgba(_LIGHT)
+    return Image.fromarray(layer)
 
 
 def outlined(region: np.ndarray) -> Image.Image:
     """The rim of a region, bool [H, W], as a layer: its last pixels white, the first ones outside of it dark."""
-    region = region.repeat(times := -(-_RIM_SIDE // len(region)), axis=0).repeat(times, axis=1)
+    region = _fine(region)
     inner, outer = region & _beside(~region), ~region & _beside(region)
     pixels = np.zeros((*region.shape, 4), dtype=np.uint8)
     pixels[inner], pixels[outer] = _rgba(_LIGHT), _rgba(_DARK)
@@ -133,7 +145,7 @@ def tiles(row: Sequence[Tile]) -> str:
             for name, layer, opacity in (("mask", tile.mask, tile.opacity), ("rim", tile.rim, 1)) if layer)
         # Under a mask the picture loses its own colours, or they would turn the mask's into others.
         gray = f' style="filter: grayscale({min(1, 2 * tile.opacity):.2f})"' if tile.mask else ""
-        color = f' style="color: {tile.color}"' if tile.color else ""
+        color = f' style="color: {ink(tile.color)}"' if tile.color else ""
         caption = "".join(f"<div>{html.escape(line)}</div>" for line in tile.told)
         caption += "".join(f'<div class="quiet">{html.escape(line)}</div>' for line in tile.quiet)
         figures.append(
@@ -146,7 +158,7 @@ def tiles(row: Sequence[Tile]) -> str:
 
 
 def legend(entries: Mapping[str, str], *, void: bool = False) -> str:
-    """Colours by what they mean, as HTML; void: whether anything is hatched."""
+    """Colours, or other CSS backgrounds, by what they mean, as HTML; void: whether anything is hatched."""
     swatches = {name: f"background: {color}" for name, color in entries.items()}
     if void:
         swatches["not counted"] = f"background: repeating-linear-gradient(135deg, {_DARK} 0 3px, {_LIGHT} 3px 6px)"
@@ -157,6 +169,12 @@ def legend(entries: Mapping[str, str], *, void: bool = False) -> str:
 def amount(count: int) -> str:
     """A number of parameters in two digits or more: 2.8 M, 55 k."""
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
+
+
+def _fine(mask: np.ndarray) -> np.ndarray:
+    """A mask [H, W], each of its pixels as many as make it _FINE_SIDE high or more."""
+    times = -(-_FINE_SIDE // len(mask))
+    return mask.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _layer(places: np.ndarray, colors: Sequence[str | None]) -> Image.Image:

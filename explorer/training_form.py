@@ -121,8 +121,8 @@ def choose_amounts(task: str) -> dict:
                      "teacher.")}
         else:
             labels = {"labels_per_class": forms.linked_number(
-                "Labels a class", 1, MOST_LABELS, None, "labels", placeholder="all",
-                help="Keep this many labels a class and withhold the rest: unlabelled images still reach the "
+                "Labeled images per class", 1, MOST_LABELS, None, "labels", placeholder="all",
+                help="Keep this many labels per class and withhold the rest: unlabelled images still reach the "
                      "teacher.")}
     return {"epochs": epochs, "seed": seed, "share": share / 100} | labels
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import altair as alt
 
-from kdengine.colors import STUDENT, STUDENTS, TEACHER
+from kdengine.colors import RIGHT, STUDENT, STUDENTS, TEACHER, WRONG
 from kdengine.runs.records import headline, headline_name
 
 _HEIGHT = 320
+_TEXT = 14
+"""Pixels of every text in a chart: to be read from the back of a room."""
 _GRAY = "#8a93a3"
 """Readable on white and on black."""
 
@@ -50,7 +52,10 @@ def accuracy_curves(
         last = {"run": baseline, "accuracy": headline(histories[baseline][-1]["validation"])}
         line = alt.Chart(alt.Data(values=[last])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5)
         layers.append(line.encode(y="accuracy:Q", color=color))
-    return alt.LayerChart(layer=layers).properties(height=_HEIGHT)
+    said = [f"Teacher: {teacher:.1%}"] if teacher is not None else []
+    said += [f"{name}: {headline(rows[-1]['validation']):.1%} after epoch {rows[-1]['epoch']}"
+             for name, rows in histories.items() if rows]
+    return _told(alt.LayerChart(layer=layers).properties(height=_HEIGHT), f"{title} over the epochs", said)
 
 
 def total_losses(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
@@ -66,11 +71,13 @@ def learning_rates(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Cha
 def _lines(histories: Mapping[str, Sequence[dict[str, Any]]], key: str, title: str) -> alt.Chart:
     values = [{"run": name, "epoch": row["epoch"], "value": row[key]} for name, rows in histories.items()
               for row in rows]
-    return alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
+    drawn = alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
         x=_epochs(), y=alt.Y("value:Q", title=title), color=_by_run(histories, False),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
                  alt.Tooltip("value:Q", title=title, format=".4g")],
     ).properties(height=_HEIGHT)
+    return _told(drawn, f"{title} over the epochs", [
+        f"{name}: {rows[-1][key]:.4g} after epoch {rows[-1]['epoch']}" for name, rows in histories.items() if rows])
 
 
 def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int | None = None) -> alt.Chart:
@@ -79,7 +86,7 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int |
         {"run": name, "epoch": row["epoch"], "term": term.replace("_", " "), "value": value}
         for name, rows in histories.items() for row in rows for term, value in row["terms"].items()
     ]
-    return alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
+    drawn = alt.Chart(alt.Data(values=values)).mark_line(point=_few(histories)).encode(
         x=_epochs(epochs),
         y=alt.Y("value:Q", title="Training loss"),
         color=_by_run(histories, False),
@@ -89,6 +96,9 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int |
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("term:N", title="Term"),
                  alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title="Weighted value", format=".4f")],
     ).properties(height=_HEIGHT)
+    return _told(drawn, "Terms of the training loss over the epochs", [
+        f"{name}: {', '.join(f'{term} {value:.4f}'.replace('_', ' ') for term, value in rows[-1]['terms'].items())} "
+        f"after epoch {rows[-1]['epoch']}" for name, rows in histories.items() if rows])
 
 
 def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.LayerChart:
@@ -102,21 +112,28 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
     low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
-    return alt.LayerChart(layer=[
+    drawn = alt.LayerChart(layer=[
         base.mark_rule(strokeWidth=2, color=_GRAY).encode(x=low, x2="high:Q"),
         base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
             x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
                                      alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
                                      alt.Tooltip("high:Q", format=".2%")]),
     ]).properties(height=alt.Step(28))
+    said = []
+    for row in values:
+        interval = "" if row["low"] is None else f" ({row['low']:.1%} to {row['high']:.1%})"
+        said.append(f"{row['label']}: {row['accuracy']:.1%}{interval}")
+    return _told(drawn, f"Test {headline}, with 95% interval", said)
 
 
 def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
     """Numbers by name as bars, the smallest first."""
     base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
         x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
-    numbers = base.mark_text(align="left", dx=4, color=_GRAY).encode(text=alt.Text("value:Q", format=".4f"))
-    return alt.LayerChart(layer=[base.mark_bar(color=STUDENT), numbers]).properties(height=alt.Step(28))
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("value:Q", format=".4f"))
+    drawn = alt.LayerChart(layer=[base.mark_bar(color=STUDENT), numbers]).properties(height=alt.Step(28))
+    ascending = sorted(values, key=values.__getitem__)
+    return _told(drawn, title, [f"{name}: {values[name]:.4f}" for name in ascending])
 
 
 def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
@@ -137,7 +154,10 @@ def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
         text=alt.Text("validation:Q", format=".1%"),
         color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
     outline = base.transform_filter("datum.chosen").mark_rect(filled=False, stroke="#d64550", strokeWidth=3)
-    return alt.LayerChart(layer=[cells, numbers, outline]).properties(width=alt.Step(64), height=alt.Step(36))
+    drawn = alt.LayerChart(layer=[cells, numbers, outline]).properties(width=alt.Step(64), height=alt.Step(36))
+    return _told(drawn, "Validation accuracy over temperature and alpha", [
+        f"T {point['temperature']:g}, alpha {point['alpha']:g}: {point['validation']:.1%}"
+        f"{', chosen' if point['chosen'] else ''}" for point in points])
 
 
 def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
@@ -147,24 +167,50 @@ def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
     """
     values = [{"teacher": point["teacher"], "parameters": point["parameters"], "who": who,
                "accuracy": point[f"{who}_accuracy"]} for point in points for who in ("teacher", "student")]
-    return alt.Chart(alt.Data(values=values)).mark_line(point=True).encode(
+    drawn = alt.Chart(alt.Data(values=values)).mark_line(point=True).encode(
         x=alt.X("parameters:Q", title="Teacher's parameters", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
         y=alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
         color=alt.Color("who:N", scale=alt.Scale(domain=["teacher", "student"], range=[TEACHER, STUDENT]),
                         legend=alt.Legend(title=None, orient="bottom")),
         tooltip=[alt.Tooltip("teacher:N"), alt.Tooltip("who:N"), alt.Tooltip("accuracy:Q", format=".2%")],
     ).properties(height=_HEIGHT)
+    return _told(drawn, "Test accuracy of teacher and student against the teacher's parameters", [
+        f"{point['teacher']}, {point['parameters']:,} parameters: teacher {point['teacher_accuracy']:.1%}, "
+        f"student {point['student_accuracy']:.1%}" for point in points])
 
 
 def against_temperature(points: Sequence[dict[str, Any]]) -> alt.Chart:
     """Accuracies against the temperature, one line a series. Points: temperature, series, accuracy."""
-    return alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
+    drawn = alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
         x=alt.X("temperature:Q", title="Temperature T", scale=alt.Scale(type="log", base=2)),
         y=alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=alt.Color("series:N", scale=alt.Scale(range=list(STUDENTS)),
                         legend=alt.Legend(title=None, orient="bottom")),
         tooltip=[alt.Tooltip("temperature:Q"), alt.Tooltip("series:N"), alt.Tooltip("accuracy:Q", format=".2%")],
     ).properties(height=_HEIGHT)
+    return _told(drawn, "Accuracy against the temperature", [
+        f"{point['series']} at T = {point['temperature']:g}: {point['accuracy']:.1%}" for point in points])
+
+
+def with_mistake(rows: Sequence[dict[str, Any]], epochs: int) -> alt.Chart:
+    """Test accuracy over the epochs of a student trained rightly, and of one with a mistake.
+
+    Rows: epoch, right, wrong, as `explain.train_with_mistake` gives them. epochs: where the axis ends, while rows come.
+    """
+    names = {"right": "Right", "wrong": "With the mistake"}
+    values = [{"run": title, "epoch": row["epoch"], "accuracy": row[key]} for key, title in names.items()
+              for row in rows]
+    drawn = alt.Chart(alt.Data(values=values)).mark_line(point=True).encode(
+        x=_epochs(epochs),
+        y=alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="%", values=[0, 0.5, 1]),
+                scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("run:N", scale=alt.Scale(domain=list(names.values()), range=[RIGHT, WRONG]),
+                        legend=alt.Legend(title=None, orient="top")),
+        tooltip=[alt.Tooltip("run:N", title="Student"), alt.Tooltip("epoch:Q", title="Epoch"),
+                 alt.Tooltip("accuracy:Q", title="Test accuracy", format=".1%")],
+    ).properties(height=_HEIGHT * 4 // 5)
+    return _told(drawn, "Test accuracy over the epochs", [
+        f"{title}: {rows[-1][key]:.1%} after epoch {rows[-1]['epoch']}" for key, title in names.items() if rows])
 
 
 def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.LayerChart:
@@ -186,13 +232,16 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
                  alt.Tooltip("high:Q", title="to", format=".1%"),
                  alt.Tooltip("elsewhere:Q", title="In the other boxes", format=".1%")])
     line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=_GRAY)
-    return alt.LayerChart(layer=[
+    drawn = alt.LayerChart(layer=[
         line.encode(x="area:Q", tooltip=[alt.Tooltip("area:Q", title="Area of the boxes", format=".1%")]),
         base.mark_rule(strokeWidth=2).encode(
             x=alt.X("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])), x2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x="mean:Q"),
         base.mark_tick(thickness=2, size=9, opacity=1).encode(x="elsewhere:Q"),
     ]).properties(height=alt.Step(13, **{"for": "offset"}))
+    return _told(drawn, title, [
+        f"{row['network']}, {row['method']}: {row['mean']:.1%} ({row['low']:.1%} to {row['high']:.1%}), "
+        f"in the other boxes {row['elsewhere']:.1%}" for row in rows])
 
 
 def class_ious(
@@ -207,7 +256,7 @@ def class_ious(
     values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
               for class_name, iou in zip(classes, ious, strict=True) if iou is not None]
     colors = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(names) - 1))]
-    return alt.Chart(alt.Data(values=values)).mark_bar().encode(
+    drawn = alt.Chart(alt.Data(values=values)).mark_bar().encode(
         x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=90),
                 scale=alt.Scale(domain=list(classes))),
         xOffset=alt.XOffset("network:N", sort=names),
@@ -216,7 +265,24 @@ def class_ious(
                         legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240) if legend else None),
         tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
                  alt.Tooltip("iou:Q", title="IoU", format=".1%")],
-    ).properties(height=_HEIGHT * 2 // 3)
+    ).properties(height=_HEIGHT * 2 // 3, padding={"left": 14})
+    return _told(drawn, "Test IoU of each class", [
+        f"{value['class']}, {value['network']}: {value['iou']:.1%}" for value in values])
+
+
+_Chart = TypeVar("_Chart", alt.Chart, alt.LayerChart)
+
+
+def _told(chart: _Chart, title: str, said: Sequence[str]) -> _Chart:
+    """The chart with its numbers in words, for who cannot see it, and texts of a size and a contrast to be read.
+
+    `currentColor` is that of the page around it, light or dark.
+    """
+    text = {"labelFontSize": _TEXT, "labelColor": "currentColor", "titleFontSize": _TEXT, "titleColor": "currentColor"}
+    described = chart.properties(description=f"{title}. {'; '.join(said) or 'Nothing to draw yet'}.")
+    return described.configure(
+        axis=text, legend=text, text={"fontSize": _TEXT, "color": "currentColor"},
+        axisDiscrete={"labelFlush": False})  # each name beside its row: Streamlit moves the first and the last inwards
 
 
 def _epochs(last: int | None = None) -> alt.X:
@@ -224,7 +290,7 @@ def _epochs(last: int | None = None) -> alt.X:
     return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(domain=domain))
 
 
-_SHORT_NAME = 20
+_SHORT_NAME = 14
 """Characters."""
 
 
@@ -241,4 +307,5 @@ def _by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     # As many beside each other as a phone has room for: what does not fit would be cut off
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
-                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300))
+                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300,
+                                       symbolSize=100, clipHeight=16))  # pixels: rows as close as their text

@@ -20,6 +20,19 @@ contrast of 2 or more with a white page and with a dark one."""
 BACKGROUND = "#8a93a3"
 
 
+def ink(color: str) -> str:
+    """CSS of text in a colour: mixed with the page's own it has a contrast of 4.5 or more, in the dark theme too."""
+    return f"color-mix(in srgb, {color} 55%, currentcolor)"
+
+
+def upon(color: str) -> str:
+    """CSS of text that lies on a colour, black or white: that of the two with the higher contrast, 4.5 or more."""
+    parts = (int(color[place:place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # WCAG 2.2
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+
+
 def class_colors(names: Sequence[str]) -> list[str]:
     """A colour for each class of pixels: BACKGROUND for the one of that name, CLASSES in turn for the others."""
     others = iter(range(len(names)))

@@ -47,7 +47,7 @@ _SHARED = ("data", "labels_per_class", "labelled_images", "labelled_share", "sha
 class Configuration:
     """Everything that decides a run's numbers, for one student. Out of range raises KDError.
 
-    data: a data set's name, or `folder:PATH`. labels_per_class: how many labels a class the student may read; None
+    data: a data set's name, or `folder:PATH`. labels_per_class: how many labels per class the student may read; None
     is all. labelled_images: how many training images keep their masks, where the data have masks; None is all.
     labelled_share: where labels are withheld, the part of each batch that has one at least, in [0, 1]; with 0 it is
     what chance brings. share: part of the training images used, in (0, 1]. without_class: number of a class whose

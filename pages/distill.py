@@ -59,7 +59,7 @@ def title(group: list[RunData]) -> str:
     """A group in one line."""
     configuration = group[0]["configuration"]
     when = time.strftime("%d %b %H:%M", time.localtime(group[0]["created"]))
-    labels = configuration["labels_per_class"] and f", {configuration['labels_per_class']} labels a class"
+    labels = configuration["labels_per_class"] and f", {configuration['labels_per_class']} labels per class"
     names = []
     for run in group:
         method = kdengine.runs.method_title(run["configuration"]["method"], run["configuration"]["hyperparameters"])

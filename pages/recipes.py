@@ -66,7 +66,7 @@ def describe(name: str, scale: str, seeds: int) -> None:
     share = f"{about['share']:.0%} of " if about["share"] < 1 else ""
     st.subheader(recipe["question"])
     labels = about["labels_per_class"]
-    label_sentence = f" The students read {labels} labels a class, the teacher all." if labels else ""
+    label_sentence = f" The students read {labels} labels per class, the teacher all." if labels else ""
     st.markdown(f"**{scale.capitalize()}**: {about['about']}. {count} networks on {share}`{about['data']}`, "
                 f"{about['epochs']} epochs.{label_sentence}")
     with st.expander(f"What it trains: {len(parts)} networks" + (f", students {seeds} times" if seeds > 1 else "")):
@@ -114,7 +114,7 @@ def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
             if each["state"] == FAILED:
                 st.error(f"{each['label']}, seed {each['seed']}, failed: {as_text(each['reason'] or '')}")
         if watched["log"] and len(done) < len(networks):
-            with st.expander("What its process printed"):
+            with st.expander("Log"):
                 st.code(watched["log"], language=None)
     if was_running and (not watched["running"] or tuple(done) != st.session_state.get("shown")):
         st.rerun()
@@ -128,7 +128,7 @@ def finished(networks: list[dict]) -> list[str]:
 def tell(results: dict) -> None:
     """Table, observations and figures, of runs or of a report."""
     st.subheader("Table")
-    st.dataframe(results["table"], hide_index=True, width="stretch")
+    st.dataframe(results["table"], hide_index=True, width="stretch", alt="The networks and what they scored")
     st.caption(results["reading"])
     st.subheader("Observations")
     st.markdown("\n".join(f"- {as_text(each)}" for each in results["remarks"]))

@@ -57,6 +57,8 @@ def show(rows: list[dict]) -> None:
     }
     one_set = len({row["data"] for row in rows}) == 1
     one_seed = len({row["seed"] for row in rows}) == 1
+    shown = [name for name in columns if not (name == "data" and one_set) and not (name == "seed" and one_seed)
+             and any(row[name] is not None for row in rows)]
     picked = st.dataframe(
         [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in rows],
         width="stretch",
@@ -65,11 +67,13 @@ def show(rows: list[dict]) -> None:
         selection_mode="multi-row",
         key=" ".join(row["name"] for row in rows),  # ticks are places in the table: another table has other rows there
         placeholder="–",
-        column_order=[name for name in columns
-                      if not (name == "data" and one_set) and not (name == "seed" and one_seed)
-                      and any(row[name] is not None for row in rows)],
+        column_order=shown,
         column_config=columns,
+        alt="The results, one row per run. The plain table below has the same figures.",
     )
+    with st.expander("The same as a plain table, for a screen reader or to copy from"):
+        st.table([{results.COLUMNS[name]: as_text(results.as_text(row[name], name)) for name in shown} for row in rows],
+                 hide_index=True)
 
     if without := results.no_baseline(rows):
         st.caption(as_text(without))
@@ -77,8 +81,8 @@ def show(rows: list[dict]) -> None:
     left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
     left.download_button("Download CSV", results.comma_separated(rows), "results.csv", "text/csv", width="stretch")
     right.download_button("Download Markdown", results.markdown(rows), "results.md", "text/markdown", width="stretch")
-    note.caption("One run a row. A single seed says whether two networks differ on these images; it never says that a "
-                 "method is better.")
+    note.caption("One row per run. A single seed says whether two networks differ on these images; it never says that "
+                 "a method is better.")
 
     names = [rows[place]["name"] for place in picked.selection.rows]
     st.subheader("Curves")

@@ -203,7 +203,7 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
         st.html(segmentation.legend({classes[each]: colors[each] for each in segmentation.present(painted)},
                                     void=any(map(segmentation.has_void, painted))))
     if view == HEAT:
-        st.caption(f"Violet is cold, yellow is hot. {SCALED}")
+        st.caption(SCALED)
 
 
 def quality(scores: dict | None) -> list[str]:

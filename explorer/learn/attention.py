@@ -12,6 +12,7 @@ from explorer.comparison import inline
 from explorer.learn import question
 from explorer.learn.labels import INDEX
 from explorer.networks import open_network
+from kdengine.colors import ink
 
 OPACITY = 0.6
 SIDE = 170
@@ -41,19 +42,20 @@ def show() -> bool:
                     "maps: 1 where they are alike, 0 where they have nothing in common.")
         said = f"It is {true[digits.TAUGHT]:.2f}."
         right = question.ask(
-            "where", "The student with a teacher was taught what to answer, not where to look. How far do both agree "
+            "where", "The distilled student was taught what to answer, not where to look. How far do both agree "
                      f"on this {truth}?",
             dict.fromkeys(RANGES, said), [each for each, (low, high) in RANGES.items()
                                           if low <= true[digits.TAUGHT] < high])
         if right:
-            st.caption(f"The student alone agrees too, {true[digits.ALONE]:.2f}: the strokes are where they are. So "
-                       "one picture says little about teaching; it takes many, and a student alone beside them.")
+            st.caption(f"The independent student agrees too, {true[digits.ALONE]:.2f}: the strokes are where they are. "
+                       "So one picture says little about teaching; it takes many, with an independent student beside.")
     for column, (reference, title) in zip(columns, digits.TITLES.items(), strict=True):
         heat = look_at(reference, digest(reference), target)
         picture = kdengine.explain.overlay(heat["input"], heat["heat"], OPACITY).resize((SIDE, SIDE))
         source = inline(picture, "PNG")
+        color = ink(digits.COLORS[title])
         column.html(f'<figure style="margin:0"><img src="{source}" alt="Heat map of {title}" width="{SIDE}">'
-                    f'<figcaption style="color:{digits.COLORS[title]};font-weight:600">{title}</figcaption></figure>')
+                    f'<figcaption style="color:{color};font-weight:600">{title}</figcaption></figure>')
         if reference in shown and right is not None:
             figure = shown[reference]
             column.caption("no agreement to measure" if math.isnan(figure) else f"agreement **{figure:.2f}**")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from kdengine.colors import BACKGROUND, TEACHER
+from kdengine.colors import BACKGROUND, TEACHER, ink, upon
 
 LABEL = BACKGROUND
 """The color of what the label says."""
@@ -19,7 +19,7 @@ _STYLE = """<style>
 .signed .half i { display: block; width: 100%; min-height: 1px; }
 .signed .up i { border-radius: 3px 3px 0 0; }
 .signed .down i { border-radius: 0 0 3px 3px; }
-.terms { display: flex; height: 2.4rem; color: white; font-weight: 600; line-height: 2.4rem; white-space: nowrap; }
+.terms { display: flex; height: 2.4rem; font-weight: 600; line-height: 2.4rem; white-space: nowrap; }
 .terms div { overflow: hidden; text-align: center; text-overflow: ellipsis; }
 </style>"""
 
@@ -31,14 +31,17 @@ def gradients(parts: Mapping[str, Sequence[float]], colors: Mapping[str, str], l
     """
     rows = []
     for title, values in parts.items():
+        said = ", ".join(f"{place}: {value:+.4f}" for place, value in enumerate(values))
         length = sum(value**2 for value in values) ** 0.5
         cells = "".join(
             f'<div class="cell" title="logit of {place}: {value:+.4f}">'
             f'<div class="half up"><i style="height:{max(0, 100 * value / limit):.1f}%;background:{colors[title]}"></i>'
             f'</div><div class="half down"><i style="height:{max(0, -100 * value / limit):.1f}%;'
             f'background:{colors[title]}"></i></div>{place}</div>' for place, value in enumerate(values))
-        rows.append(f'<div class="signed"><div class="title"><span style="color:{colors[title]}">{escape(title)}</span>'
-                    f'<span>length {length:.3f}</span></div><div class="plot">{cells}</div></div>')
+        rows.append(
+            f'<div class="signed"><div class="title"><span style="color:{ink(colors[title])}">{escape(title)}</span>'
+            f'<span>length {length:.3f}</span></div>'
+            f'<div class="plot" role="img" aria-label="{said}">{cells}</div></div>')
     return _STYLE + "".join(rows)
 
 
@@ -46,5 +49,6 @@ def terms(label: float, teacher: float, most: float) -> str:
     """The two terms of a loss, one after the other; a full bar is `most` nats."""
     parts = [("label", label, LABEL), ("teacher", teacher, TEACHER)]
     return _STYLE + '<div class="terms">' + "".join(
-        f'<div style="width:{100 * value / most:.1f}%;background:{color}" title="{name}: {value:.3f} nats">'
+        f'<div style="width:{100 * value / most:.1f}%;background:{color};color:{upon(color)}" '
+        f'title="{name}: {value:.3f} nats">'
         f'{f"{name} {value:.3f}" if value > most / 4 else ""}</div>' for name, value, color in parts) + "</div>"

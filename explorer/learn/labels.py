@@ -22,7 +22,7 @@ def show() -> bool:
     order = np.argsort(-shares)
     words, look = st.columns([2, 3], gap="large")
     with words:
-        st.markdown("A **label** says one thing: this is a 4. As numbers it is **one-hot**: 100 % for the 4, 0 % for "
+        st.markdown("A **label** says one thing: this is a 4. As numbers it is **one-hot**: 100% for the 4, 0% for "
                     "the others. A large network that read every label, the **teacher**, answers with a probability "
                     "for *every* digit.")
         close = [str(each) for each in order[1:4]]

@@ -52,11 +52,11 @@ def show() -> bool:
         st.latex(r"p_i = \frac{e^{z_i / T}}{\sum_j e^{z_j / T}}")
         st.caption("Point at a number in the table, or in the formula above it. **Drag T** from 1 upwards.")
         right = question.ask("limit", "As T grows without end, what becomes of the ten probabilities?", {
-            "The 4 gets 100 %": "That is what happens as T goes to 0: the largest logit takes everything.",
+            "The 4 gets 100%": "That is what happens as T goes to 0: the largest logit takes everything.",
             "They stay as they are": "All z / T come closer to each other, so the shares change.",
-            "Each gets 10 %": "Yes: every z / T goes to 0, every exponential to 1, and each is a tenth of the sum. "
+            "Each gets 10%": "Yes: every z / T goes to 0, every exponential to 1, and each is a tenth of the sum. "
                               "Before that, the small ones grow, and how they compare can be seen.",
-        }, ["Each gets 10 %"])
+        }, ["Each gets 10%"])
         if right and not moved:
             st.caption("Now see it happen: drag T to 20.")
     return bool(right) and moved

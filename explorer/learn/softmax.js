@@ -2,7 +2,8 @@
 //
 // What can be read in the DOM: input[type=range]; [data-quantity=temperature]; tbody tr[data-class] with
 // data-probability; .formula and the cells have data-part (logit, scaled, power, sum, share): what the pointer or the
-// focus is on lights up in both. The chosen row is tr[aria-selected=true].
+// focus is on lights up in both. The chosen row is tr[aria-current=true]; it alone
+// is reached by Tab, the others by the arrow keys.
 
 const instances = new WeakMap();
 
@@ -57,7 +58,6 @@ function build(instance) {
   instance.rows = data.classes.map((name, place) => {
     const row = document.createElement("tr");
     row.dataset.class = name;
-    row.tabIndex = 0;
     const cells = ["", "logit", "scaled", "power", "share"].map((part) => {
       const cell = document.createElement(part ? "td" : "th");
       if (part) cell.dataset.part = part;
@@ -77,6 +77,12 @@ function build(instance) {
     row.onclick = choose;
     row.onpointerenter = choose;
     row.onfocus = choose;
+    row.onkeydown = (event) => {
+      const next = instance.rows[place + ({ ArrowDown: 1, ArrowUp: -1 }[event.key] ?? NaN)];
+      if (!next) return;
+      event.preventDefault(); // the page would scroll
+      next.row.focus();
+    };
     return { row, cells, bar, value };
   });
   root.querySelector("tbody").replaceChildren(...instance.rows.map((each) => each.row));
@@ -91,10 +97,11 @@ function draw(instance) {
     cells[1].textContent = signed(data.logits[place]);
     cells[2].textContent = signed(data.logits[place] / temperature);
     cells[3].textContent = figure(powers[place]);
-    bar.style.width = `${100 * share * 0.75}%`;
+    bar.style.width = `${100 * share * 0.6}%`;
     value.textContent = percent(share);
     row.dataset.probability = share;
-    row.setAttribute("aria-selected", place === chosen);
+    row.setAttribute("aria-current", place === chosen);
+    row.tabIndex = place === chosen ? 0 : -1;
   });
   root.querySelector(".sum").textContent = figure(sum);
   root.querySelector("[data-quantity=temperature]").textContent = `T = ${temperature}`;
@@ -121,6 +128,6 @@ function figure(value) {
 
 function percent(share) {
   const value = 100 * share;
-  if (value < 0.1) return "< 0.1 %";
-  return value > 99.9 ? "> 99.9 %" : `${value.toFixed(1)} %`;
+  if (value < 0.1) return "< 0.1%";
+  return value > 99.9 ? "> 99.9%" : `${value.toFixed(1)}%`;
 }

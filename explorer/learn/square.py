@@ -41,7 +41,7 @@ def show() -> bool:
         right = question.ask("square", "T goes from 4 to 20, five times as high. Without T², KL's gradient becomes…", {
             "as large as before": "The gradient is divided by T, so it shrinks.",
             "about a fifth": "That is one T. There is a second: the higher T is, the closer both softened answers are "
-                             "to 10 % for each digit.",
+                             "to 10% for each digit.",
             "about a twenty-fifth": "Yes. One T divides, and the other brings the two answers closer together: the "
                                     "gradient goes as 1/T² once T is high, here from about 4 on. **Times T²** it then "
                                     "nearly keeps its size beside the label's.",

@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     recipe.add_argument("--batch-size", type=int, help="another batch size, for every network")
     recipe.add_argument("--optimizer", choices=tuple(LEARNING_RATES), help="another, for every network")
     recipe.add_argument("--learning-rate", type=float, help="another learning rate, for every network")
-    recipe.add_argument("--labels-per-class", type=int, metavar="N", help="labels a class that the students read")
+    recipe.add_argument("--labels-per-class", type=int, metavar="N", help="labels per class that the students read")
     recipe.add_argument("--labelled-images", type=int, metavar="N",
                         help="of data with masks: images whose mask the students read")
     recipe.add_argument("--temperature", type=float, metavar="T", help="another T, for every method that has one")

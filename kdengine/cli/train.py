@@ -41,7 +41,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=kind, default=DEFAULTS[name], **more)
 
     add("--data", help="data set, or folder:PATH (%(default)s)")
-    add("--labels-per-class", int, metavar="N", help="labels a class that are read; the other images stay unlabelled")
+    add("--labels-per-class", int, metavar="N", help="labels per class that are read; the other images stay unlabelled")
     add("--labelled-images", int, metavar="N", help="of data with masks: images that keep theirs, the others have none")
     add("--labelled-share", float, metavar="S",
         help="where labels are withheld: part of each batch that has one, in [0, 1] (%(default)s)")

@@ -33,8 +33,8 @@ def test_a_lecture_from_the_guess_to_the_truth(page):
     # In the link, from which Streamlit takes it out on the way to another page
     page.get_by_role("slider", name="Temperature").press("ArrowRight")
     expect(page).to_have_url(re.compile("temperature=8"))
-    guess(page, "Student alone", 60)
-    guess(page, "Student + teacher", 55)
+    guess(page, "Independent student", 60)
+    guess(page, "Distilled student", 55)
     settle(page)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_text(re.compile(r"Answers after epoch \d+,"))).to_be_visible(timeout=120_000)

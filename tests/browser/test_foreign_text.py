@@ -183,8 +183,9 @@ def test_a_link_full_of_markup_is_not_obeyed(page, path):
 
 
 @pytest.mark.parametrize("query", [
-    {"T": TEXT}, {"source": "Example", "example": TEXT}, {"teacher_logits": TEXT}, {"student_logits": TEXT},
-    {"teacher_logits": "1,2", "student_logits": "1,2", "names": f"a;{TEXT}"},
+    {"T": TEXT}, {"example": TEXT}, {"source": "Draw a digit", "drawing": TEXT},
+    {"source": "Typed logits", "teacher_logits": TEXT}, {"source": "Typed logits", "student_logits": TEXT},
+    {"source": "Typed logits", "teacher_logits": "1,2", "student_logits": "1,2", "names": f"a;{TEXT}"},
 ], ids=lambda query: list(query)[-1])
 def test_what_a_link_gives_the_temperature_page_is_told_as_text(page, query):
     opened(page, "temperature", **query)

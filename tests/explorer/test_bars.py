@@ -13,7 +13,7 @@ MEASURED = [
 
 def test_bars_and_intervals_have_the_lengths_given():
     drawn = accuracy_bars(MEASURED)
-    assert re.findall(r'class="bar" style="width: ([\d.]+)%; background: (#\w+)">([\d.]+%)', drawn) == [
+    assert re.findall(r'class="bar" style="width: ([\d.]+)%; background: (#\w+); color: \w+">([\d.]+%)', drawn) == [
         ("90.000", TEACHER, "90.0%"), ("25.000", STUDENT, "25.0%")]
     assert re.findall(r'class="interval" style="left: ([\d.]+)%; width: ([\d.]+)%', drawn) == [
         ("87.500", "5.000"), ("20.000", "11.250")]

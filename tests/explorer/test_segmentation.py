@@ -62,10 +62,42 @@ def test_what_counts_nowhere_is_hatched_in_slanted_stripes_of_both_tones():
 
 def test_an_error_map_compares_truth_and_answer_and_lets_the_right_stay_back():
     answer, truth = np.array([[0, 1, 1]]), np.array([[0, 0, VOID]])
-    layer = [tuple(each) for each in pixels(segmentation.judged(answer, truth))[0].tolist()]
-    assert layer[0][:3] == color(RIGHT)[:3] and 0 < layer[0][3] < 128
-    assert layer[1] == color(WRONG)
-    assert layer[2] in (DARK, LIGHT)
+    layer = pixels(segmentation.judged(answer, truth))
+    assert layer.shape == (192, 3 * 192, 4)  # each pixel of the mask so large that lines have room in it
+    right, wrong, void = ({tuple(each) for each in part.reshape(-1, 4).tolist()} for part in np.hsplit(layer, 3))
+    ((*hue, alpha),) = right
+    assert tuple(hue) == color(RIGHT)[:3] and 0 < alpha < 128
+    assert wrong == {color(WRONG), LIGHT}
+    assert void == {DARK, LIGHT}
+
+
+DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                         [-0.011820, 0.042940, 0.968881]])
+"""What is seen of linear RGB: Machado, Oliveira and Fernandes 2009, table of deuteranomaly, severity 1."""
+
+
+def seen(color):
+    """CIE Lab of an sRGB color, 0 to 255, as a deuteranope sees it."""
+    parts = np.array(color) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    tristimulus = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ (
+        DEUTERANOPIA @ linear).clip(0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(tristimulus > (6 / 29) ** 3, np.cbrt(tristimulus), tristimulus / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("gray", range(0, 256, 15))
+def test_right_and_wrong_are_told_apart_without_green_and_red(gray):
+    """On a picture of any gray, under the error map as the page opens it."""
+    opacity = 0.6
+    layer = pixels(segmentation.judged(np.array([[0, 1]]), np.array([[0, 0]]))).astype(float)
+    share = opacity * layer[..., 3:] / 255
+    shown = share * layer[..., :3] + (1 - share) * gray
+    (right,), (line, field) = ([seen(each) for each in np.unique(part.reshape(-1, 3), axis=0)[::-1]]
+                               for part in np.hsplit(shown, 2))
+    assert np.linalg.norm(field - right) > 10 and np.linalg.norm(line - right) > 10  # a difference of 2.3 is just seen
+    assert line[0] - field[0] > 20  # the lines are there whatever the hue
+    assert max(abs(line[0] - right[0]), abs(field[0] - right[0])) > 15
 
 
 def test_the_rim_of_a_region_is_white_within_and_dark_without():

@@ -1,4 +1,4 @@
-"""Charts of runs: what they draw, and axes that stand still while a run goes on."""
+"""Charts of runs: what they draw and say, and axes that stand still while a run goes on."""
 
 import pytest
 
@@ -15,3 +15,54 @@ def test_the_axis_of_epochs_ends_where_the_runs_will(curves):
         free = curves({"kd": rows}).to_dict()
         layer = free["layer"][0] if "layer" in free else free
         assert "domain" not in layer["encoding"]["x"].get("scale", {})
+
+
+HISTORIES = {"kd": [row(1), row(2)]}
+INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6, "elsewhere": 0.25}
+CHARTS = {
+    "accuracy": (charts.accuracy_curves(HISTORIES, teacher=0.975),
+                 "Validation accuracy over the epochs. Teacher: 97.5%; kd: 50.0% after epoch 2."),
+    "nothing yet": (charts.accuracy_curves({"kd": []}), "Validation accuracy over the epochs. Nothing to draw yet."),
+    "loss": (charts.total_losses(HISTORIES), "Total training loss over the epochs. kd: 0.5 after epoch 2."),
+    "terms": (charts.term_curves(HISTORIES),
+              "Terms of the training loss over the epochs. kd: cross entropy 0.5000 after epoch 2."),
+    "accuracies": (charts.accuracies([{"label": "A", "accuracy": 0.5, "interval": (0.4, 0.6)},
+                                      {"label": "B", "accuracy": 0.25, "interval": None}]),
+                   "Test accuracy, with 95% interval. A: 50.0% (40.0% to 60.0%); B: 25.0%."),
+    "ranking": (charts.ranking({"A": 2.0, "B": 1.0}, "Distance"), "Distance. B: 1.0000; A: 2.0000."),
+    "grid": (charts.grid([{"temperature": 4.0, "alpha": 0.9, "validation": 0.5, "test": 0.4, "chosen": True}]),
+             "Validation accuracy over temperature and alpha. T 4, alpha 0.9: 50.0%, chosen."),
+    "by teacher": (charts.by_teacher([{"teacher": "A", "parameters": 1000, "teacher_accuracy": 0.5,
+                                       "student_accuracy": 0.25}]),
+                   "Test accuracy of teacher and student against the teacher's parameters. "
+                   "A, 1,000 parameters: teacher 50.0%, student 25.0%."),
+    "against T": (charts.against_temperature([{"temperature": 4, "series": "A", "accuracy": 0.5}]),
+                  "Accuracy against the temperature. A at T = 4: 50.0%."),
+    "objects": (charts.on_objects([{"network": "A", "method": "Grad-CAM"} | INTERVAL], 0.3, "Heat"),
+                "Heat. A, Grad-CAM: 50.0% (40.0% to 60.0%), in the other boxes 25.0%."),
+    "classes": (charts.class_ious({"A": [0.5, None]}, ["cat", "dog"]), "Test IoU of each class. cat, A: 50.0%."),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_says_its_numbers_in_words_and_its_text_can_be_read(name):
+    chart, words = CHARTS[name]
+    drawn = chart.to_dict()
+    assert drawn["description"] == words
+    config = drawn["config"]
+    assert {config["axis"]["labelFontSize"], config["axis"]["titleFontSize"], config["legend"]["labelFontSize"],
+            config["legend"]["titleFontSize"], config["text"]["fontSize"]} == {14}
+    assert {config[part][f"{kind}Color"] for part in ("axis", "legend") for kind in ("label", "title")} == {
+        "currentColor"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_short_run_grows_on_axes_that_stand_still(count):
+    rows = [{"epoch": 1, "right": 0.25, "wrong": 0.125}, {"epoch": 2, "right": 0.5, "wrong": 0.25}][:count]
+    drawn = charts.with_mistake(rows, 12).to_dict()
+    assert drawn["encoding"]["x"]["scale"]["domain"] == [0, 12]
+    assert drawn["encoding"]["y"]["scale"]["domain"] == [0, 1]
+    assert drawn["encoding"]["color"]["scale"]["domain"] == ["Right", "With the mistake"]
+    points = {(each["run"], each["epoch"], each["accuracy"]) for each in drawn["data"]["values"]}
+    assert points == {(title, row["epoch"], row[key]) for row in rows
+                      for key, title in (("right", "Right"), ("wrong", "With the mistake"))}

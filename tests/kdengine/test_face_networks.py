@@ -10,7 +10,7 @@ from tests.kdengine.tiny import write_tiles
 
 
 @pytest.mark.parametrize(("name", "title"), [
-    ("kd", "Logit matching"), ("none", "Labels alone"), ("factor_first", "Paraphraser training"),
+    ("kd", "Logit matching"), ("none", "Independent student"), ("factor_first", "Paraphraser training"),
     ("forgotten", "forgotten"), (None, "imported"),
 ])
 def test_every_method_has_a_title(name, title):

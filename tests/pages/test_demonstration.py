@@ -60,8 +60,8 @@ def made():
 def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_guess():
     at = opened()
     assert "**1,259 pictures** of handwritten digits. Only **5 of each digit** have a label." in words(at)
-    assert "**Student + teacher** reads no label" in words(at)
-    assert [each.label for each in at.slider if each.max == 100] == ["Student + teacher", "Student alone"]
+    assert "**Distilled student** reads no label" in words(at)
+    assert [each.label for each in at.slider if each.max == 100] == ["Distilled student", "Independent student"]
     assert len([each for each in at.get("html") if "Label" in each.proto.body]) == 3
     assert store.all_runs() == []
 
@@ -108,7 +108,7 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     offered = []
     monkeypatch.setattr(st, "download_button", lambda *given, **_: offered.append(given))
     at = opened()
-    for name, guess in (("Student + teacher", 90), ("Student alone", 70)):
+    for name, guess in (("Distilled student", 90), ("Independent student", 70)):
         at.slider(key=f"guess {name}").set_value(guess)
     press(at, "Start")
     ids = sorted(run["id"] for run in kdengine.list_runs())
@@ -136,7 +136,7 @@ def test_truth_stands_beside_the_guess_and_leads_on(train_here, monkeypatch):
     again.select_slider(key="demo temperature").set_value(8).run()
     assert "Press **Again** to guess and train them." in words(again)
     press(again, "Again")
-    assert [each.label for each in again.slider if each.max == 100] == ["Student + teacher", "Student alone"]
+    assert [each.label for each in again.slider if each.max == 100] == ["Distilled student", "Independent student"]
     assert "demo" not in again.query_params
 
 
@@ -156,7 +156,7 @@ def test_students_of_one_method_are_judged_against_the_first(train_here, questio
 
 def test_what_nobody_guessed_is_not_called_a_guess(waiting):
     at = opened()
-    at.slider(key="guess Student alone").set_value(70).run()
+    at.slider(key="guess Independent student").set_value(70).run()
     press(at, "Start")
     assert at.query_params["guess"] in (",70", [",70"])
 

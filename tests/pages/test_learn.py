@@ -1,10 +1,12 @@
 """Learn: each step asks before it answers, and is done when it was done."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import kdengine
 from explorer import digits
 from explorer.learn import attention, question, square
 from kdengine.runs import control, store, worker
@@ -57,7 +59,7 @@ def test_a_wrong_answer_is_explained_and_ends_nothing(step):
 
 def test_softmax_is_done_once_the_limit_is_known_and_t_was_moved():
     at = opened(2)
-    answer(at, "limit", "Each gets 10 %")
+    answer(at, "limit", "Each gets 10%")
     assert "Now see it happen" in words(at)
     assert "none yet" in words(at)
 
@@ -137,3 +139,83 @@ def test_what_the_questions_rest_on_is_so():
               for each in (digits.ALONE, digits.TAUGHT)}
     assert cosine[digits.TAUGHT] > 0.8 and cosine[digits.ALONE] > 0.8
     assert question.DONE == "done"
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """A short run that is shorter still; what the engine gave is in the list, one item a run."""
+    trained = []
+
+    def train(mistake, teacher, data, setting, seed):
+        rows = []
+        trained.append((mistake, seed, rows))
+        for row in train_with_mistake(mistake, teacher, data, setting, seed):
+            rows.append(row)
+            yield row
+
+    train_with_mistake = kdengine.explain.train_with_mistake
+    setting = replace(kdengine.explain.SHORT_RUN, epochs=2, share=0.05, labels_per_class=1)
+    monkeypatch.setattr(kdengine.explain, "SHORT_RUN", setting)
+    monkeypatch.setattr(kdengine.explain, "train_with_mistake", train)
+    return trained
+
+
+def train(at):
+    next(each for each in at.button if each.label == "Train with this mistake").click().run()
+    assert not at.exception, at.exception
+
+
+def finals(rows):
+    """What the page says of the last epoch."""
+    right, wrong = (f"{rows[-1][key]:.1%}" for key in ("right", "wrong"))
+    return f"Right: **{right}**, with the mistake: **{wrong}**, after 2 epochs; one run each."
+
+
+def test_a_short_run_is_trained_on_a_click_and_stays(brief):
+    at = opened(8, **{"lesson effect": "To a short run", "lesson mistake": "Softmax is applied twice"})
+    assert brief == []
+    assert "one run each" not in words(at)
+    train(at)
+    (mistake, seed, rows), = brief
+    assert (mistake, seed, [row["epoch"] for row in rows]) == ("softmax_twice", 0, [1, 2])
+    assert finals(rows) in words(at)
+    assert "train again for others" in words(at)
+    mean, deviation = next(each["gap"] for each in kdengine.explain.list_mistakes() if each["name"] == mistake)
+    assert f"{mean:+.1f} points at the mean, standard deviation {deviation:.1f}." in words(at)
+    at.radio(key="lesson mistake").set_value("swapped").run()
+    assert "one run each" not in words(at)
+    at.radio(key="lesson mistake").set_value("softmax_twice").run()
+    assert finals(rows) in words(at)
+    at.segmented_control(key="step").set_value(7).run()
+    at.segmented_control(key="step").set_value(8).run()
+    assert finals(rows) in words(at)
+    assert len(brief) == 1
+
+
+def test_a_second_click_takes_other_first_weights(brief):
+    at = opened(8, **{"lesson effect": "To a short run"})
+    train(at)
+    train(at)
+    (_, first, _), (_, second, rows) = brief
+    assert (first, second) == (0, 1)
+    assert finals(rows) in words(at)
+    gaps = ", ".join(f"{100 * (each[-1]['wrong'] - each[-1]['right']):+.1f}" for _, _, each in brief)
+    assert f"Your 2 runs, each from other first weights: {gaps} points." in words(at)
+
+
+def test_a_new_session_finds_nothing_trained(brief):
+    train(opened(8, **{"lesson effect": "To a short run"}))
+    again = opened(8, **{"lesson effect": "To a short run"})
+    assert len(brief) == 1
+    assert "one run each" not in words(again)
+    assert len(again.get("vega_lite_chart")) == 1  # that of the measured table
+
+
+@pytest.mark.parametrize(("differ", "told"), [(True, "the two networks differ"), (False, "cannot be told apart")])
+def test_a_run_is_judged_by_what_the_engine_found(differ, told, monkeypatch):
+    row = {"epoch": 1, "right": 0.5, "wrong": 0.25, "count": 40, "differ": differ}
+    monkeypatch.setattr(kdengine.explain, "train_with_mistake", lambda *arguments, seed: iter([row]))
+    at = opened(8, **{"lesson effect": "To a short run"})
+    train(at)
+    assert told in words(at)
+    assert "Right: **50.0%**, with the mistake: **25.0%**, after 1 epochs" in words(at)

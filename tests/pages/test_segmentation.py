@@ -203,7 +203,7 @@ def figures(at):
         found.append({
             "title": [html.unescape(each) for each in re.findall(r'"(?:role|name)"[^>]*>([^<]+)<', markup)],
             "images": images, "lines": re.findall(r"<div[^>]*>([^<]*)</div>", markup.split("<figcaption>")[1]),
-            "colour": next(iter(re.findall(r'"role" style="color: (#\w+)"', markup)), None),
+            "colour": next(iter(re.findall(r'"role" style="color: [^#]*(#\w+)', markup)), None),
         })
     return found
 
@@ -403,13 +403,13 @@ def test_networks_of_other_classes_are_left_out(shipped, held):
 def test_an_error_map_says_right_wrong_or_not_counted(shipped):
     at = opened(show="Errors")
     teacher, _, none = (layer(each) for each in figures(at)[2:])
-    mask = truth(0)
-    wrong, right = ImageColor.getrgb(WRONG), ImageColor.getrgb(RIGHT)
+    mask = np.kron(truth(0), np.ones([len(teacher) // len(truth(0))] * 2, dtype=int))
+    wrong, right, light = ImageColor.getrgb(WRONG), ImageColor.getrgb(RIGHT), (255, 255, 255)
     assert (teacher[mask >= 0][:, :3] == right).all()
-    assert (none[mask > 0] == (*wrong, 255)).all()
+    assert {tuple(each) for each in none[mask > 0].tolist()} == {(*wrong, 255), (*light, 255)}
     assert (none[mask == 0][:, :3] == right).all()
     assert {tuple(each[:3]) for each in none[mask < 0].tolist()}.isdisjoint({wrong, right})
-    assert legend(at)[0] == ["right", "wrong", "not counted"]
+    assert legend(at)[0] == ["✓ right", "✗ wrong", "not counted"]
 
 
 def test_the_truth_stays_beside_the_error_maps(shipped):

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import kdengine
 from explorer.comparison import percent
-from explorer.pinned import softmax
+from explorer.pinned import softened
 from explorer.wording import as_text
 from kdengine import paths
 from kdengine.configuration import Configuration
@@ -53,7 +53,7 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
         test = checkpoints.describe(references.locate(name))["scores"]["test"]
         sure = share_interval(test["top1"], test["n"])
         assert f"{test['top1']:.2%}, 95% interval {sure.low:.2%} to {sure.high:.2%}" in drawn
-    assert "5 labels a class" in words(at)
+    assert "5 labels per class" in words(at)
     assert "no label at all" in words(at)
     distilled = checkpoints.describe(references.locate("digits-resnet8-kd"))
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
@@ -71,10 +71,10 @@ def test_start_shows_a_digit_that_the_student_alone_misreads():
     for name in ("digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"):
         logits = np.array(kdengine.predict(kdengine.open_network(name), picture)["logits"])
         reads[name] = int(logits.argmax())
-        assert f'title="9: {percent(float(softmax(logits / 4)[9]))}"' in "".join(
+        assert f'title="9: {percent(float(softened(logits, 4)[9]))}"' in "".join(
             each.proto.body for each in at.get("html"))
     assert reads["digits-teacher"] == reads["digits-resnet8-kd"] == truth != reads["digits-resnet8-none"]
-    assert f"The student alone reads **{reads['digits-resnet8-none']}**, the student with a teacher **{truth}**." in (
+    assert f"The independent student reads **{reads['digits-resnet8-none']}**, the distilled student **{truth}**." in (
         words(at))
 
 
@@ -163,7 +163,7 @@ def test_distill_opens_whatever_number_is_in_the_link(wrong):
 
 
 @pytest.mark.parametrize(("data", "key", "label", "name"), [
-    ("digits", "labels", "Labels a class", "labels_per_class"),
+    ("digits", "labels", "Labeled images per class", "labels_per_class"),
     ("shapes_segmentation", "masks", "Images with a mask", "labelled_images"),
 ])
 def test_distill_withholds_labels_or_masks_and_keeps_their_number_in_the_link(waiting, data, key, label, name):
@@ -195,7 +195,7 @@ def test_distill_reads_all_labels_where_their_number_is_left_empty():
 
 def test_distill_without_a_teacher_offers_only_what_needs_none(no_checkpoints, waiting):
     at = open_page("distill", view="Your own runs")
-    assert at.multiselect[0].options == ["Labels alone", "Label smoothing"]
+    assert at.multiselect[0].options == ["Independent student", "Label smoothing"]
     assert "No checkpoint knows these classes yet" in words(at)
     assert "No runs yet" in words(at)
 
@@ -321,7 +321,8 @@ def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
     at.text_input(key=f"name {kd}").set_value("the *one* I like").run()
     assert not at.exception, at.exception
     assert store.name(kd) == "the *one* I like" and "the \\*one\\* I like" in words(at)
-    assert "the *one* I like (Logit matching, T 4, alpha 0.9) | Labels alone" in at.selectbox(key="group").options[0]
+    options = at.selectbox(key="group").options
+    assert "the *one* I like (Logit matching, T 4, alpha 0.9) | Independent student" in options[0]
     for each in (kd, alone):
         control.stop(each)
     worker.work([kd, alone])
@@ -346,6 +347,14 @@ def test_results_hold_every_shipped_checkpoint_and_its_change():
     assert kd["change"] == pytest.approx(kd["accuracy"] - alone["accuracy"])
     assert kd["verdict"].startswith("differ (p")
     assert "Tick rows" in words(at)
+
+
+def test_the_results_are_there_as_a_plain_table_too():
+    at = open_page("results")
+    figures, plain = at.dataframe[0].value, at.table[0].value
+    assert len(plain) == len(figures)
+    place = list(figures["name"]).index("digits-resnet8-kd")
+    assert plain["Test accuracy"].iloc[place] == f"{figures['accuracy'].iloc[place]:.2f}%"
 
 
 def test_results_of_no_data_set_say_what_to_do(waiting):
@@ -449,14 +458,15 @@ def test_three_images_show_what_was_answered_after_each_epoch(measured, train_he
     taught = np.array(kdengine.predict(kdengine.open_network("digits-teacher"), kdengine.data.example(
         kdengine.open_data("digits"), hard[0])[0])["logits"])
     for row, logits in enumerate((taught, answers[1, hard[0]]), start=1):  # Teacher, kd, none
-        shares = softmax(logits / 4)
+        shares = softened(logits, 4)
         assert f'title="7: {percent(float(shares[7]))}"' in shown(last[0], row)
-        assert percent(float(shares[7])) != percent(float(softmax(logits)[7]))  # else nobody saw that it is softened
+        # Else nobody saw that it is softened.
+        assert percent(float(shares[7])) != percent(float(softened(logits, 1)[7]))
     at.slider(key=f"epoch {store.read(ids[0]).group} 2").set_value(1).run()
-    shares = softmax(answers[0, hard[0]] / 4)
+    shares = softened(answers[0, hard[0]], 4)
     assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
     next(each for each in at.button if each.label == "Others").click().run()
-    shares = softmax(answers[0, hard[3]] / 4)
+    shares = softened(answers[0, hard[3]], 4)
     assert f'title="7: {percent(float(shares[7]))}"' in shown(drawn()[0], 2)
 
 

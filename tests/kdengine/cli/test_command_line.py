@@ -1,6 +1,7 @@
 """The command line: what a person types, what a script reads, and the sentence for a slip."""
 
 import argparse
+import inspect
 import json
 import math
 import re
@@ -12,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdengine import data, models, paths
+from kdengine import data, losses, models, paths
 from kdengine.__main__ import main, parser
 from kdengine.configuration import Configuration
 from kdengine.data import shapes
@@ -151,6 +152,17 @@ def test_a_method_shows_its_formula_source_and_fields(capsys):
     assert r"\mathcal{L}" in out
     assert "arXiv 1503.02531" in out
     assert re.search(r"alpha +0\.9 +0 to 1 ", out)
+    assert "Terms: cross_entropy (reads labels), kl (no labels)." in out
+    assert "Known disagreement of published code, kl_divergence: torch's `batchmean` divides by B alone" in out
+    assert inspect.getsource(losses.kl_divergence) in out
+
+
+def test_a_method_of_two_runs_shows_both(capsys):
+    _, out, _ = run(capsys, "methods", "factor")
+    assert out.index("# Paraphraser training") < out.index("# Factor transfer")
+    assert inspect.getsource(losses.factor_distance) in out
+    assert [each["title"] for each in json.loads(run(capsys, "methods", "factor", "--json")[1])["runs"]] == [
+        "Paraphraser training", "Factor transfer"]
 
 
 def test_heat_on_objects_is_the_mean_over_the_test_images_each_mapped_alone(capsys, monkeypatch, tmp_path):

@@ -42,7 +42,7 @@ def test_shipped_networks_come_with_their_teacher_first_and_the_data_sets_in_the
     assert (shapes.title, shapes.data, shapes.size, shapes.first) == ("Shapes (shipped)", "shapes", None, "c-shapes")
     assert shapes.networks == {
         "c-shapes": catalogue.Entry("Teacher · resnet8", "c-shapes, all labels", "none"),
-        "a-student": catalogue.Entry("Logit matching · resnet8", "a-student, 5 labels a class", "kd")}
+        "a-student": catalogue.Entry("Logit matching · resnet8", "a-student, 5 labels per class", "kd")}
     assert found["photograph"].data is None and found["photograph"].first == "efficientnet_lite2"
 
 

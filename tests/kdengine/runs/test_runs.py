@@ -857,7 +857,7 @@ def test_a_run_has_the_name_that_somebody_gave_it(waiting):
     assert kdengine.watch(run)["name"] == "Größe *1*"
     assert kdengine.runs.student_titles(kdengine.list_runs())[run] == "Größe *1*"
     kdengine.runs.rename(other, "Größe *1*")  # two of one name: each is called by its method again
-    assert set(kdengine.runs.student_titles(kdengine.list_runs()).values()) == {"Logit matching", "Labels alone"}
+    assert set(kdengine.runs.student_titles(kdengine.list_runs()).values()) == {"Logit matching", "Independent student"}
     for wrong in ("two\nlines", "x" * 81, "\0"):
         with pytest.raises(KDError, match=r"is no name for a run\. Allowed is one line of 80 characters"):
             kdengine.runs.rename(run, wrong)

@@ -21,7 +21,7 @@ from explorer.questions import ALONE, COMPARED, QUESTIONS, TAUGHT, Question, Set
 from explorer.wording import as_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves
-from kdengine.colors import STUDENTS, ink
+from kdengine.colors import ink, student_colors
 from kdengine.configuration import Configuration
 from kdengine.runs.records import ACTIVE, FINISHED, RESUMABLE, headline
 from kdengine.runs.schema import Watched
@@ -233,10 +233,11 @@ def _truth(watched: dict[str, Watched], names: dict[str, str]) -> None:
     """What the students read of the test digits, beside the guess; and where to go from here."""
     guesses = _guesses(len(watched))
     *numbers, links = st.columns([1.5] * len(watched) + [4], vertical_alignment="center")
+    colors = student_colors([names[run] for run in watched])
     for place, (run, each) in enumerate(watched.items()):
         right = 100 * each["result"]["test"]["top1"]
         guess = f"you guessed {guesses[place]}" if guesses[place] else ""
-        numbers[place].html(_READ.format(color=ink(STUDENTS[place]), name=escape(names[run]), right=right, guess=guess))
+        numbers[place].html(_READ.format(color=ink(colors[place]), name=escape(names[run]), right=right, guess=guess))
     ids = list(watched)
     group = watched[ids[0]]["group"]
     *_, taught = (run for run, each in watched.items() if each["configuration"]["method"] == "kd")

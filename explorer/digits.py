@@ -10,11 +10,11 @@ from PIL import Image
 import kdengine
 from explorer import pinned
 from explorer.networks import open_data, open_network
-from kdengine.colors import STUDENTS, TEACHER
+from kdengine.colors import INDEPENDENT, TEACHER, student_colors
 
 TEACHER_NAME, ALONE, TAUGHT = "digits-teacher", "digits-resnet8-none", "digits-resnet8-kd"
-TITLES = {TEACHER_NAME: "Teacher", TAUGHT: "Distilled student", ALONE: "Independent student"}
-COLORS = dict(zip(TITLES.values(), (TEACHER, *STUDENTS), strict=False))
+TITLES = {TEACHER_NAME: "Teacher", TAUGHT: "Distilled student", ALONE: INDEPENDENT}
+COLORS = dict(zip(TITLES.values(), [TEACHER, *student_colors([*TITLES.values()][1:])], strict=True))
 
 
 def missing() -> bool:

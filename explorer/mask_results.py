@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from explorer import families, segmentation
 from explorer.networks import open_network
 from explorer.wording import as_text
 from kdengine import KDError, charts
-from kdengine.colors import STUDENTS, TEACHER
+from kdengine.colors import TEACHER, student_colors
 from kdengine.runs import results
 from kdengine.runs.records import RECORD, read_record
 
@@ -35,9 +37,9 @@ def measured(reference: str) -> dict | None:
     }
 
 
-def color_of(place: int) -> str:
-    """The teacher's colour, or that of a student by its place after it."""
-    return STUDENTS[place - 1] if place else TEACHER
+def colors_of(names: Sequence[str]) -> list[str]:
+    """Colours of the teacher, which is named first, and of its students."""
+    return [TEACHER, *student_colors(names[1:])]
 
 
 def price(reference: str) -> list[str]:
@@ -64,8 +66,9 @@ def show_classes(references: list[str], names: dict[str, str]) -> None:
         return
     st.markdown(f"**Every class**, on the {counts} images of the test split; in brackets the 95% interval of the mIoU",
                 help=IOU_HELP)
-    st.html(segmentation.legend({sentence(names[each], about): color_of(place)
-                                 for place, (each, about) in enumerate(tested.items())}))
+    colors = colors_of([names[each] for each in tested])
+    st.html(segmentation.legend({sentence(names[each], about): color
+                                 for (each, about), color in zip(tested.items(), colors, strict=True)}))
     classes = open_network(references[0]).classes
     st.altair_chart(charts.class_ious({names[each]: about["test"]["iou"] if about else [None] * len(classes)
                                        for each, about in tested.items()}, classes), width="stretch")

@@ -13,7 +13,7 @@ import kdengine
 from explorer.comparison import inline, percent
 from explorer.networks import open_data, open_network
 from kdengine import KDError
-from kdengine.colors import BACKGROUND, STUDENTS, TEACHER, ink, upon
+from kdengine.colors import RIGHT, TEACHER, ink, student_colors, upon
 from kdengine.runs.records import ACTIVE
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def show(
         data = open_data(first["data"]["name"], first["data"]["size"])
     except KDError:  # the pictures are gone; the runs are not
         return
-    learning = [run for run, each in watched.items() if each["history"]]  # as the curves count their colors
+    learning = [run for run, each in watched.items() if each["history"]]  # as the curves are colored
+    colors = dict(zip(learning, student_colors([labels[each] for each in learning]), strict=True))
     epochs = max(map(len, answers.values()))
     epoch = epochs
     if heading:
@@ -100,8 +101,7 @@ def show(
         for run, each in answers.items():
             logits = each[min(epoch, len(each)) - 1, index]
             if not np.isnan(logits).any():  # as of epochs that went by before answers were kept
-                drawn.append((labels[run], STUDENTS[learning.index(run) % len(STUDENTS)],
-                              softened(logits, temperature)))
+                drawn.append((labels[run], colors[run], softened(logits, temperature)))
         return drawn
 
     _draw(data, images, rows)
@@ -123,7 +123,7 @@ def preview(data: DataSet, teacher: str, temperature: float) -> None:
 
     def rows(index: int, picture: Any, truth: int) -> list[tuple[str, str, np.ndarray]]:
         return [("Teacher", TEACHER, answer(teacher, data, index, picture, temperature)),
-                ("Label", BACKGROUND, np.eye(len(data.classes))[truth])]
+                ("Label", RIGHT, np.eye(len(data.classes))[truth])]
 
     _draw(data, images, rows)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ALONE, TAUGHT = "Independent student", "Distilled student"
+from kdengine.colors import INDEPENDENT
+
+ALONE, TAUGHT = INDEPENDENT, "Distilled student"
 COMPARED = {"temperature": (1, 4, 20), "alpha": (0, 0.5, 1)}
 """The values of a setting that a question compares."""
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import altair as alt
 
-from kdengine.colors import RIGHT, STUDENT, STUDENTS, TEACHER, WRONG
+from kdengine.colors import RIGHT, STUDENT, STUDENTS, TEACHER, WRONG, student_colors
 from kdengine.runs.records import headline, headline_name
 
 _HEIGHT = 320
@@ -220,7 +220,7 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
     [0, 1]; the first network is the teacher. area: what a map that prefers nothing gets, a dashed line.
     """
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    colors = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(networks) - 1))]
+    colors = [TEACHER, *student_colors(networks[1:])]
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("method:N", sort=None, title=None, axis=alt.Axis(grid=False)),
         yOffset=alt.YOffset("network:N", sort=networks, scale=alt.Scale(paddingOuter=0.5)),
@@ -249,13 +249,13 @@ def class_ious(
 ) -> alt.Chart:
     """The IoU of each class on the test split: a group of bars a class, a bar a network, the first one the teacher.
 
-    networks: the IoUs in [0, 1] by the name to show, in the order of the classes; None draws no bar. The colours are
-    TEACHER, then STUDENTS in order. legend: whether it says whose they are; a page may have more words than that holds.
+    networks: the IoUs in [0, 1] by the name to show, in the order of the classes; None draws no bar. legend:
+    whether it says whose they are; a page may have more words than that holds.
     """
     names = list(networks)
     values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
               for class_name, iou in zip(classes, ious, strict=True) if iou is not None]
-    colors = [TEACHER, *(STUDENTS[place % len(STUDENTS)] for place in range(len(names) - 1))]
+    colors = [TEACHER, *student_colors(names[1:])]
     drawn = alt.Chart(alt.Data(values=values)).mark_bar().encode(
         x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=90),
                 scale=alt.Scale(domain=list(classes))),
@@ -301,7 +301,7 @@ def _few(histories: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
 
 def _by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     names = list(histories)
-    colors = [STUDENTS[place % len(STUDENTS)] for place in range(len(names))]
+    colors = student_colors(names)
     if with_teacher:
         names, colors = ["Teacher", *names], [TEACHER, *colors]
     # As many beside each other as a phone has room for: what does not fit would be cut off

@@ -1,14 +1,20 @@
-"""Who is drawn in which colour: the same on every page, in every chart and picture."""
+"""Who is drawn in which colour, by what name: the same on every page, in every chart and picture."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 TEACHER, STUDENT, RIGHT, WRONG = "#4269d0", "#e8710a", "#3a9a5b", "#d64550"
 """The colours of the teacher, the student, the truth and a mistake, the same on every page."""
 
-STUDENTS = ("#e8710a", "#3a9a5b", "#a463f2", "#d64550", "#0e9fad", "#9c6b4e", "#e377c2", "#6b7280")
-"""One colour a student, in order; none of them is the teacher's."""
+INDEPENDENT = "Independent student"
+"""What a student without a teacher is called."""
+ALONE = "#6b7280"
+"""The colour of the independent student."""
+STUDENTS = (STUDENT, "#680cf2", "#0cc4f2", "#594d1b", "#cc9570", "#3dccaf", "#5d4680")
+"""One colour a student that has a teacher, in order. These, ALONE and TEACHER are told apart by color-blind eyes too
+(protanopia, deuteranopia), and none is that of the truth or of a mistake."""
 
 CLASSES = (
     "#606cfc", "#a8000c", "#3ccc00", "#006018", "#fc9000", "#e41890", "#6c5400", "#00ccb4", "#fc543c", "#00c0e4",
@@ -20,9 +26,19 @@ contrast of 2 or more with a white page and with a dark one."""
 BACKGROUND = "#8a93a3"
 
 
+def student_colors(names: Sequence[str]) -> list[str]:
+    """A colour for each student, by what it is called: ALONE for the independent one, STUDENTS in turn for the others.
+
+    A second independent student has one of STUDENTS: two of one colour would not be told apart.
+    """
+    independent = next((place for place, name in enumerate(names) if name.startswith(INDEPENDENT)), None)
+    others = itertools.cycle(STUDENTS)
+    return [ALONE if place == independent else next(others) for place in range(len(names))]
+
+
 def ink(color: str) -> str:
     """CSS of text in a colour: mixed with the page's own it has a contrast of 4.5 or more, in the dark theme too."""
-    return f"color-mix(in srgb, {color} 55%, currentcolor)"
+    return f"color-mix(in srgb, {color} 50%, currentcolor)"
 
 
 def upon(color: str) -> str:

@@ -25,7 +25,7 @@ from explorer.comparison import Card
 from explorer.networks import open_network
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
-from kdengine.colors import STUDENTS, TEACHER
+from kdengine.colors import TEACHER, student_colors
 
 LAST = "last"
 OWN, FIRST, TRUTH, CLASS = "own", "first", "truth", "class"
@@ -128,6 +128,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
         whose = OWN
     answers = [predicted(each, picture.key, picture.image) for each in references]
     own = [each["probabilities"].index(max(each["probabilities"])) for each in answers]
+    colors = [TEACHER, *student_colors([family.networks[each].name for each in references[1:]])]
     cards, maps = [], []
     # One or two cards leave some width empty: wider pictures would push the answers below the screen.
     columns = st.columns([1] * len(references) + [2.6 - len(references)] * (len(references) < 3))
@@ -140,7 +141,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
             inside=kdengine.explain.overlay(picture.inside, heat_map["heat"], opacity) if heat_map else picture.inside,
             probabilities=pinned.softened(answers[place]["logits"], temperature).tolist(),
             classes=classes, truth=picture.truth,
-            color=STUDENTS[place - 1] if place else TEACHER,
+            color=colors[place],
         )
         cards.append(card)
         maps.append(heat_map and heat_map | {"target": target})

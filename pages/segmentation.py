@@ -190,10 +190,11 @@ def show(references: list[str], names: dict[str, str], picture: Picture) -> None
         painted.extend(masks.values())
         looks = {each: Look("what it takes each pixel for", mask=segmentation.painted(mask, colors))
                  for each, mask in masks.items()}
+    of_networks = mask_results.colors_of([names[each] for each in looks])
     for place, (reference, content) in enumerate(looks.items()):
         tiles.append(Tile(
             "Student" if place else "Teacher", content.picture or picture.shown,
-            f"{names[reference]}: {content.alt}", name=names[reference], color=mask_results.color_of(place),
+            f"{names[reference]}: {content.alt}", name=names[reference], color=of_networks[place],
             mask=content.mask, opacity=opacity, rim=content.rim, told=quality(answers[reference]["scores"]),
             quiet=[*content.notes, *mask_results.price(reference)]))
     st.html(segmentation.tiles(tiles))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from kdengine.colors import BACKGROUND, TEACHER, ink, upon
+from kdengine.colors import RIGHT, TEACHER, ink, upon
 
-LABEL = BACKGROUND
+LABEL = RIGHT
 """The color of what the label says."""
 _STYLE = """<style>
 .signed { margin-bottom: .35rem; line-height: 1.3; font-variant-numeric: tabular-nums; }

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import digits, pinned
 from explorer.learn import question
 from explorer.networks import open_data
-from kdengine.colors import BACKGROUND, TEACHER
+from kdengine.colors import RIGHT, TEACHER
 
 INDEX = 24
 """The test digit that all lessons are about: a 4 that looks a little like an 8, a 9 and a 1."""
@@ -39,7 +39,7 @@ def show() -> bool:
     with look:
         image, bars = st.columns([1, 2], vertical_alignment="center")
         image.image(picture, width=190, alt=f"Test digit {INDEX}: a handwritten {truth}")
-        rows = [("Label", BACKGROUND, np.eye(10)[truth])]
+        rows = [("Label", RIGHT, np.eye(10)[truth])]
         if right is not None:
             rows.insert(0, (f"Teacher, softened at T = {TEMPERATURE:g}: see the next step", TEACHER, shares))
         bars.html(pinned.bars(rows, [str(each) for each in range(10)], truth))

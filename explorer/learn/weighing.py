@@ -24,7 +24,7 @@ def show() -> bool:
         parts_of = found["gradients"]
         most = max(found["losses"]["cross_entropy"], found["losses"]["scaled_kl"])
         st.markdown(f"The loss on this digit, of the student that had no teacher, at T = {TEMPERATURE:g}: "
-                    f":gray[**label {labels:.3f}**] + :blue[**teacher {teacher:.3f}**] = "
+                    f":green[**label {labels:.3f}**] + :blue[**teacher {teacher:.3f}**] = "
                     f"**{found['losses']['loss']:.3f} nats**")
         st.html(bars.terms(labels, teacher, most))
         title = "Gradient of the sum, on each logit"

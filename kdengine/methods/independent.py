@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kdengine.colors import INDEPENDENT
 from kdengine.methods.contract import Method
 from kdengine.signals import Batch, Signals
 
@@ -15,7 +16,7 @@ class Independent(Method):
     """Plain cross-entropy with the labels."""
 
     name = "none"
-    title = "Independent student"
+    title = INDEPENDENT
     summary = "Learns from the labels alone, without a teacher."
     formula = r"\mathcal{L} = \mathrm{CE}(y, p_s)"
     source = "the baseline of every distillation table"

@@ -6,8 +6,9 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Column, Recipe, test_images
+from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, test_images
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes import colour_invariance, six_methods, teacher_capacity
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Printed, Recipe
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import students, teacher
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Recipe
 from kdengine.runs.sweeps import Part
 
 _SETTINGS: dict[str, tuple[str | None, str, dict[str, Any], int]] = {

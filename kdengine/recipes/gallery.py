@@ -12,9 +12,9 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kdengine.colors import RIGHT, WRONG, class_colors, ink
+from kdengine.colors import INDEPENDENT, RIGHT, WRONG, class_colors, ink
 from kdengine.measures import uncertainty
-from kdengine.recipes.recipe import INDEPENDENT, Outcome
+from kdengine.recipes.recipe import Outcome
 from kdengine.runs import verdicts
 from kdengine.runs.records import Record
 

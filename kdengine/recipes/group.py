@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kdengine import methods
+from kdengine.colors import INDEPENDENT
 from kdengine.configuration import LEARNING_RATES, Configuration
 from kdengine.errors import KDError
-from kdengine.recipes.recipe import INDEPENDENT, Outcome, Plan, Recipe
+from kdengine.recipes.recipe import Outcome, Plan, Recipe
 from kdengine.runs import store, verdicts
 from kdengine.runs.records import FAILED, FINISHED, Record, score_text
 from kdengine.runs.sweeps import Part

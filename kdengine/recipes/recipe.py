@@ -38,8 +38,6 @@ CHANGES = (*SETTINGS, *LABELS, *HYPERPARAMETERS, "teacher", "student", "skip", "
 """What of a plan may be changed: settings of every network, how many labels the students read, hyperparameters of the
 methods, and the architectures; and the labels of the students that are left out, or of the only ones that are trained.
 """
-INDEPENDENT = "Independent student"
-"""The label of the student without a teacher, in every recipe."""
 
 
 @dataclass(frozen=True)

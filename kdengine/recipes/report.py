@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdengine import charts, methods
-from kdengine.colors import STUDENTS
+from kdengine.colors import INDEPENDENT, STUDENTS
 from kdengine.errors import KDError
 from kdengine.files import writing
 from kdengine.recipes import archive, comparison, gallery
-from kdengine.recipes.recipe import INDEPENDENT, Outcome, Recipe
+from kdengine.recipes.recipe import Outcome, Recipe
 from kdengine.runs import first_stages, results
 from kdengine.runs.records import Record
 

@@ -9,8 +9,9 @@ from typing import Any
 from altair.typing import ChartType
 
 from kdengine.charts import class_ious, learning_rates, total_losses
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import race
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Printed, Recipe
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

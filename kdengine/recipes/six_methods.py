@@ -8,8 +8,9 @@ from typing import Any
 from altair.typing import ChartType
 
 from kdengine.charts import ranking
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import crd, race
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {

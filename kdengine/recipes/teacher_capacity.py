@@ -8,8 +8,9 @@ from typing import Any
 from altair.typing import ChartType
 
 from kdengine.charts import by_teacher
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import few_labels, students, teacher
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _TEACHERS: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {

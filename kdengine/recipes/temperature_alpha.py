@@ -8,8 +8,9 @@ from typing import Any
 from altair.typing import ChartType
 
 from kdengine.charts import grid
+from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import race
-from kdengine.recipes.recipe import INDEPENDENT, SCHEDULE, Outcome, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.sweeps import Part
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from kdengine import data, recipes
-from kdengine.colors import class_colors
+from kdengine.colors import INDEPENDENT, class_colors
 from kdengine.data import pictures
 from kdengine.measures import metrics, uncertainty
 from kdengine.recipes import comparison, gallery, report
-from kdengine.recipes.recipe import INDEPENDENT
 from kdengine.runs import references, results
 from tests.kdengine import tiny
 from tests.kdengine.recipes.scene import drawn_from

@@ -34,4 +34,5 @@ with st.container(horizontal=True, vertical_alignment="center", key=lecture.FOOT
     glossary.show()
     lecture.show()
     copy_link.show()
+glossary.underline()
 links[page.title] = {key: st.query_params.get_all(key) for key in st.query_params}

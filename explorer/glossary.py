@@ -54,8 +54,12 @@ _mount = st.components.v2.component(
 
 
 def show() -> None:
-    """The dictionary, behind a button; and each word's meaning where it stands first on the page."""
-    _mount(key="glossary words", width="content")
+    """The dictionary, behind a button."""
     with st.popover("Words", icon=":material/menu_book:"):
         for word, meaning in WORDS.items():
             st.markdown(f"**{word}**  \n{meaning}")
+
+
+def underline() -> None:
+    """Tell each word's meaning where it stands first on the page."""
+    _mount(key="glossary words")

@@ -4,105 +4,29 @@ import streamlit as st
 
 import kdengine
 from explorer import unreadable
-from explorer.wording import as_text
-from kdengine.charts import accuracy_curves, term_curves
-from kdengine.runs import results
-
-HELP = {
-    "labels": "Training images whose label a method may read; kd at alpha 1 reads none of them.",
-    "teacher": "Whose answers KL and agreement are measured against, also of a student that did not hear it.",
-    "loss": "Cross-entropy on the test split, in nats; never the training loss.",
-    "accuracy": "Of the last epoch, never the best.",
-    "miou": "Intersection over union, mean over the classes, on the whole test split. Of the last epoch.",
-    "low": "Over the test images (Wilson; of an mIoU by bootstrap): what other images of the same kind would change, "
-           "not another seed.",
-    "change": "Percentage points against an independent student equal in everything but the method; a dash where "
-              "there is none.",
-    "change_low": "Interval of the change over the test images, at the confidence at which it is judged: 95% for one "
-                  "comparison, more where several networks are held against the same independent student.",
-    "verdict": "McNemar's exact test on the same test images, for mIoU randomisation; adjusted by Holm over all "
-               "networks held against the same independent student. About these two networks, not about the method.",
-    "kl_to_teacher": "KL(teacher || student) at T = 1 in nats, mean over the test images.",
-    "agreement": "Share of the test images with the teacher's own top class.",
-    "calibration_error": "Expected calibration error, 15 equal-width bins.",
-    "milliseconds": "Median of one forward of one image, on the run's device.",
-}
-FORMATS = {
-    "loss": "%.4f", "accuracy": "%.2f%%", "miou": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
-    "change_low": "%+.2f", "change_high": "%+.2f", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
-    "calibration_error": "%.2f%%", "parameters": "localized",
-    "milliseconds": "%.2f",
-}
-SHARES = (  # shown in hundredths
-    "accuracy", "miou", "low", "high", "change", "change_low", "change_high", "agreement", "calibration_error",
-)
-
-
-def choose(table: list[dict]) -> list[dict]:
-    """The rows of the data sets that are chosen."""
-    sets = sorted({row["data"] for row in table})
-    if len(sets) == 1:
-        return table
-    chosen = st.pills("Data set", sets, selection_mode="multi", default=sets, key="sets", bind="query-params",
-                      format_func=as_text)
-    return [row for row in table if row["data"] in chosen]
-
-
-def show(rows: list[dict]) -> None:
-    """The table, its downloads, and the curves of the rows that are ticked."""
-    columns = {
-        name: st.column_config.NumberColumn(title, help=HELP.get(name), format=FORMATS[name]) if name in FORMATS
-        else st.column_config.TextColumn(title, help=HELP.get(name), pinned=name == "name")
-        for name, title in results.COLUMNS.items()
-    }
-    one_set = len({row["data"] for row in rows}) == 1
-    one_seed = len({row["seed"] for row in rows}) == 1
-    shown = [name for name in columns if not (name == "data" and one_set) and not (name == "seed" and one_seed)
-             and any(row[name] is not None for row in rows)]
-    picked = st.dataframe(
-        [row | {name: row[name] and 100 * row[name] for name in SHARES} for row in rows],
-        width="stretch",
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        key=" ".join(row["name"] for row in rows),  # ticks are places in the table: another table has other rows there
-        placeholder="–",
-        column_order=shown,
-        column_config=columns,
-        alt="The results, one row per run. The plain table below has the same figures.",
-    )
-    with st.expander("The same as a plain table, for a screen reader or to copy from"):
-        st.table([{results.COLUMNS[name]: as_text(results.as_text(row[name], name)) for name in shown} for row in rows],
-                 hide_index=True)
-
-    if without := results.no_baseline(rows):
-        st.caption(as_text(without))
-
-    left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
-    left.download_button("Download CSV", results.comma_separated(rows), "results.csv", "text/csv", width="stretch")
-    right.download_button("Download Markdown", results.markdown(rows), "results.md", "text/markdown", width="stretch")
-    note.caption("One row per run. A single seed says whether two networks differ on these images; it never says that "
-                 "a method is better.")
-
-    names = [rows[place]["name"] for place in picked.selection.rows]
-    st.subheader("Curves")
-    if not names:
-        st.caption("Tick rows in the table to see how they learned.")
-    else:
-        histories = {name: results.history(name) for name in names}
-        accuracy, terms = st.columns(2)
-        accuracy.altair_chart(accuracy_curves(histories), width="stretch")
-        terms.altair_chart(term_curves(histories), width="stretch")
-
+from explorer.results import answer, errors, everything
+from kdengine.runs import summary
 
 st.title("Results")
 unreadable.show()
 with st.spinner("Comparing the networks …"):
-    table = kdengine.runs.results_table()
-if table:
-    if rows := choose(table):
-        show(rows)
-    else:
-        st.info("Choose at least one data set.")
+    measured = summary.summaries()
+if measured:
+    sets = list(dict.fromkeys(row.data for row in measured))
+    chosen = st.segmented_control("Data set", sets, default=sets[0], required=True, key="set", bind="query-params",
+                                  persist_state="session", format_func=answer.name_of)
+    rows = [row for row in measured if row.data == chosen]
+    answer.show_changes(rows)
+    ticked = answer.show_table(rows)
+    answer.show_chosen(ticked)
+    costs, wrong = st.columns(2, gap="large")
+    with costs:
+        st.subheader("What it costs")
+        answer.show_scatter(rows)
+    with wrong:
+        st.subheader("What is taken for what")
+        errors.show(ticked or rows)
+    st.subheader("Every run, every column")
+    everything.show([row for row in kdengine.runs.results_table() if row["data"] == chosen])
 else:
     st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")

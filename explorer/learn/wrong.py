@@ -6,13 +6,15 @@ import streamlit as st
 
 import kdengine
 from explorer import digits
-from explorer.learn import question
+from explorer.learn import question, short_run
 from explorer.networks import open_data, open_network
 
 RECIPE = "what_can_be_matched"
 ENOUGH = 3
 """So many mistakes are to be looked at."""
 TEMPERATURE = 4.0
+ONE_STEP, SHORT_RUN = "To loss and gradient", "To a short run"
+"""What a mistake is shown to change."""
 
 
 @st.cache_data(max_entries=4, show_spinner="Making mistakes …")
@@ -32,42 +34,64 @@ def measured() -> dict | None:
 
 def show() -> bool:
     """Draw the step; whether it is done."""
-    left, right_side = st.columns(2, gap="large")
+    left, right = st.columns([2, 3], gap="large")
     with left:
-        st.markdown("**One run says little.** Each student here was trained three times, with other first weights: the "
-                    "point is the mean, the line its 95 % **confidence interval**.")
-        if report := measured():
-            chart = next(iter(report["figures"].values()))
-            st.altair_chart(chart, width="stretch")
-            st.caption(report["setting"])
-        helped = question.ask("helps", "What does this experiment show of matching weights?", {
-            "It helps": "Its line lies around the one of the student without a teacher.",
-            "It harms": "The mean is lower, but the intervals overlap: three runs do not tell.",
-            "Three runs do not tell": "Yes: the lines overlap. Of the logits and of the relations three runs do tell: "
-                                      "their lines lie above the one of the student without a teacher.",
-        }, ["Three runs do not tell"])
-    with right_side:
-        st.markdown("**Six ways to get it wrong.** Switch one on and see what becomes of the loss and its gradient, on "
-                    f"128 test digits at T = {TEMPERATURE:g}. Look at {ENOUGH} or more.")
-        mistakes = {each["name"]: each for each in kdengine.explain.list_mistakes()}
-        chosen = st.radio("Mistake", list(mistakes), key="lesson mistake", bind="query-params", persist_state="session",
-                          format_func=lambda each: mistakes[each]["title"], label_visibility="collapsed")
-        looked_at = st.session_state.setdefault("mistakes seen", set())
-        looked_at.add(chosen)
-        shipped = kdengine.list_checkpoints()
-        pair = (digits.ALONE, digits.TEACHER_NAME)
-        all_effects = effects(*pair, tuple(shipped[each]["digest"] for each in pair), open_data("digits").digest)
-        wrong, fair = all_effects[chosen], all_effects["right"]
-        st.code(mistakes[chosen]["code"], language="python", wrap_lines=True)
-        st.markdown(mistakes[chosen]["why"])
-        loss, size, direction = st.columns(3)
-        loss.metric("Loss, nats", f"{wrong['loss']:.3f}", f"right: {fair['loss']:.3f}", delta_color="off",
-                    delta_arrow="off")
-        size.metric("Gradient's length", f"{wrong['size']:.2f} x", "right: 1", delta_color="off", delta_arrow="off")
-        direction.metric("Its direction (cosine)", f"{wrong['direction']:.2f}", "right: 1", delta_color="off",
-                         delta_arrow="off")
-        if wrong["right_answers"] != fair["right_answers"]:
-            st.caption(f"The teacher then reads {wrong['right_answers']:.0%} of these digits rightly, in place of "
-                       f"{fair['right_answers']:.0%}.")
-        st.caption(f"A smaller loss is no better one: it asks for something else. Looked at: {len(looked_at)}.")
-    return bool(helped) and len(looked_at) >= ENOUGH
+        helped = _ask_whether_it_helps()
+    with right:
+        looked_at = _show_mistakes()
+    return bool(helped) and looked_at >= ENOUGH
+
+
+def _ask_whether_it_helps() -> bool | None:
+    """A measured table, and whether it was read rightly; None before any answer."""
+    st.markdown("**One run says little.** Each student here was trained three times, with other first weights: the "
+                "point is the mean, the line its 95% **confidence interval**.")
+    if report := measured():
+        chart = next(iter(report["figures"].values()))
+        st.altair_chart(chart, width="stretch")
+        st.caption(report["setting"])
+    return question.ask("helps", "What does this experiment show of matching weights?", {
+        "It helps": "Its line lies around the one of the independent student.",
+        "It harms": "The mean is lower, but the intervals overlap: three runs do not tell.",
+        "Three runs do not tell": "Yes: the lines overlap. Of the logits and of the relations three runs do tell: "
+                                  "their lines lie above the one of the independent student.",
+    }, ["Three runs do not tell"])
+
+
+def _show_mistakes() -> int:
+    """The mistakes, and what the chosen one does; how many were looked at."""
+    st.markdown(f"**Six ways to get it wrong.** Switch one on and see what it does. Look at {ENOUGH} or more.")
+    mistakes = {each["name"]: each for each in kdengine.explain.list_mistakes()}
+    chosen = st.radio("Mistake", list(mistakes), key="lesson mistake", bind="query-params", persist_state="session",
+                      format_func=lambda each: mistakes[each]["title"], horizontal=True, label_visibility="collapsed")
+    looked_at = st.session_state.setdefault("mistakes seen", set())
+    looked_at.add(chosen)
+    st.code(mistakes[chosen]["code"], language="python", wrap_lines=True)
+    st.markdown(mistakes[chosen]["why"])
+    view = st.segmented_control("What it does", [ONE_STEP, SHORT_RUN], default=ONE_STEP, required=True,
+                                key="lesson effect", bind="query-params", persist_state="session",
+                                label_visibility="collapsed")
+    if view == ONE_STEP:
+        _show_effect(chosen)
+    else:
+        short_run.show(mistakes[chosen])
+    return len(looked_at)
+
+
+def _show_effect(mistake: str) -> None:
+    """What a mistake does to loss and gradient."""
+    shipped = kdengine.list_checkpoints()
+    pair = (digits.ALONE, digits.TEACHER_NAME)
+    all_effects = effects(*pair, tuple(shipped[each]["digest"] for each in pair), open_data("digits").digest)
+    wrong, fair = all_effects[mistake], all_effects["right"]
+    loss, size, direction = st.columns(3)
+    loss.metric("Loss, nats", f"{wrong['loss']:.3f}", f"right: {fair['loss']:.3f}", delta_color="off",
+                delta_arrow="off")
+    size.metric("Gradient's length", f"{wrong['size']:.2f} x", "right: 1", delta_color="off", delta_arrow="off")
+    direction.metric("Its direction (cosine)", f"{wrong['direction']:.2f}", "right: 1", delta_color="off",
+                     delta_arrow="off")
+    if wrong["right_answers"] != fair["right_answers"]:
+        st.caption(f"The teacher then reads {wrong['right_answers']:.0%} of these digits rightly, in place of "
+                   f"{fair['right_answers']:.0%}.")
+    st.caption(f"On 128 test digits at T = {TEMPERATURE:g}. A smaller loss is no better one: it asks for something "
+               "else.")

@@ -120,7 +120,7 @@ def _known(name: str) -> type[Method] | None:
 
 def _symbol(field: dataclasses.Field) -> str:
     """A hyperparameter's symbol where it can be read aloud, else its name."""
-    symbol = field.metadata["symbol"].removeprefix("\\")
+    symbol = field.metadata["symbol"].removeprefix("\\").removeprefix("var")
     return symbol if symbol.isalpha() else field.name.replace("_", " ")
 
 

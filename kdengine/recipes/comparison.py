@@ -40,7 +40,6 @@ READING = (
 """How the table is to be read."""
 
 OPEN = "open until all is trained"
-TOO_FEW = "two seeds say too little"
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
@@ -345,5 +344,5 @@ def _judged(
             changes = [headline(everything[ours].result["test"]) - headline(everything[theirs].result["test"])
                        for ours, theirs in pairs]
             sure = uncertainty.mean_interval(changes)
-            judged[label] = Verdict(sure.mean, (sure.low, sure.high), TOO_FEW, len(compared))
+            judged[label] = Verdict(sure.mean, (sure.low, sure.high), verdicts.TOO_FEW, len(compared))
     return judged

@@ -22,8 +22,10 @@ from kdengine.runs.checks import check
 from kdengine.runs.control import remove, resume, stop
 from kdengine.runs.estimates import Pace, estimate, pace
 from kdengine.runs.examples import (
+    confusion,
     farthest_examples,
     hard_examples,
+    images_of,
     mask_disagreements,
     misses,
     telling_example,
@@ -180,8 +182,8 @@ def snapshots(run: str) -> dict[int, str]:
 
 
 __all__ = [
-    "Pace", "answers_over_epochs", "bring_back", "check", "default_teacher", "estimate", "families",
-    "farthest_examples", "fit_to_show", "go_on", "hard_examples", "judge", "list_checkpoints", "list_runs",
+    "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher", "estimate", "families",
+    "farthest_examples", "fit_to_show", "go_on", "hard_examples", "images_of", "judge", "list_checkpoints", "list_runs",
     "list_unreadable", "mask_disagreements",
     "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
     "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",

@@ -44,6 +44,35 @@ def farthest_examples(teacher: str, student: str) -> list[int]:
     return metrics.divergences(student_says, taught).argsort(descending=True, stable=True).tolist()
 
 
+def confusion(name: str) -> dict[str, Any] | None:
+    """What a classifier takes for what on its test split: `classes`, and `matrix`, whole numbers [C][C], truth first.
+
+    From stored answers; None where there are none, or of segmentation.
+    """
+    import numpy
+
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        return None
+    classes = records.read_record(results.folder(name) / records.RECORD).data["classes"]
+    matrix = numpy.zeros((len(classes), len(classes)), dtype=int)
+    numpy.add.at(matrix, (stored["target"], verdicts.answers(stored)), 1)
+    return {"classes": list(classes), "matrix": matrix.tolist()}
+
+
+def images_of(name: str, truth: int, answer: int) -> dict[str, Any]:
+    """The test images of one class that a classifier takes for another: `data`, its `digest`, and `indices`.
+
+    Raises KDError where its answers are not stored.
+    """
+    stored = _stored(name)
+    if stored is None or "confusion" in stored:
+        raise KDError(f"What {name} answered to the test images is not stored.")
+    record = records.read_record(results.folder(name) / records.RECORD)
+    there = (stored["target"] == truth) & (verdicts.answers(stored) == answer)
+    return {"data": record.configuration.data, "digest": record.data["digest"], "indices": there.nonzero()[0].tolist()}
+
+
 def misses(name: str) -> tuple[int, int] | None:
     """How many of its test images a checkpoint or finished run answers wrongly, and how many there are.
 

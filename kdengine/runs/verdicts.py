@@ -25,6 +25,8 @@ logits."""
 Pairs = Sequence[tuple[str, str]]
 """Names of results, the one to judge before the one it is held against."""
 
+TOO_FEW = "two seeds say too little"
+"""In place of a verdict, where there are more seeds than one and fewer than a method takes."""
 _METHOD_ALONE = ("method", "hyperparameters", "teacher", "initial")
 _HOW_IT_RAN = ("precision", "device", "threads", "compile")
 _Method = tuple[str, frozenset[tuple[str, Any]], str | None]
@@ -68,6 +70,11 @@ def independent_twins(among: Mapping[str, Record]) -> dict[str, str]:
             twins[name] = min(others, key=lambda each: (
                 among[each].group != record.group, execution_difference(record, among[each]) is not None))
     return twins
+
+
+def setting(record: Record) -> tuple[str, _Method]:
+    """Equal for runs that are equal but for the seed."""
+    return _family(record, seed=False), _method(record)
 
 
 def relatives(names: Sequence[str], among: Mapping[str, Record]) -> list[str]:

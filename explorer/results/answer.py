@@ -1,0 +1,126 @@
+"""The results of one data set as an answer: what each method changed, then the table, and where to go from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+import kdengine
+from explorer import families
+from explorer.forms import told_apart
+from explorer.wording import as_text
+from kdengine import charts
+from kdengine.runs import results
+from kdengine.runs.summary import Summary
+
+MOST_ROWS = 24
+"""More methods than these are no picture; the table has them all."""
+AGAINST = {"parameters": "Parameters", "milliseconds": "ms / image", "kl_to_teacher": "KL to teacher, nats"}
+
+
+def titles(rows: Sequence[Summary]) -> dict[str, str]:
+    """What the rows are called beside each other, by their first names; no two are called alike."""
+    return told_apart({row.names[0]: _title(row, rows) for row in rows})
+
+
+def _title(row: Summary, among: Sequence[Summary]) -> str:
+    """A row's method with its settings, and in what else students differ."""
+    if row.teaches:
+        return "Teacher"
+    students = [each for each in among if not each.teaches]
+    parts = [kdengine.runs.method_title(row.method, row.hyperparameters)]
+    if len({each.network for each in students}) > 1:
+        parts.append(row.network)
+    if len({each.labels for each in students}) > 1:
+        parts.append(f"{row.labels:,} labels")
+    if len({each.epochs for each in students}) > 1:
+        parts.append(f"{row.epochs} epochs")
+    return " · ".join(parts)
+
+
+def show_changes(rows: Sequence[Summary]) -> None:
+    """A chart of what the methods changed, each against its independent student."""
+    changed = [row for row in rows if row.change is not None]
+    if not changed:
+        st.info("Nothing here is held against an independent student yet. Train one with the same settings and seed: "
+                "the method none.")
+        return
+    called = titles(rows)
+    drawn = sorted(changed, key=lambda row: -abs(row.change or 0))[:MOST_ROWS]
+    points = [{
+        "label": called[row.names[0]], "change": 100 * row.change, "seeds": [100 * each for each in row.changes],
+        "low": row.change_interval and 100 * row.change_interval[0],
+        "high": row.change_interval and 100 * row.change_interval[1], "verdict": row.verdict or "",
+    } for row in drawn if row.change is not None]
+    st.altair_chart(charts.changes(points, rows[0].headline), width="stretch")
+    left_out = f" The {MOST_ROWS} largest changes of {len(changed)}." if len(changed) > len(drawn) else ""
+    st.caption("The grey line is the independent student of the same settings, data and seed. One seed says whether "
+               "two networks differ on these images, three or more whether the method is better. The lines are "
+               f"intervals, corrected for how much is compared.{left_out}")
+
+
+def show_table(rows: Sequence[Summary]) -> list[Summary]:
+    """One row a method in a setting, its seeds averaged; returns the rows that are ticked."""
+    headline = rows[0].headline[0].upper() + rows[0].headline[1:]
+    ordered, called = sorted(rows, key=lambda row: -row.score), titles(rows)
+    picked = st.dataframe(
+        [cells(row, called[row.names[0]], headline) for row in ordered], width="stretch", hide_index=True,
+        on_select="rerun", selection_mode="multi-row", placeholder="–",
+        key="answer " + " ".join(row.names[0] for row in ordered),
+        column_config={"Change": st.column_config.NumberColumn(format="%+.2f pts"),
+                       "KL to teacher": st.column_config.NumberColumn(format="%.4f"),
+                       "Parameters": st.column_config.NumberColumn(format="compact"),
+                       "Verdict": st.column_config.TextColumn(width=230)},
+        alt="The results, one row per method and setting. The plain table further down has every run.",
+    )
+    return [ordered[place] for place in picked.selection.rows]
+
+
+def cells(row: Summary, title: str, headline: str) -> dict[str, object]:
+    """A row as the table shows it."""
+    seeds = f", {len(row.names)} seeds" if len(row.names) > 1 else ""
+    sure = f" ({row.interval[0]:.1%} to {row.interval[1]:.1%})" if row.interval else ""
+    return {
+        "Method": f"{title}{seeds}", headline: f"{row.score:.2%}{sure}",
+        "Change": None if row.change is None else 100 * row.change, "Verdict": row.verdict,
+        "KL to teacher": row.kl_to_teacher, "Parameters": row.parameters, "Name": row.names[0],
+    }
+
+
+def show_scatter(rows: Sequence[Summary]) -> None:
+    """Accuracy against what a network costs, or against how far it is from its teacher."""
+    against = st.segmented_control("Against", list(AGAINST), default="parameters", required=True, key="against",
+                                   bind="query-params", persist_state="session", format_func=AGAINST.__getitem__)
+    called = titles(rows)
+    values = {called[row.names[0]]: (getattr(row, against), row.score) for row in rows
+              if getattr(row, against) is not None}
+    if values:
+        st.altair_chart(charts.scatter(values, AGAINST[against], f"Test {rows[0].headline}",
+                                       logarithmic=against == "parameters"), width="stretch")
+    else:
+        st.caption("None of these networks has a teacher that it was measured against.")
+
+
+def show_chosen(chosen: Sequence[Summary]) -> None:
+    """The curves of the rows that are ticked, and the way to Compare."""
+    if not chosen:
+        st.caption("Tick rows in the table to see how they learned, and to compare them on a picture.")
+        return
+    data = chosen[0].data
+    family = kdengine.runs.families().get(data)
+    students = [row.names[0] for row in chosen if family and row.names[0] in family.networks
+                and row.names[0] != family.first]
+    if family and students:
+        st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
+                     query_params=families.link(data, family.first, students[:4], 0))
+    histories = {row.names[0]: results.history(row.names[0]) for row in chosen}
+    accuracy, terms = st.columns(2)
+    accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")
+    terms.altair_chart(charts.term_curves(histories), width="stretch")
+
+
+def name_of(data: str) -> str:
+    """What a data set is called on screen."""
+    titles = {each["name"]: each["title"] for each in kdengine.list_data()}
+    return as_text(titles.get(data, data))

@@ -1,0 +1,54 @@
+"""How every chart looks, and what it tells who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import altair as alt
+
+from kdengine.colors import TEACHER, student_colors
+
+HEIGHT = 320
+_TEXT = 14
+"""Pixels of every text in a chart: to be read from the back of a room."""
+GRAY = "#8a93a3"
+"""Readable on white and on black."""
+_SHORT_NAME = 14
+"""Characters."""
+
+_Chart = TypeVar("_Chart", alt.Chart, alt.LayerChart)
+
+
+def told(chart: _Chart, title: str, said: Sequence[str]) -> _Chart:
+    """The chart with its numbers in words, for who cannot see it, and texts of a size and a contrast to be read.
+
+    `currentColor` is that of the page around it, light or dark.
+    """
+    text = {"labelFontSize": _TEXT, "labelColor": "currentColor", "titleFontSize": _TEXT, "titleColor": "currentColor"}
+    described = chart.properties(description=f"{title}. {'; '.join(said) or 'Nothing to draw yet'}.")
+    return described.configure(
+        axis=text, legend=text, text={"fontSize": _TEXT, "color": "currentColor"},
+        axisDiscrete={"labelFlush": False})  # each name beside its row: Streamlit moves the first and the last inwards
+
+
+def epoch_axis(last: int | None = None) -> alt.X:
+    domain = alt.Undefined if last is None else [0, last]
+    return alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(domain=domain))
+
+
+def few(histories: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
+    """Whether each epoch gets a dot: a single epoch is no line, a hundred dots hide one."""
+    return max(map(len, histories.values()), default=0) <= 20
+
+
+def by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
+    names = list(histories)
+    colors = student_colors(names)
+    if with_teacher:
+        names, colors = ["Teacher", *names], [TEACHER, *colors]
+    # As many beside each other as a phone has room for: what does not fit would be cut off
+    columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
+    return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
+                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300,
+                                       symbolSize=100, clipHeight=16))  # pixels: rows as close as their text

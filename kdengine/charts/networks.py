@@ -1,0 +1,159 @@
+"""What networks scored, on the whole and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from kdengine.charts.look import GRAY, HEIGHT, told
+from kdengine.colors import STUDENT, STUDENTS, TEACHER, student_colors
+
+
+def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.LayerChart:
+    """A recipe's rows as points with their 95% intervals. Rows: label, accuracy, interval (low, high), in [0, 1].
+
+    headline: what the accuracy is called.
+    """
+    values = [{"label": row["label"], "accuracy": row["accuracy"], "low": low, "high": high}
+              for row in table for low, high in [row["interval"] or (None, None)]]
+    base = alt.Chart(alt.Data(values=values)).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
+    low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
+                scale=alt.Scale(zero=False))
+    drawn = alt.LayerChart(layer=[
+        base.mark_rule(strokeWidth=2, color=GRAY).encode(x=low, x2="high:Q"),
+        base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
+            x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
+                                     alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
+                                     alt.Tooltip("high:Q", format=".2%")]),
+    ]).properties(height=alt.Step(28))
+    said = []
+    for row in values:
+        interval = "" if row["low"] is None else f" ({row['low']:.1%} to {row['high']:.1%})"
+        said.append(f"{row['label']}: {row['accuracy']:.1%}{interval}")
+    return told(drawn, f"Test {headline}, with 95% interval", said)
+
+
+def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
+    """Numbers by name as bars, the smallest first."""
+    base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
+        x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("value:Q", format=".4f"))
+    drawn = alt.LayerChart(layer=[base.mark_bar(color=STUDENT), numbers]).properties(height=alt.Step(28))
+    ascending = sorted(values, key=values.__getitem__)
+    return told(drawn, title, [f"{name}: {values[name]:.4f}" for name in ascending])
+
+
+def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Accuracy of teacher and student against the teacher's parameters.
+
+    Points: teacher (a name), parameters, teacher_accuracy, student_accuracy.
+    """
+    values = [{"teacher": point["teacher"], "parameters": point["parameters"], "who": who,
+               "accuracy": point[f"{who}_accuracy"]} for point in points for who in ("teacher", "student")]
+    drawn = alt.Chart(alt.Data(values=values)).mark_line(point=True).encode(
+        x=alt.X("parameters:Q", title="Teacher's parameters", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
+        y=alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
+        color=alt.Color("who:N", scale=alt.Scale(domain=["teacher", "student"], range=[TEACHER, STUDENT]),
+                        legend=alt.Legend(title=None, orient="bottom")),
+        tooltip=[alt.Tooltip("teacher:N"), alt.Tooltip("who:N"), alt.Tooltip("accuracy:Q", format=".2%")],
+    ).properties(height=HEIGHT)
+    return told(drawn, "Test accuracy of teacher and student against the teacher's parameters", [
+        f"{point['teacher']}, {point['parameters']:,} parameters: teacher {point['teacher_accuracy']:.1%}, "
+        f"student {point['student_accuracy']:.1%}" for point in points])
+
+
+def against_temperature(points: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Accuracies against the temperature, one line a series. Points: temperature, series, accuracy."""
+    drawn = alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
+        x=alt.X("temperature:Q", title="Temperature T", scale=alt.Scale(type="log", base=2)),
+        y=alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("series:N", scale=alt.Scale(range=list(STUDENTS)),
+                        legend=alt.Legend(title=None, orient="bottom")),
+        tooltip=[alt.Tooltip("temperature:Q"), alt.Tooltip("series:N"), alt.Tooltip("accuracy:Q", format=".2%")],
+    ).properties(height=HEIGHT)
+    return told(drawn, "Accuracy against the temperature", [
+        f"{point['series']} at T = {point['temperature']:g}: {point['accuracy']:.1%}" for point in points])
+
+
+def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
+    """Validation accuracy over temperature and alpha as a heat map.
+
+    Points: temperature, alpha, validation, test, and whether it is the chosen one, which is outlined.
+    """
+    base = alt.Chart(alt.Data(values=list(points))).encode(
+        x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("alpha:O", title="alpha", sort="descending"))
+    middle = sum(point["validation"] for point in points) / max(1, len(points))
+    color = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
+                      scale=alt.Scale(scheme="viridis"))
+    cells = base.mark_rect().encode(color=color, tooltip=[
+        alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
+        alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])
+    numbers = base.mark_text().encode(  # viridis is dark where it is low
+        text=alt.Text("validation:Q", format=".1%"),
+        color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
+    outline = base.transform_filter("datum.chosen").mark_rect(filled=False, stroke="#d64550", strokeWidth=3)
+    drawn = alt.LayerChart(layer=[cells, numbers, outline]).properties(width=alt.Step(64), height=alt.Step(36))
+    return told(drawn, "Validation accuracy over temperature and alpha", [
+        f"T {point['temperature']:g}, alpha {point['alpha']:g}: {point['validation']:.1%}"
+        f"{', chosen' if point['chosen'] else ''}" for point in points])
+
+
+def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.LayerChart:
+    """How heat maps lie on their objects: by heat-map method a point a network, with its 95% interval.
+
+    Rows: network, method, mean, low, high and elsewhere (a tick: the same maps in the boxes of other images), in
+    [0, 1]; the first network is the teacher. area: what a map that prefers nothing gets, a dashed line.
+    """
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    colors = [TEACHER, *student_colors(networks[1:])]
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        y=alt.Y("method:N", sort=None, title=None, axis=alt.Axis(grid=False)),
+        yOffset=alt.YOffset("network:N", sort=networks, scale=alt.Scale(paddingOuter=0.5)),
+        color=alt.Color("network:N", scale=alt.Scale(domain=networks, range=colors),
+                        legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300)),
+        tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("method:N", title="Heat map"),
+                 alt.Tooltip("mean:Q", title="In its own box", format=".1%"),
+                 alt.Tooltip("low:Q", title="95% from", format=".1%"),
+                 alt.Tooltip("high:Q", title="to", format=".1%"),
+                 alt.Tooltip("elsewhere:Q", title="In the other boxes", format=".1%")])
+    line = alt.Chart(alt.Data(values=[{"area": area}])).mark_rule(strokeDash=[6, 4], color=GRAY)
+    drawn = alt.LayerChart(layer=[
+        line.encode(x="area:Q", tooltip=[alt.Tooltip("area:Q", title="Area of the boxes", format=".1%")]),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])), x2="high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x="mean:Q"),
+        base.mark_tick(thickness=2, size=9, opacity=1).encode(x="elsewhere:Q"),
+    ]).properties(height=alt.Step(13, **{"for": "offset"}))
+    return told(drawn, title, [
+        f"{row['network']}, {row['method']}: {row['mean']:.1%} ({row['low']:.1%} to {row['high']:.1%}), "
+        f"in the other boxes {row['elsewhere']:.1%}" for row in rows])
+
+
+def class_ious(
+    networks: Mapping[str, Sequence[float | None]], classes: Sequence[str], *, legend: bool = False
+) -> alt.Chart:
+    """The IoU of each class on the test split: a group of bars a class, a bar a network, the first one the teacher.
+
+    networks: the IoUs in [0, 1] by the name to show, in the order of the classes; None draws no bar. legend:
+    whether it says whose they are; a page may have more words than that holds.
+    """
+    names = list(networks)
+    values = [{"network": name, "class": class_name, "iou": iou} for name, ious in networks.items()
+              for class_name, iou in zip(classes, ious, strict=True) if iou is not None]
+    colors = [TEACHER, *student_colors(names[1:])]
+    drawn = alt.Chart(alt.Data(values=values)).mark_bar().encode(
+        x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=90),
+                scale=alt.Scale(domain=list(classes))),
+        xOffset=alt.XOffset("network:N", sort=names),
+        y=alt.Y("iou:Q", title="Test IoU", axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("network:N", scale=alt.Scale(domain=names, range=colors),
+                        legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240) if legend else None),
+        tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
+                 alt.Tooltip("iou:Q", title="IoU", format=".1%")],
+    ).properties(height=HEIGHT * 2 // 3, padding={"left": 14})
+    return told(drawn, "Test IoU of each class", [
+        f"{value['class']}, {value['network']}: {value['iou']:.1%}" for value in values])

@@ -1,0 +1,111 @@
+"""The results as an answer: one row a method in a setting, its seeds averaged, and what may be said of its change."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from kdengine.measures import uncertainty
+from kdengine.runs import results, verdicts
+from kdengine.runs.records import STUDENT, Record, headline, headline_name
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Runs that are equal but for the seed.
+
+    names: of these results, a seed each. method, hyperparameters: of all of them. teaches: whether they had no teacher,
+    and one of them taught another result. labels: how many training images may
+    be read with their label. headline: accuracy or mIoU, of the last epoch; score: its mean, in [0, 1]; interval: over
+    the test images for one seed, over the seeds for more; None where that cannot be told. changes: against the
+    independent student, a seed each, in [-1, 1]; change, change_interval, verdict: as `kdengine.runs.verdicts` judges
+    them. All four are empty or None of an independent student, and where there is none to be held against.
+    kl_to_teacher, milliseconds: means over the seeds.
+    """
+
+    names: tuple[str, ...]
+    data: str
+    network: str
+    method: str
+    hyperparameters: Mapping[str, object]
+    teaches: bool
+    epochs: int
+    labels: int
+    headline: str
+    score: float
+    interval: tuple[float, float] | None
+    changes: tuple[float, ...]
+    change: float | None
+    change_interval: tuple[float, float] | None
+    verdict: str | None
+    kl_to_teacher: float | None
+    parameters: int
+    milliseconds: float
+
+
+def summaries(records: Mapping[str, Record] | None = None) -> list[Summary]:
+    """All results, in the order of `results.finished`; a seed that was trained twice counts once, by its first result.
+
+    records: those to summarize, by name; None for all there are.
+    """
+    records = results.finished() if records is None else records
+    groups: dict[tuple[object, ...], dict[int, str]] = {}
+    for name, record in records.items():
+        groups.setdefault(verdicts.setting(record), {}).setdefault(record.configuration.seed, name)
+    members = [tuple(seeds.values()) for seeds in groups.values()]
+    twins = verdicts.independent_twins(records)
+    paired = {names: [(name, twins[name]) for name in names if name in twins] for names in members}
+    judged = _judged([pairs for pairs in paired.values() if pairs], records)
+    taught = {record.teacher["digest"] for record in records.values() if record.teacher}
+    return [_summary(names, records, paired[names], judged.get(tuple(paired[names])), taught) for names in members]
+
+
+_Pairs = tuple[tuple[str, str], ...]
+
+
+def _judged(
+    compared: Sequence[Sequence[tuple[str, str]]], records: Mapping[str, Record]
+) -> dict[_Pairs, verdicts.Verdict]:
+    """What may be said of each comparison: of one seed about two networks, of three or more about the method."""
+    single = [pairs[0][0] for pairs in compared if len(pairs) == 1]
+    several = [pairs for pairs in compared if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD]
+    networks = verdicts.of_networks(single, records, results.predictions)
+    judged = {tuple(pairs): verdict for pairs, verdict in zip(
+        several, verdicts.of_methods(several, records) if several else [], strict=True)}
+    judged |= {tuple(pairs): networks[pairs[0][0]] for pairs in compared if len(pairs) == 1 and pairs[0][0] in networks}
+    return judged
+
+
+def _summary(
+    names: tuple[str, ...], records: Mapping[str, Record], pairs: Sequence[tuple[str, str]],
+    verdict: verdicts.Verdict | None, taught: Collection[str],
+) -> Summary:
+    own = [records[name] for name in names]
+    first, tests = own[0], [record.result["test"] for record in own]
+    scores = [headline(test) for test in tests]
+    changes = tuple(headline(records[ours].result["test"]) - headline(records[theirs].result["test"])
+                    for ours, theirs in pairs)
+    kl: list[float] = [test["kl_to_teacher"] or 0.0 for test in tests if test.get("kl_to_teacher") is not None]
+    configuration = first.configuration
+    return Summary(
+        names=names, data=configuration.data, network=configuration.student, method=configuration.method,
+        hyperparameters=configuration.hyperparameters,
+        teaches=configuration.method == "none" and any(record.files.get(STUDENT) in taught for record in own),
+        epochs=configuration.epochs,
+        labels=first.data["labelled"], headline=headline_name(tests[0]), score=statistics.fmean(scores),
+        interval=_interval(names, own, scores), changes=changes,
+        change=statistics.fmean(changes) if changes else None,
+        change_interval=verdict.interval if verdict else None,
+        verdict=verdict.text if verdict else verdicts.TOO_FEW if len(changes) > 1 else None,
+        kl_to_teacher=statistics.fmean(kl) if kl else None, parameters=first.result["parameters"],
+        milliseconds=statistics.fmean(record.result["latency"]["median_ms"] for record in own),
+    )
+
+
+def _interval(names: Sequence[str], own: Sequence[Record], scores: Sequence[float]) -> tuple[float, float] | None:
+    if len(own) == 1:
+        sure = results.interval(names[0], own[0])
+    else:
+        sure = None if uncertainty.same(scores) else uncertainty.mean_interval(scores)
+    return None if sure is None else (sure.low, sure.high)

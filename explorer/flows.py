@@ -31,7 +31,7 @@ def drawing(flows: Mapping[str, bool], what: str, teacher: str = "Teacher", stud
            f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{TEACHER}"/></marker></defs>{"".join(parts)}</svg>')
     source = b64encode(svg.encode()).decode()  # Streamlit takes SVG out of HTML, but not out of an image
     return (f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(label)}" '
-            'style="width:100%;max-width:32rem">')
+            'style="width:100%;max-width:26rem">')
 
 
 def _network(y: int, color: str, title: str, flows: Mapping[str, bool]) -> list[str]:

@@ -29,9 +29,11 @@ BACKGROUND = "#8a93a3"
 def student_colors(names: Sequence[str]) -> list[str]:
     """A colour for each student, by what it is called: ALONE for the independent one, STUDENTS in turn for the others.
 
-    A second independent student has one of STUDENTS: two of one colour would not be told apart.
+    Of a checkpoint's name, as `cifar10-independent-student`, it is told too. A second independent student has one of
+    STUDENTS: two of one colour would not be told apart.
     """
-    independent = next((place for place, name in enumerate(names) if name.startswith(INDEPENDENT)), None)
+    independent = next((place for place, name in enumerate(names)
+                        if INDEPENDENT.lower() in name.lower().replace("-", " ")), None)
     others = itertools.cycle(STUDENTS)
     return [ALONE if place == independent else next(others) for place in range(len(names))]
 

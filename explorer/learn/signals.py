@@ -21,7 +21,7 @@ KINDS = {  # what is matched, and a method that does it
     "Gradients": "input_gradient",
     "Sparsity: which neurons fire": "activation_boundary",
 }
-SIDE = 72
+SIDE = 58
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

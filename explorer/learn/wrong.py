@@ -13,6 +13,7 @@ RECIPE = "what_can_be_matched"
 ENOUGH = 3
 """So many mistakes are to be looked at."""
 TEMPERATURE = 4.0
+CHART_HEIGHT = 180  # pixels: the question below it stays on the screen
 ONE_STEP, SHORT_RUN = "To loss and gradient", "To a short run"
 """What a mistake is shown to change."""
 
@@ -48,7 +49,7 @@ def _ask_whether_it_helps() -> bool | None:
                 "point is the mean, the line its 95% **confidence interval**.")
     if report := measured():
         chart = next(iter(report["figures"].values()))
-        st.altair_chart(chart, width="stretch")
+        st.altair_chart(chart.properties(height=CHART_HEIGHT), width="stretch")
         st.caption(report["setting"])
     return question.ask("helps", "What does this experiment show of matching weights?", {
         "It helps": "Its line lies around the one of the independent student.",

@@ -42,6 +42,7 @@ def test_a_name_in_a_color_and_a_number_on_it_have_enough_contrast(color):
 def test_the_independent_student_is_grey_and_the_others_take_their_turns():
     assert student_colors(["Hints", "Independent student · resnet8", "Logit matching"]) == [
         STUDENTS[0], ALONE, STUDENTS[1]]
+    assert student_colors(["32-masks-hints", "32-masks-independent-student · fpn_tiny"]) == [STUDENTS[0], ALONE]
     assert student_colors(["Independent student", "Independent student (2)"]) == [ALONE, STUDENTS[0]]
     assert student_colors([f"alpha {each}" for each in range(8)]) == [*STUDENTS, STUDENTS[0]]
 

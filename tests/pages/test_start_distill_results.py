@@ -22,6 +22,7 @@ from kdengine.configuration import Configuration
 from kdengine.measures.uncertainty import share_interval
 from kdengine.runs import checkpoints, control, estimates, references, results, store, worker
 from kdengine.runs.records import RECORD
+from kdengine.runs.summary import summaries
 from tests.faults import hostile
 from tests.kdengine import made
 
@@ -336,10 +337,19 @@ def test_distill_names_runs_deletes_them_and_brings_them_back(waiting):
     assert "Deleted: " not in words(at) and at.text_input(key=f"name {kd}").value == "the *one* I like"
 
 
-def test_results_hold_every_shipped_checkpoint_and_its_change():
+def results_of(data):
+    """The page with a data set chosen, its answer, and the table of every run."""
     at = open_page("results")
-    table = at.dataframe[0].value
-    assert set(checkpoints.shipped()) <= set(table["name"])
+    at.segmented_control(key="set").set_value(data).run()
+    assert not at.exception, at.exception
+    return at, at.dataframe[0].value, at.dataframe[1].value
+
+
+def test_results_hold_every_shipped_checkpoint_and_its_change():
+    sets = {about["data"]["name"] for about in checkpoints.shipped().values()}
+    names = set().union(*(results_of(data)[2]["name"] for data in sets))
+    assert set(checkpoints.shipped()) <= names
+    at, answer, table = results_of("digits")
     kd = table[table["name"] == "digits-resnet8-kd"].iloc[0]
     alone = table[table["name"] == "digits-resnet8-none"].iloc[0]
     measured = checkpoints.describe(references.locate("digits-resnet8-kd"))["scores"]["test"]["top1"]
@@ -347,29 +357,44 @@ def test_results_hold_every_shipped_checkpoint_and_its_change():
     assert kd["change"] == pytest.approx(kd["accuracy"] - alone["accuracy"])
     assert kd["verdict"].startswith("differ (p")
     assert "Tick rows" in words(at)
+    said = answer[answer["Name"] == "digits-resnet8-kd"].iloc[0]
+    assert said["Method"] == "Logit matching, T 4, alpha 1"
+    assert said["Accuracy"] == f"{measured:.2%} ({kd['low']:.1f}% to {kd['high']:.1f}%)"
+    assert (said["Change"], said["Verdict"]) == (pytest.approx(kd["change"]), kd["verdict"])
+    assert said["KL to teacher"] == kd["kl_to_teacher"] and said["Parameters"] == kd["parameters"]
+    assert answer["Method"].iloc[0] == "Teacher" and "Independent student" in list(answer["Method"])
+
+
+def test_the_chart_of_changes_says_what_the_table_says():
+    at, answer, _ = results_of("digits")
+    chart = json.loads(at.get("vega_lite_chart")[0].proto.spec)
+    assert chart["description"].startswith("Change of test accuracy against the independent student")
+    changed = answer[answer["Verdict"].notna()]
+    assert len(changed) == 3
+    for _, row in changed.iterrows():
+        assert f"{row['Method']}: {row['Change']:+.2f} (" in chart["description"]
+        assert row["Verdict"] in chart["description"]
 
 
 def test_the_results_are_there_as_a_plain_table_too():
-    at = open_page("results")
-    figures, plain = at.dataframe[0].value, at.table[0].value
+    at, _, figures = results_of("digits")
+    plain = at.table[0].value
     assert len(plain) == len(figures)
     place = list(figures["name"]).index("digits-resnet8-kd")
     assert plain["Test accuracy"].iloc[place].replace("\\", "") == f"{figures['accuracy'].iloc[place]:.2f}%"
 
 
-def test_results_of_no_data_set_say_what_to_do(waiting):
+def test_a_data_set_that_is_gone_keeps_its_results(waiting):
     run, = control.submit([Configuration()])
     record = store.read(run)
     record.configuration = dataclasses.replace(record.configuration, data="folder:flowers")  # gone since
     shipped = results.finished()["digits-resnet8-none"]
     record.data, record.environment, record.result = shipped.data, shipped.environment, shipped.result
     store.set_state(record, "finished")
-    at = open_page("results")
-    shipped_sets = {about["data"]["name"] for about in checkpoints.shipped().values()}
-    assert set(at.dataframe[0].value["data"]) == {*shipped_sets, "folder:flowers"}
-    at.get("button_group")[0].set_value([]).run()
-    assert not at.exception, at.exception
-    assert "Choose at least one data set" in words(at)
+    at, answer, table = results_of("folder:flowers")
+    assert list(answer["Name"]) == list(table["name"]) == [run]
+    assert "held against an independent student" in words(at)
+    assert "is not stored" in words(at)  # no answers were kept, so nothing is taken for anything
 
 
 def test_results_say_who_has_no_independent_student_and_how_to_get_one(waiting):
@@ -428,7 +453,8 @@ def test_pages_live_in_a_folder_of_mutated_records():
         folder.mkdir(parents=True)
         (folder / RECORD).write_bytes(text)
     at = open_page("results")
-    shown = {name for name in at.dataframe[0].value["name"] if name.startswith("run-")}
+    shown = {name for data in {row.data for row in summaries()} for name in results_of(data)[2]["name"]
+             if name.startswith("run-")}
     told = {each.value.split()[2].replace("\\", "") for each in at.markdown if "cannot be read" in each.value}
     assert shown and told and not shown & told
     at = open_page("distill", view="Your own runs")

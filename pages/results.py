@@ -18,6 +18,7 @@ if measured:
     rows = [row for row in measured if row.data == chosen]
     answer.show_changes(rows)
     ticked = answer.show_table(rows)
+    answer.offer_latex(ticked or rows)
     answer.show_chosen(ticked)
     costs, wrong = st.columns(2, gap="large")
     with costs:

@@ -12,7 +12,7 @@ from explorer.forms import told_apart
 from explorer.wording import as_text
 from kdengine import charts
 from kdengine.runs import results
-from kdengine.runs.summary import Summary
+from kdengine.runs.summary import Summary, latex
 
 MOST_ROWS = 24
 """More methods than these are no picture; the table has them all."""
@@ -86,6 +86,13 @@ def cells(row: Summary, title: str, headline: str) -> dict[str, object]:
         "Change": None if row.change is None else 100 * row.change, "Verdict": row.verdict,
         "KL to teacher": row.kl_to_teacher, "Parameters": row.parameters, "Name": row.names[0],
     }
+
+
+def offer_latex(rows: Sequence[Summary]) -> None:
+    """The table, for a paper."""
+    ordered, called = sorted(rows, key=lambda row: -row.score), titles(rows)
+    st.download_button("Download LaTeX", latex(ordered, [called[row.names[0]] for row in ordered]), "results.tex",
+                       "text/x-tex", help="For booktabs.", on_click="ignore")
 
 
 def show_scatter(rows: Sequence[Summary]) -> None:

@@ -61,6 +61,28 @@ def summaries(records: Mapping[str, Record] | None = None) -> list[Summary]:
     return [_summary(names, records, paired[names], judged.get(tuple(paired[names])), taught) for names in members]
 
 
+def latex(rows: Sequence[Summary], titles: Sequence[str]) -> str:
+    """The rows as a LaTeX table for `booktabs`. titles: what each row is called, as people read it."""
+    def cell(text: str) -> str:
+        return "".join(_LATEX.get(each, each) for each in text)
+
+    headline = rows[0].headline if rows else "accuracy"
+    lines = [r"\begin{tabular}{lrrlr}", r"\toprule",
+             rf"Method & Test {headline} (\%) & Change (points) & Verdict & KL to teacher \\", r"\midrule"]
+    for row, title in zip(rows, titles, strict=True):
+        score = f"{100 * row.score:.2f}" + ("" if row.interval is None else
+                                            f" ({100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f})")
+        change = "--" if row.change is None else f"${100 * row.change:+.2f}$"
+        kl = "--" if row.kl_to_teacher is None else f"{row.kl_to_teacher:.4f}"
+        lines.append(f"{cell(title)} & {score} & {change} & {cell(row.verdict or '--')} & {kl} " + r"\\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+_LATEX = {each: rf"\{each}" for each in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
+    "·": r"$\cdot$"}
+"""What LaTeX would obey, or print as another sign, and how it is written."""
+
 _Pairs = tuple[tuple[str, str], ...]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.real import settle
-from explorer import digits, glossary
+from explorer import digits, glossary, pages
 from explorer.learn.labels import INDEX
 
 pytestmark = pytest.mark.browser
@@ -75,7 +75,7 @@ def test_progress_is_in_the_link_and_words_are_on_every_page(page):
     expect(page.get_by_role("heading", name="7. Where they look")).to_be_visible()
     expect(page).to_have_url(re.compile("step=7"))
     settle(page)
-    for title in ("Learn", "Results", "Temperature"):
+    for title in pages.PAGES:
         page.get_by_role("link", name=title, exact=True).first.click()
         settle(page)
         page.get_by_role("button", name="Words").click()

@@ -12,7 +12,7 @@ from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
 from kdengine.runs import results, verdicts
 from kdengine.runs.records import STUDENT
-from kdengine.runs.summary import summaries
+from kdengine.runs.summary import latex, summaries
 from tests.kdengine.recipes.scene import answers, finished, made
 
 METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {})}
@@ -84,6 +84,21 @@ def test_other_settings_are_another_row_and_a_seed_counts_once():
     rows = [row for row in summaries() if row.method == "kd"]
     assert len(rows) == 2 and all(len(row.names) == 1 for row in rows)
     assert ["softer"] in [list(row.names) for row in rows]
+
+
+def test_a_table_for_a_paper_holds_the_figures_and_no_command_of_a_stranger():
+    made(ONE, METHODS)
+    rows = [row for row in summaries() if row.network == "resnet8"]
+    text = latex(rows, [rf"50% of \input{{x}} & {row.method}_1 < 2" for row in rows])
+    assert text.startswith("\\begin{tabular}{lrrlr}\n\\toprule\n") and text.endswith("\\bottomrule\n\\end{tabular}\n")
+    lines = [line for line in text.splitlines() if "kd\\_1" in line and "dkd" not in line]
+    row = next(row for row in rows if row.method == "kd")
+    low, high = row.interval
+    assert lines == [
+        r"50\% of \textbackslash{}input\{x\} \& kd\_1 $<$ 2 & "
+        f"{100 * row.score:.2f} ({100 * low:.1f} to {100 * high:.1f}) & ${100 * row.change:+.2f}$ & "
+        f"{row.verdict} & {row.kl_to_teacher:.4f} " + r"\\"]
+    assert text.count("&") - text.count(r"\&") == 4 * (1 + len(rows))
 
 
 def test_what_is_taken_for_what_is_counted_from_stored_answers():

@@ -1,0 +1,37 @@
+"""Results in a real browser: a cell of what is taken for what shows its images, ticked rows lead to Compare."""
+
+import re
+
+import pytest
+
+import kdengine
+from benchmarks.real import settle
+
+pytestmark = pytest.mark.browser
+
+expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=60_000)
+
+
+def test_a_cell_shows_the_images_behind_it(page):
+    page.goto("/results")
+    settle(page)
+    images = kdengine.runs.images_of("digits-resnet8-none", 1, 4)["indices"]
+    cell = page.locator(f'[aria-label*="It is: 1; Taken for: 4; Images: {len(images)}"]')
+    cell.click()
+    expect(page.get_by_text(f"1 taken for 4: {len(images)} test images")).to_be_visible()
+    for index in images:
+        expect(page.get_by_text(f"test image {index}", exact=True)).to_be_visible()
+
+
+def test_ticked_rows_are_compared_on_a_picture(page):
+    page.goto("/results")
+    settle(page)
+    page.locator('[data-testid="stVegaLiteChart"] svg').nth(2).wait_for()  # with the charts everything has its place
+    grid = page.locator('[data-testid="stDataFrame"]').first
+    grid.click(position={"x": 20, "y": 95})  # the second row: logit matching
+    expect(page.get_by_text("Tick rows in the table")).to_be_hidden()
+    page.get_by_role("link", name="Compare these").click()
+    expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
+    settle(page)
+    expect(page).to_have_url(re.compile("digits\\+students=Logit"))

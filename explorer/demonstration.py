@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 import kdengine
-from explorer import families, forms, live, pinned
+from explorer import families, forms, live, pinned, spoken
 from explorer.networks import open_data
 from explorer.questions import ALONE, COMPARED, QUESTIONS, TAUGHT, Question, Settings, premise
 from explorer.wording import as_text, show_error
@@ -153,6 +153,7 @@ def _live(ids: Sequence[str], was_active: bool) -> None:
     if was_active and not any(each["state"] in ACTIVE for each in watched.values()):
         st.rerun()
     names = _names(list(watched.values()))
+    spoken.status(_said(watched, names))
     if all(each["state"] == FINISHED for each in watched.values()):
         _truth(watched, names)
     else:
@@ -187,6 +188,18 @@ def _names(watched: Sequence[Watched]) -> dict[str, str]:
     title = kdengine.runs.method_title("kd")
     return {run: ALONE if name == kdengine.runs.method_title("none") else TAUGHT if name == title
             else name.removeprefix(f"{title}, ") for run, name in kdengine.runs.student_titles(watched).items()}
+
+
+def _said(watched: Mapping[str, Watched], names: Mapping[str, str]) -> str:
+    """How the group stands, in a sentence that changes only when something has happened."""
+    if all(each["state"] == FINISHED for each in watched.values()):
+        read = ", ".join(f"{names[run]} {100 * each['result']['test']['top1']:.0f}" for run, each in watched.items())
+        return f"All have learned. Of 100 test digits they read: {read}."
+    epoch = min(each["status"]["epoch"] for each in watched.values())
+    active = [each for each in watched.values() if each["state"] in ACTIVE]
+    if active and not all(each["paused"] for each in active):
+        return "The students learn."
+    return f"{'Paused' if active else 'Stopped'} after epoch {epoch} of {EPOCHS}."
 
 
 def _buttons(watched: dict[str, Watched]) -> None:

@@ -56,4 +56,4 @@ def pair_in_words(references: Sequence[str]) -> str:
     """A teacher and a student, with what each is and takes."""
     shipped = kdengine.list_checkpoints()
     large, small = (size_and_speed(each, shipped[each]["digest"]) for each in references)
-    return f"The teacher is {large} an image on this machine; either student is {small}."
+    return f"The teacher is {large} an image, measured now on this machine; its student is {small}."

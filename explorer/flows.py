@@ -22,11 +22,12 @@ def drawing(flows: Mapping[str, bool], what: str, teacher: str = "Teacher", stud
     flows: the places, as `kdengine.method_anatomy` names them, and whether a trained layer stands between. what: is
     matched, for who cannot see the drawing. teacher, student: what the two are called.
     """
-    parts = [part for y, color, title in ((45, TEACHER, teacher), (175, STUDENT, student))
-             for part in _network(y, color, title, flows)]
+    # The student's name stands below it: above, the arrows end.
+    parts = [part for y, color, title, at in ((45, TEACHER, teacher, 17), (175, STUDENT, student, 212))
+             for part in _network(y, color, title, at, flows)]
     parts += [part for place, trained in flows.items() for part in _signal(_X[place], trained)]
     label = f"{what}: what flows from the teacher to the student, at {', '.join(flows)}"
-    svg = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 200" font-size="14" font-family="sans-serif">'
+    svg = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 220" font-size="14" font-family="sans-serif">'
            f'<defs><marker id="arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5" '
            f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{TEACHER}"/></marker></defs>{"".join(parts)}</svg>')
     source = b64encode(svg.encode()).decode()  # Streamlit takes SVG out of HTML, but not out of an image
@@ -34,9 +35,9 @@ def drawing(flows: Mapping[str, bool], what: str, teacher: str = "Teacher", stud
             'style="width:100%;max-width:26rem">')
 
 
-def _network(y: int, color: str, title: str, flows: Mapping[str, bool]) -> list[str]:
+def _network(y: int, color: str, title: str, title_y: int, flows: Mapping[str, bool]) -> list[str]:
     """A network's places in a row, filled where something flows."""
-    parts = [f'<text x="8" y="{y - 28}" fill="{color}" font-weight="600">{escape(title)}</text>']
+    parts = [f'<text x="8" y="{title_y}" fill="{color}" font-weight="600">{escape(title)}</text>']
     parts += [f'<line x1="{left + 34}" y1="{y}" x2="{right - 34}" y2="{y}" stroke="{INK}"/>'
               for left, right in pairwise(_X.values())]
     for name, x in _X.items():

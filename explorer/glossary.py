@@ -30,6 +30,8 @@ WORDS = {
     "Logit": "What a network puts out for a class before softmax: any number, larger for what it finds likelier.",
     "Nat": "The unit of entropy, cross-entropy and KL with the natural logarithm; 1 nat is 1.44 bits.",
     "One-hot": "A label as numbers: 1 for its class, 0 for every other.",
+    "p-value": "How often chance alone would make a difference as large as this one, or a larger. Below 0.05 it is "
+               "called a difference.",
     "Seed": "The number that the first weights and the order of the images follow. Another seed is another run of the "
             "same experiment.",
     "Soft target": "The teacher's probabilities at a temperature; the student learns them in place of a one-hot label.",

@@ -29,10 +29,11 @@ export default function ({ parentElement, setStateValue }) {
   const main = document.querySelector('[data-testid="stMain"]');
   const names = new Map();
   for (const node of main.querySelectorAll('[class*="st-key-"]')) {
-    if (node.closest(`.st-key-${FOOT}`)) continue;
+    if (node.parentElement.closest('[data-testid="stMain"] [class*="st-key-"]')) continue; // goes with what holds it
+    if (node.classList.contains(`st-key-${FOOT}`)) continue;
     for (const kind of node.classList) {
       const text = (node.querySelector("label, summary, button, legend") ?? node).textContent.trim();
-      if (kind.startsWith("st-key-") && text) names.set(kind.slice("st-key-".length), text.slice(0, 60));
+      if (kind.startsWith("st-key-") && text) names.set(kind.slice("st-key-".length), short(text));
     }
   }
   parentElement.querySelector(".controls").replaceChildren(...[...names].map(([name, text]) => {
@@ -49,6 +50,10 @@ export default function ({ parentElement, setStateValue }) {
     return label;
   }));
 }
+
+function short(text) {
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
 """,
 )
 
@@ -61,7 +66,12 @@ def style() -> None:
     else:
         st.query_params[PRESENT] = "true"
         rules += ['[data-testid="stHeader"] { display: none; }',
-                  f".stMainBlockContainer {{ zoom: {LARGER}; padding-top: 1rem; max-width: 100%; }}"]
+                  f".stMainBlockContainer {{ zoom: {LARGER}; padding-top: 0.5rem; max-width: 100%; }}",
+                  # A slide has a title of its own.
+                  ".stMainBlockContainer h1 { display: none; }",
+                  # A chart or a grid takes its width in pixels of the window, as they are without the zoom.
+                  f':is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"]) {{ zoom: {1 / LARGER:.4f}; }}',
+                  f'[data-testid="stVegaLiteChart"] text {{ font-size: {14 * LARGER:.0f}px !important; }}']
     if rules:
         st.html(f"<style>{' '.join(rules)}</style>")
 
@@ -82,6 +92,11 @@ def show() -> None:
                   help="Everything 40% larger, without the menu.")
         _mount(key="hidden controls", on_hidden_change=_keep)
         st.caption("The link to this page holds what is hidden here.")
+
+
+def hides(key: str) -> bool:
+    """Whether the link hides what has this key on the page."""
+    return re.sub(r"[^\w-]", "-", key, flags=re.ASCII) in _hidden()
 
 
 def _hidden() -> list[str]:

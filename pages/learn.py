@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer import digits
+from explorer import digits, pages, spoken
 from explorer.learn import attention, labels, question, signals, softened, square, train, weighing, wrong
 
 STEPS = {
@@ -26,10 +26,11 @@ heading, steps, back, forward = st.columns([2, 4, 1, 1], vertical_alignment="bot
 heading.title("Learn")
 step = steps.segmented_control("Step", list(STEPS), default=1, required=True, key="step", bind="query-params",
                                label_visibility="collapsed")
-back.button("Back", on_click=go_to, args=(max(1, step - 1),), width="stretch", disabled=step == 1)
+back.button("Back", on_click=go_to, args=(max(1, step - 1),), width="stretch", disabled=step == 1, key="back")
 forward.button("Next", on_click=go_to, args=(min(len(STEPS), step + 1),), width="stretch", disabled=step == len(STEPS),
-               type="primary" if step in question.done() else "secondary")
+               type="primary" if step in question.done() else "secondary", key="next")
 title, show = STEPS[step]
+spoken.status(f"Step {step}: {title}")
 steps_done = ", ".join(map(str, sorted(question.done()))) or "none yet"
 if digits.missing():
     st.subheader(f"{step}. {title}")
@@ -41,3 +42,10 @@ else:
         question.finish(step)
         st.rerun()
     st.caption(f"Steps done, of {len(STEPS)}: {steps_done}.")
+    if question.done() >= set(STEPS):
+        st.success("**All eight are done.** A teacher's softened answer says what a label leaves out. T brings it to "
+                   "light, T² keeps its weight, alpha shares it with the label. Whether it helps takes an independent "
+                   "student beside it, and more runs than one.")
+        links = st.container(horizontal=True)
+        for title in ("Temperature", "Methods", "Distill", "Compare"):
+            links.page_link(pages.file(title), label=f"{title}: {pages.PAGES[title]}", width="content")

@@ -6,7 +6,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import digits, families, networks
+from explorer import digits, families, lecture, networks
 from explorer.choosing import KINDS
 from explorer.comparison import inline
 from explorer.learn import labels
@@ -81,18 +81,21 @@ def example() -> dict | None:
         pair = with_student(**kdengine.runs.shipped_families()["digits"])
     picture, label = kdengine.data.example(data, index)
     place.image(picture, width=THUMBNAIL, alt=f"Test picture {index}: a handwritten {data.classes[label]}")
+    if lecture.presenting():  # for a slide the picture is chosen, and there is no room for others
+        return answers(pair, picture) | {"label": label}
     with fields.container(width="stretch"):
         rows = telling_pictures(*pair)
-        sources = {each: inline(kdengine.data.example(data, each)[0], "PNG") for row in rows.values() for each in row}
-        thumbnails.show("telling pictures", rows, sources, index, keep_example)
+        examples = {each: kdengine.data.example(data, each) for row in rows.values() for each in row}
+        thumbnails.show("telling pictures", rows, {each: inline(image, "PNG") for each, (image, _) in examples.items()},
+                        {each: data.classes[truth] for each, (_, truth) in examples.items()}, index, keep_example)
     return answers(pair, picture) | {"label": label}
 
 
 def telling_pictures(teacher: str, student: str) -> dict[str, list[int]]:
     """The numbers of the test pictures worth a look, by what there is to see."""
     images = len(networks.open_data("digits").test)
-    rows = {"Rich in dark knowledge": kdengine.runs.hard_examples(teacher, images),
-            "Teacher and student differ": kdengine.runs.farthest_examples(teacher, student)}
+    rows = {"Richest in dark knowledge, at T = 1": kdengine.runs.hard_examples(teacher, images),
+            "Farthest from the teacher, at T = 1": kdengine.runs.farthest_examples(teacher, student)}
     return {title: indices[:SHOWN] for title, indices in rows.items() if indices}
 
 
@@ -209,9 +212,9 @@ SOURCES = {"Digit": example, DRAW: drawn, "Picture": uploaded, "Typed logits": t
 
 row = st.container(horizontal=True, vertical_alignment="bottom")
 row.title("Temperature", width="content")
-chosen = row.segmented_control("Of what", list(SOURCES), default="Digit", required=True, key="source",
+chosen = row.segmented_control("Of what", list(SOURCES), default="Digit", required=True, key="of",
                                bind="query-params", persist_state="session", label_visibility="collapsed")
-view = row.segmented_control("View", list(component.VIEWS), default="Bars", required=True, key="view",
+view = row.segmented_control("View", list(component.VIEWS), default="Bars", required=True, key="chart",
                              bind="query-params", persist_state="session", label_visibility="collapsed")
 by_probability = row.toggle("Likeliest first", key="sorted", bind="query-params", persist_state="session")
 place = st.container()
@@ -220,7 +223,7 @@ if chosen == DRAW:
     with field:
         canvas.draw(st.query_params.get("drawing", ""), keep_drawing)
         st.caption("What is drawn is scaled to fill the picture, and its ink counted in 8 × 8 blocks: so were the "
-                   "digits that both networks learned from.")
+                   "digits that both networks learned from. Without a mouse, choose a **Digit** or **Typed logits**.")
 with place:
     try:
         chart_data = SOURCES[chosen]()

@@ -14,7 +14,7 @@ _STYLE = """<style>
 .signed .title { font-weight: 600; display: flex; justify-content: space-between; }
 .signed .plot { display: flex; gap: 6px; }
 .signed .cell { flex: 1; text-align: center; min-width: 0; }
-.signed .half { height: 2.1rem; display: flex; }
+.signed .half { height: 2.9rem; display: flex; }
 .signed .up { align-items: flex-end; border-bottom: 1px solid currentColor; }
 .signed .half i { display: block; width: 100%; min-height: 1px; }
 .signed .up i { border-radius: 3px 3px 0 0; }

@@ -26,7 +26,7 @@ def show() -> bool:
                     "the others. A large network that read every label, the **teacher**, answers with a probability "
                     "for *every* digit.")
         close = [str(each) for each in order[1:4]]
-        said = ", ".join(f"the {each} {shares[int(each)]:.0%}" for each in close)
+        said = ", ".join(f"{each} ({shares[int(each)]:.0%})" for each in close)
         replies = {str(digit): f"The teacher gives the {digit} {shares[digit]:.0%}." for digit in range(10)
                    if digit != truth}
         replies |= dict.fromkeys(close, f"Yes: after the 4 the teacher finds these most likely: {said}.")

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 
 import streamlit as st
 
+from explorer import lecture
+
 DONE = "done"
 """What the link holds of it: the numbers of the steps that are done, from 1."""
 
@@ -16,17 +18,21 @@ def ask(
     """Ask, and say of the chosen option what is right or wrong with it; whether it is right, None before any choice.
 
     replies: what is said, by option, in Markdown. key: of the question, under which the choice stays in the session. Of
-    a step that the link says is done the answer stands there.
+    a step that the link says is done the answer stands there. A question that the link hides counts as answered: what
+    it leads to is shown.
     """
+    if lecture.hides(f"question {key}"):
+        return True
     known = st.session_state.get("step", 1) in done()
-    chosen = st.radio(f"**{text}**", list(replies), index=list(replies).index(next(iter(right))) if known else None,
-                      key=f"answer {key}", persist_state="session", horizontal=horizontal)
-    if chosen is None:
-        return None
-    if chosen in right:
-        st.success(replies[chosen], icon=":material/check:")
-    else:
-        st.warning(f"{replies[chosen]} Choose again.", icon=":material/close:")
+    with st.container(key=f"question {key}"):
+        chosen = st.radio(text, list(replies), index=list(replies).index(next(iter(right))) if known else None,
+                          key=f"answer {key}", persist_state="session", horizontal=horizontal)
+        if chosen is None:
+            return None
+        if chosen in right:
+            st.success(replies[chosen], icon=":material/check:")
+        else:
+            st.warning(f"{replies[chosen]} Choose again.", icon=":material/close:")
     return chosen in right
 
 

@@ -34,17 +34,17 @@ def show() -> bool:
     """Draw the step; whether it is done."""
     words, look = st.columns([2, 3], gap="large")
     with words:
-        st.markdown("**Cross-entropy** is how badly an answer fits the label; **KL** is how far the student's softened "
-                    "answer is from the teacher's. The student learns by the **gradient** of these: how they change "
-                    "with each of its logits. Below 0 the logit is pushed up, above 0 down. That of KL is "
-                    "$(p_s - p_t) / T$.")
+        st.markdown("The loss adds **cross-entropy**, how badly an answer fits the label, and $T^2$ times **KL**, how "
+                    "far the student's softened answer is from the teacher's. Why $T^2$? The student learns by the "
+                    "**gradient**: how a loss changes with each of its logits. Below 0 the logit is pushed up, above 0 "
+                    "down. Of KL it is $(p_s - p_t) / T$, with the student's softened answer $p_s$ and the teacher's "
+                    "$p_t$. Its length takes all ten together.")
         right = question.ask("square", "T goes from 4 to 20, five times as high. Without T², KL's gradient becomes…", {
             "as large as before": "The gradient is divided by T, so it shrinks.",
             "about a fifth": "That is one T. There is a second: the higher T is, the closer both softened answers are "
                              "to 10% for each digit.",
             "about a twenty-fifth": "Yes. One T divides, and the other brings the two answers closer together: the "
-                                    "gradient goes as 1/T² once T is high, here from about 4 on. **Times T²** it then "
-                                    "nearly keeps its size beside the label's.",
+                                    "gradient goes as 1/T² once T is high. **Times T²** it nearly keeps its size.",
         }, ["about a twenty-fifth"])
     with look:
         temperature = st.slider("Temperature T", 1.0, 20.0, 4.0, 0.5, key="lesson T", bind="query-params",
@@ -55,6 +55,7 @@ def show() -> bool:
         st.html(bars.gradients(shown, COLORS, steepest(digits.digests())))
         if right:
             lower, higher = (np.linalg.norm(parts(each)["gradients"]["kl"]) for each in (4.0, 20.0))
-            st.caption(f"Without T² it is {lower:.4f} at T = 4 and {higher:.4f} at T = 20 on this digit: "
-                       f"{lower / higher:.0f} times smaller, and the closer to 25 the higher both are.")
+            st.caption(f"On this digit, from T = 4 to 20: without T² from {lower:.4f} to {higher:.4f}, "
+                       f"{lower / higher:.0f} times smaller; times T² from {16 * lower:.2f} to {400 * higher:.2f}. At "
+                       "higher T the ratio comes to 25.")
     return bool(right)

@@ -46,5 +46,6 @@ def show() -> bool:
             st.caption("At alpha = 0 the label says: more of the 4, less of whatever else you believed. At alpha = 1 "
                        "each wrong digit has a target of its own: some are pushed up.")
         elif right:
-            st.caption("Now move alpha to 0 and to 1.")
+            left = " and ".join(f"{each:g}" for each in (0.0, 1.0) if each not in tried)
+            st.caption(f"Now move alpha to {left}.")
     return bool(right) and {0.0, 1.0} <= tried

@@ -13,8 +13,8 @@ RECIPE = "what_can_be_matched"
 ENOUGH = 3
 """So many mistakes are to be looked at."""
 TEMPERATURE = 4.0
-CHART_HEIGHT = 180  # pixels: the question below it stays on the screen
-ONE_STEP, SHORT_RUN = "To loss and gradient", "To a short run"
+CHART_HEIGHT = 290  # pixels, the axis with it: a row for each name, and the question below still on the screen
+ONE_STEP, SHORT_RUN = "Its loss and gradient", "A short run with it"
 """What a mistake is shown to change."""
 
 
@@ -67,11 +67,11 @@ def _show_mistakes() -> int:
                       format_func=lambda each: mistakes[each]["title"], horizontal=True, label_visibility="collapsed")
     looked_at = st.session_state.setdefault("mistakes seen", set())
     looked_at.add(chosen)
-    st.code(mistakes[chosen]["code"], language="python", wrap_lines=True)
-    st.markdown(mistakes[chosen]["why"])
     view = st.segmented_control("What it does", [ONE_STEP, SHORT_RUN], default=ONE_STEP, required=True,
                                 key="lesson effect", bind="query-params", persist_state="session",
                                 label_visibility="collapsed")
+    st.code(mistakes[chosen]["code"], language="python", wrap_lines=True)
+    st.markdown(mistakes[chosen]["why"])
     if view == ONE_STEP:
         _show_effect(chosen)
     else:

@@ -14,7 +14,7 @@ from kdengine import charts
 from kdengine.runs import results
 from kdengine.runs.summary import Summary, latex
 
-MOST_ROWS = 24
+MOST_ROWS = 12
 """More methods than these are no picture; the table has them all."""
 AGAINST = {"parameters": "Parameters", "milliseconds": "ms / image", "kl_to_teacher": "KL to teacher, nats"}
 
@@ -55,9 +55,9 @@ def show_changes(rows: Sequence[Summary]) -> None:
     } for row in drawn if row.change is not None]
     st.altair_chart(charts.changes(points, rows[0].headline), width="stretch")
     left_out = f" The {MOST_ROWS} largest changes of {len(changed)}." if len(changed) > len(drawn) else ""
-    st.caption("The grey line is the independent student of the same settings, data and seed. One seed says whether "
-               "two networks differ on these images, three or more whether the method is better. The lines are "
-               f"intervals, corrected for how much is compared.{left_out}")
+    st.caption("0 is the independent student of the same settings, data and seed. An interval that misses 0 is more "
+               "than chance. With one seed that is said of these two networks on these images, with three or more of "
+               f"the method. Both are corrected for how much is compared.{left_out}")
 
 
 def show_table(rows: Sequence[Summary]) -> list[Summary]:
@@ -74,7 +74,20 @@ def show_table(rows: Sequence[Summary]) -> list[Summary]:
                        "Verdict": st.column_config.TextColumn(width=230)},
         alt="The results, one row per method and setting. The plain table further down has every run.",
     )
+    with st.expander("As a plain table, for a screen reader or to copy from"):
+        plain = [cells(row, called[row.names[0]], headline) for row in ordered]
+        st.table([{name: as_text(_plain(name, value)) for name, value in row.items()} for row in plain],
+                 hide_index=True)
     return [ordered[place] for place in picked.selection.rows]
+
+
+def _plain(name: str, value: object) -> str:
+    """A cell of the plain table, rounded as in the other."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:+.2f} points" if name == "Change" else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def cells(row: Summary, title: str, headline: str) -> dict[str, object]:

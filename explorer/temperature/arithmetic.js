@@ -50,6 +50,7 @@ function percent(probability) {
 }
 
 function signed(value) {
+  if (Math.abs(value) < 0.005) return "0";
   return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 }
 

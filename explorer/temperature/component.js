@@ -181,7 +181,11 @@ function draw(instance) {
     `The ${data.titles[0].toLowerCase()}'s second guess is `, { strong: data.classes[second] }, ", at ",
     { strong: share }, verdict(data.label, second), remainder(groups, shares.teacher),
   ]));
-  root.querySelector("[data-sentence=meaning]").textContent = meaning(temperature, data.classes.length);
+  root.querySelector("[data-sentence=meaning]").textContent = data.view === "gradient"
+    ? "The label pushes the true class up, and down whatever else the student believed. The teacher has a target for " +
+      "each class: it also pushes up wrong ones that it finds likelier than the student does. pₛ: the student's answer, " +
+      "pₜ: the teacher's, y: the label."
+    : meaning(temperature, data.classes.length);
   instance.slider.setAttribute("aria-valuetext", `T = ${temperature}; ${data.classes[second]}: ${share}`);
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.temperature.typed import HIGHEST, LOWEST
-from kdengine.colors import CLASSES, RIGHT, STUDENT, TEACHER
+from kdengine.colors import RIGHT, STUDENT, STUDENTS, TEACHER
 
 KEY = "distributions"
 
@@ -25,7 +25,7 @@ VIEWS = {"Bars": "bars", "Logarithmic": "log", "Over T": "curves", "Gradient": "
 """What the component calls the views, by what they are called on screen."""
 
 LOOK = {"stops": STOPS, "ticks": TICKS, "colours": {"label": RIGHT, "teacher": TEACHER, "student": STUDENT},
-        "class_colours": CLASSES}
+        "class_colours": STUDENTS}
 """What the component is always given."""
 
 _HERE = Path(__file__).parent

@@ -4,6 +4,7 @@
 //   .curves .share[data-class]     data-probability at T, of the network whose panel it stands in
 
 const WIDE = 400, HIGH = 300; // of a panel's plot, in its own units
+const COLORED = 5;
 const SVG = "http://www.w3.org/2000/svg";
 
 function curvesView(instance, chart) {
@@ -27,7 +28,7 @@ function panel(instance, role, title, at) {
   const over = data.stops.map((stop) => softmax(logits, stop));
   const svg = shape("svg", { viewBox: `-44 -10 ${WIDE + 64} ${HIGH + 40}`, role: "img" });
   svg.dataset.role = role;
-  svg.setAttribute("aria-label", `${title}: probability of each class over T`);
+  svg.setAttribute("aria-label", told(title, logits, shown));
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     const y = HIGH * (1 - share);
     svg.append(shape("line", { x1: 0, x2: WIDE, y1: y, y2: y, class: "grid" }),
@@ -80,9 +81,17 @@ function panel(instance, role, title, at) {
   };
 }
 
-function color({ data, groups }, place) {
-  const at = groups.findIndex(({ members }) => members[0] === place);
-  return groups[at].rest ? "var(--muted)" : data.class_colours[at % data.class_colours.length];
+// The teacher's likeliest classes have colors that everybody tells apart; of the others it is enough that they are few.
+function color({ data, order }, place) {
+  const rank = order.indexOf(place);
+  return rank < COLORED ? `color-mix(in srgb, ${data.class_colours[rank]} 80%, var(--st-text-color))` : "var(--muted)";
+}
+
+// What is said of a panel to who cannot see it.
+function told(title, logits, shown) {
+  const at = (temperature) => shown.slice(0, COLORED).map(
+    ({ name, members }) => `${name} ${percent(sum(softmax(logits, temperature), members))}`).join(", ");
+  return `${title}: probability of each class over T. ${[1, 5, 20].map((t) => `At T = ${t}: ${at(t)}`).join(". ")}.`;
 }
 
 function shape(tag, attributes) {

@@ -11,7 +11,7 @@ function rowsView(instance, chart) {
   const gradient = data.view === "gradient";
   const roles = gradient ? ["label", "teacher"] : ROLES;
   const named = gradient
-    ? { label: `${titles.label}: p − y`, teacher: `${data.titles[0]} at T: T · (p − q)` }
+    ? { label: "Label: pₛ − y at T = 1", teacher: `${data.titles[0]}: T² · (pₛ − pₜ) / T` }
     : titles;
   const label = data.classes.map((_, place) => (place === truth ? 1 : 0));
   const atOne = { label, teacher: softmax(data.teacher, 1), student: softmax(data.student, 1) };
@@ -47,8 +47,8 @@ function rowsView(instance, chart) {
     return row;
   }));
   chart.replaceChildren(legend(gradient, named, roles), list);
-  if (data.view === "log") chart.append(element("p", "scale", `Logarithmic: a bar begins at ${percent(FLOOR)}; a tenth as likely is a sixth of the width less.`));
-  if (gradient) chart.append(element("p", "scale", "Below 0 the student's logit is pushed up, above 0 down. p: the student's answer, q: the teacher's, y: the label."));
+  if (data.view === "log") chart.append(axis());
+  if (gradient) chart.append(element("p", "scale", "Below 0, to the left, a logit is pushed up; above 0, down."));
   const reach = gradient ? steepest(data, truth) : 1;
 
   return (shares, temperature) => {
@@ -73,6 +73,18 @@ function rowsView(instance, chart) {
 function length(probability, view) {
   if (view !== "log") return probability;
   return probability <= FLOOR ? 0 : 1 - Math.log(probability) / Math.log(FLOOR);
+}
+
+// Where the bars of a logarithmic scale stand for 0.01%, 1% and 100%.
+function axis() {
+  const line = element("div", "axis");
+  line.setAttribute("aria-hidden", "true");
+  for (const share of [1e-4, 1e-2, 1]) {
+    const tick = element("span", "", percent(share));
+    tick.style.setProperty("--p", length(share, "log"));
+    line.append(tick);
+  }
+  return line;
 }
 
 // The largest gradient at any temperature of the slider: one scale for all, so that bars can be compared as they move.

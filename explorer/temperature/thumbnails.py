@@ -21,8 +21,19 @@ img { width: 36px; height: 36px; image-rendering: pixelated; border-radius: 2px;
 @media (max-width: 40rem) { .thumbnails { grid-template-columns: 1fr; } }
 """,
     js="""
-export default function ({ data, parentElement, setTriggerValue }) {
-  const rows = Object.entries(data.rows).flatMap(([title, indices]) => {
+export default function ({ data, parentElement: root, setTriggerValue }) {
+  const drawn = JSON.stringify([data.rows, data.labels]);
+  if (root.drawn !== drawn) { // else the buttons stay, and the keyboard with them
+    root.drawn = drawn;
+    root.querySelector(".thumbnails").replaceChildren(...Object.entries(data.rows).flatMap(row(data, setTriggerValue)));
+  }
+  for (const button of root.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", Number(button.dataset.index) === data.chosen);
+  }
+}
+
+function row(data, setTriggerValue) {
+  return ([title, indices]) => {
     const name = document.createElement("span");
     name.textContent = title;
     const pictures = document.createElement("div");
@@ -31,9 +42,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     pictures.setAttribute("aria-label", title);
     pictures.append(...indices.map((index) => {
       const button = document.createElement("button");
-      button.setAttribute("aria-label", `Test picture ${index}`);
-      button.setAttribute("aria-pressed", index === data.chosen);
-      button.title = `Test picture ${index}`;
+      button.dataset.index = index;
+      button.title = `Test picture ${index}: ${data.labels[index]}`;
+      button.setAttribute("aria-label", button.title);
       const image = document.createElement("img");
       image.src = data.sources[index];
       image.alt = "";
@@ -42,22 +53,22 @@ export default function ({ data, parentElement, setTriggerValue }) {
       return button;
     }));
     return [name, pictures];
-  });
-  parentElement.querySelector(".thumbnails").replaceChildren(...rows);
+  };
 }
 """,
 )
 
 
 def show(
-    key: str, rows: Mapping[str, Sequence[int]], sources: Mapping[int, str], chosen: int,
+    key: str, rows: Mapping[str, Sequence[int]], sources: Mapping[int, str], labels: Mapping[int, str], chosen: int,
     on_choice: Callable[[int], None],
 ) -> None:
     """Draw them.
 
-    rows: numbers of test pictures, by the row's title. sources: each picture as the address of an image. chosen: the
+    rows: numbers of test pictures, by the row's title. sources: each picture as the address of an image.
+    labels: what it shows. chosen: the
     number of the one that is marked. on_choice: called with a number when its picture is clicked, before the page runs
     again.
     """
-    _mount(key=key, data={"rows": rows, "sources": sources, "chosen": chosen},
+    _mount(key=key, data={"rows": rows, "sources": sources, "labels": labels, "chosen": chosen},
            on_index_change=lambda: on_choice(st.session_state[key]["index"]))

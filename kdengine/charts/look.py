@@ -29,7 +29,8 @@ def told(chart: _Chart, title: str, said: Sequence[str]) -> _Chart:
     described = chart.properties(description=f"{title}. {'; '.join(said) or 'Nothing to draw yet'}.")
     return described.configure(
         axis=text, legend=text, text={"fontSize": _TEXT, "color": "currentColor"},
-        axisDiscrete={"labelFlush": False})  # each name beside its row: Streamlit moves the first and the last inwards
+        # Each name beside its row, each number at its line: Streamlit moves the first and the last inwards.
+        axisDiscrete={"labelFlush": False}, axisY={"labelFlush": False})
 
 
 def epoch_axis(last: int | None = None) -> alt.X:

@@ -19,7 +19,7 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
     values = [{"label": row["label"], "accuracy": row["accuracy"], "low": low, "high": high}
               for row in table for low, high in [row["interval"] or (None, None)]]
     base = alt.Chart(alt.Data(values=values)).encode(
-        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, labelOverlap=False)))
     low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
     drawn = alt.LayerChart(layer=[

@@ -13,7 +13,7 @@ from kdengine.runs import checkpoints, results
 from kdengine.runs.networks import method_title
 
 _MEASURED = (
-    "Data", "Network", "Test score", "Change", "Interval of the change", "Verdict", "Method", "Setting", "From")
+    "Data", "Method", "Test score", "Change", "Verdict", "Setting", "Interval of the change", "Network", "From")
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -110,10 +110,11 @@ def _in_reports(method: str) -> Iterator[tuple[str, ...]]:
         for row in table:
             configuration = outcome.of(row["label"])[0].configuration
             if configuration.method == method:
-                score, *change = (comparison.as_text(recipe, row, column)
-                                  for column in ("accuracy", "change", "change_interval", "verdict"))
-                yield (configuration.data, row["label"], f"{score} {recipe.headline}", *change,
-                       method_title(method, configuration.hyperparameters), outcome.plan.setting, folder.name)
+                score, change, interval, verdict = (comparison.as_text(recipe, row, column)
+                                                    for column in ("accuracy", "change", "change_interval", "verdict"))
+                yield (configuration.data, method_title(method, configuration.hyperparameters),
+                       f"{score} {recipe.headline}", change, verdict, outcome.plan.setting, interval, row["label"],
+                       folder.name)
 
 
 def _here(method: str) -> Iterator[tuple[str, ...]]:
@@ -125,8 +126,8 @@ def _here(method: str) -> Iterator[tuple[str, ...]]:
         column, headline = ("accuracy", "accuracy") if row["miou"] is None else ("miou", "mIoU")
         low, high = row["change_low"], row["change_high"]
         interval = "–" if low is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
-        yield (row["data"], row["called"] or row["name"], f"{results.as_text(row[column], column)} {headline}",
-               results.as_text(row["change"], "change"), interval, row["verdict"] or "–",
-               method_title(method, configuration.hyperparameters),
+        yield (row["data"], method_title(method, configuration.hyperparameters),
+               f"{results.as_text(row[column], column)} {headline}", results.as_text(row["change"], "change"),
+               row["verdict"] or "–",
                f"{row['teacher'] or 'no teacher'} to {row['student']}, {row['labels']:,} labels, "
-               f"{row['epochs']} epochs, seed {row['seed']}", origin)
+               f"{row['epochs']} epochs, seed {row['seed']}", interval, row["called"] or row["name"], origin)

@@ -99,13 +99,20 @@ def _shipped_entry(
 ) -> Entry:
     from kdengine import methods
 
-    labels = about["data"].get("labels_per_class")
-    note = f"{reference}, {'all labels' if labels is None else f'{labels} labels per class'}"
+    note = f"{reference}, {_labels_read(about)}"
     # Of those that segment several have the same method, set in other ways: only their names tell.
     called = _shortened(reference, among)
     if task == CLASSIFICATION:
         called = "Teacher" if reference == teacher else methods.titled(about.get("method"))
     return Entry(f"{called} · {about['architecture']}", note, about.get("method"))
+
+
+def _labels_read(about: Mapping[str, Any]) -> str:
+    """How many labels a checkpoint's network learned from."""
+    if about.get("method") == "kd" and about.get("hyperparameters", {}).get("alpha") == 1:
+        return "no labels"  # alpha is the teacher's share: nothing is left to the labels
+    labels = about["data"].get("labels_per_class")
+    return "all labels" if labels is None else f"{labels} labels per class"
 
 
 def _shortened(name: str, among: Sequence[str]) -> str:

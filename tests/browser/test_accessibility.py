@@ -20,7 +20,7 @@ STATES = {title: f"/{title.lower()}" for title in pages.PAGES} | {
     "Compare": f"/compare?family={quote_plus('Handwritten digits (shipped)')}&image=3",
     "Segmentation": f"/segmentation?mask+family={quote_plus('Shapes, pixel by pixel (shipped)')}&mask+image=3",
     "Errors": f"/segmentation?mask+family={quote_plus('Shapes, pixel by pixel (shipped)')}&mask+image=3&show=Errors",
-    "Example": "/temperature?source=Example",
+    "Example": "/temperature?of=Example",
     "Own runs": f"/distill?view={quote_plus('Your own runs')}",
 } | {f"Learn {step}": f"/learn?step={step}&done=12345678" for step in range(1, 9)}
 """Each page with content in it, by a name."""

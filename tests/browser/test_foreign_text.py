@@ -163,7 +163,7 @@ def test_runs_that_are_called_like_markup(page):
 
 
 def test_a_picture_seen_by_networks_whose_classes_are_called_like_markup(page):
-    opened(page, "temperature", source="Picture", networks=DATA, sample="Dahlia")
+    opened(page, "temperature", of="Picture", networks=DATA, sample="Dahlia")
     expect(page.locator(".rows .name").first).to_contain_text(TEXT)
     unobeyed(page)
 
@@ -183,9 +183,9 @@ def test_a_link_full_of_markup_is_not_obeyed(page, path):
 
 
 @pytest.mark.parametrize("query", [
-    {"T": TEXT}, {"example": TEXT}, {"source": "Draw a digit", "drawing": TEXT},
-    {"source": "Typed logits", "teacher_logits": TEXT}, {"source": "Typed logits", "student_logits": TEXT},
-    {"source": "Typed logits", "teacher_logits": "1,2", "student_logits": "1,2", "names": f"a;{TEXT}"},
+    {"T": TEXT}, {"example": TEXT}, {"of": "Draw a digit", "drawing": TEXT},
+    {"of": "Typed logits", "teacher_logits": TEXT}, {"of": "Typed logits", "student_logits": TEXT},
+    {"of": "Typed logits", "teacher_logits": "1,2", "student_logits": "1,2", "names": f"a;{TEXT}"},
 ], ids=lambda query: list(query)[-1])
 def test_what_a_link_gives_the_temperature_page_is_told_as_text(page, query):
     opened(page, "temperature", **query)

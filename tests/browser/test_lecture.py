@@ -15,7 +15,7 @@ def textbox(page, name):
 
 
 def test_a_control_that_is_hidden_is_hidden_for_whoever_follows_the_link(page):
-    page.goto("/temperature?source=Typed+logits")
+    page.goto("/temperature?of=Typed+logits")
     settle(page)
     expect(textbox(page, "Teacher's logits")).to_be_visible()
     page.get_by_role("button", name="For a lecture").click()
@@ -64,6 +64,6 @@ def test_who_presents_sees_every_page_larger_until_the_end(page):
 
 @pytest.mark.parametrize("strange", ["%22%7D%3C/style%3E", "a%20b", "*", "x{}"])
 def test_what_is_no_name_of_a_control_hides_nothing(page, strange):
-    page.goto(f"/temperature?source=Typed+logits&hide={strange}")
+    page.goto(f"/temperature?of=Typed+logits&hide={strange}")
     settle(page)
     expect(page.get_by_label("Teacher's logits")).to_be_visible()

@@ -87,7 +87,7 @@ def test_a_page_s_link_is_copied_as_it_is_now(page, secure):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     if not secure:
         page.add_init_script("Object.defineProperty(navigator, 'clipboard', {configurable: true})")
-    page.goto("/temperature?source=Typed+logits&T=3")
+    page.goto("/temperature?of=Typed+logits&T=3")
     settle(page)
     page.get_by_role("slider", name="Temperature").press("ArrowRight")
     expect(page).not_to_have_url(re.compile("T=3$"))

@@ -30,7 +30,7 @@ def bars(page, role):
 def test_dragging_the_temperature_redraws_the_bars_and_puts_t_into_the_link(page):
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.goto("/temperature?source=Typed+logits&T=1")
+    page.goto("/temperature?of=Typed+logits&T=1")
     slider = page.locator("input[type=range]")
     slider.wait_for()
     settle(page)
@@ -59,7 +59,7 @@ def test_dragging_the_temperature_redraws_the_bars_and_puts_t_into_the_link(page
 
 
 def test_the_temperature_moves_by_keyboard(page):
-    page.goto("/temperature?source=Typed+logits&T=5")
+    page.goto("/temperature?of=Typed+logits&T=5")
     slider = page.locator("input[type=range]")
     slider.wait_for()
     assert bars(page, "teacher") == pytest.approx([0.784, 0.158, 0.058], abs=5e-4)
@@ -70,7 +70,7 @@ def test_the_temperature_moves_by_keyboard(page):
 
 
 def test_bad_logits_get_a_sentence_and_lose_nothing(page):
-    page.goto("/temperature?source=Typed+logits")
+    page.goto("/temperature?of=Typed+logits")
     field = page.get_by_label(re.compile("Teacher.*logits", re.IGNORECASE))
     field.fill("10, two, -3")
     field.press("Enter")
@@ -84,7 +84,7 @@ def values(page, selector, name):
 
 
 def test_the_gradient_of_both_parts_of_the_loss_is_drawn(page):
-    page.goto("/temperature?source=Typed+logits&view=Gradient&T=5")
+    page.goto("/temperature?of=Typed+logits&chart=Gradient&T=5")
     settle(page)
     teacher, student = softened([10, 2, -3], 5), softened([4, 2.5, 0], 5)
     wanted = [5 * (mine - theirs) for mine, theirs in zip(student, teacher, strict=True)]
@@ -97,7 +97,7 @@ def test_the_gradient_of_both_parts_of_the_loss_is_drawn(page):
 
 
 def test_a_logarithmic_bar_loses_a_sixth_of_its_length_with_each_tenth(page):
-    page.goto("/temperature?source=Typed+logits&view=Logarithmic&T=1")
+    page.goto("/temperature?of=Typed+logits&chart=Logarithmic&T=1")
     page.locator(".bar[data-role=teacher]").first.wait_for()
     lengths = [float(each.evaluate("node => node.style.getPropertyValue('--p')"))
                for each in page.locator(".bar[data-role=teacher]").all()]
@@ -105,7 +105,7 @@ def test_a_logarithmic_bar_loses_a_sixth_of_its_length_with_each_tenth(page):
 
 
 def test_every_class_has_its_curve_over_t_and_its_share_where_the_line_is(page):
-    page.goto("/temperature?source=Typed+logits&view=Over+T&T=2&names=cat,dog,sea")
+    page.goto("/temperature?of=Typed+logits&chart=Over+T&T=2&names=cat,dog,sea")
     settle(page)
     assert values(page, "figure:first-child .share", "probability") == pytest.approx(softened([10, 2, -3], 2), abs=1e-9)
     student = values(page, "figure:last-child .share", "probability")
@@ -121,7 +121,7 @@ def test_every_class_has_its_curve_over_t_and_its_share_where_the_line_is(page):
 
 
 def test_the_likeliest_class_comes_first_when_it_is_asked_for(page):
-    page.goto("/temperature?source=Typed+logits&teacher_logits=1,3,2&student_logits=0,0,0&names=a,b,c")
+    page.goto("/temperature?of=Typed+logits&teacher_logits=1,3,2&student_logits=0,0,0&names=a,b,c")
     settle(page)
     rows = page.locator(".rows > li")
     expect(rows).to_have_text([re.compile("^a"), re.compile("^b"), re.compile("^c")])
@@ -133,7 +133,7 @@ def test_the_likeliest_class_comes_first_when_it_is_asked_for(page):
 def test_a_picture_worth_a_look_is_chosen_by_a_click(page):
     page.goto("/temperature")
     settle(page)
-    picture = page.get_by_role("group", name="Rich in dark knowledge").get_by_role("button").first
+    picture = page.get_by_role("group", name="Richest in dark knowledge, at T = 1").get_by_role("button").first
     number = picture.get_attribute("aria-label").split()[-1]
     picture.click()
     expect(page.get_by_label("Test picture, 0 to 358")).to_have_value(number)
@@ -155,7 +155,7 @@ def stroke(page, points):
 
 
 def test_a_drawn_digit_is_answered_and_stays_in_the_link(page):
-    page.goto("/temperature?source=Draw+a+digit")
+    page.goto("/temperature?of=Draw+a+digit")
     settle(page)
     stroke(page, [(0.5, 0.2), (0.5, 0.8)])
     page.wait_for_url("**drawing=*")

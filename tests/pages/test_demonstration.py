@@ -62,7 +62,7 @@ def test_before_anything_trains_it_says_who_learns_from_what_and_asks_for_a_gues
     assert "**1,259 pictures** of handwritten digits. Only **5 of each digit** have a label." in words(at)
     assert "**Distilled student** reads no label" in words(at)
     assert [each.label for each in at.slider if each.max == 100] == ["Distilled student", "Independent student"]
-    assert len([each for each in at.get("html") if "Label" in each.proto.body]) == 3
+    assert len([each for each in at.get("html") if ">Label<" in each.proto.body]) == 3
     assert store.all_runs() == []
 
 

@@ -172,7 +172,7 @@ def finals(rows):
 
 
 def test_a_short_run_is_trained_on_a_click_and_stays(brief):
-    at = opened(8, **{"lesson effect": "To a short run", "lesson mistake": "Softmax is applied twice"})
+    at = opened(8, **{"lesson effect": "A short run with it", "lesson mistake": "Softmax is applied twice"})
     assert brief == []
     assert "one run each" not in words(at)
     train(at)
@@ -193,7 +193,7 @@ def test_a_short_run_is_trained_on_a_click_and_stays(brief):
 
 
 def test_a_second_click_takes_other_first_weights(brief):
-    at = opened(8, **{"lesson effect": "To a short run"})
+    at = opened(8, **{"lesson effect": "A short run with it"})
     train(at)
     train(at)
     (_, first, _), (_, second, rows) = brief
@@ -204,8 +204,8 @@ def test_a_second_click_takes_other_first_weights(brief):
 
 
 def test_a_new_session_finds_nothing_trained(brief):
-    train(opened(8, **{"lesson effect": "To a short run"}))
-    again = opened(8, **{"lesson effect": "To a short run"})
+    train(opened(8, **{"lesson effect": "A short run with it"}))
+    again = opened(8, **{"lesson effect": "A short run with it"})
     assert len(brief) == 1
     assert "one run each" not in words(again)
     assert len(again.get("vega_lite_chart")) == 1  # that of the measured table
@@ -215,7 +215,12 @@ def test_a_new_session_finds_nothing_trained(brief):
 def test_a_run_is_judged_by_what_the_engine_found(differ, told, monkeypatch):
     row = {"epoch": 1, "right": 0.5, "wrong": 0.25, "count": 40, "differ": differ}
     monkeypatch.setattr(kdengine.explain, "train_with_mistake", lambda *arguments, seed: iter([row]))
-    at = opened(8, **{"lesson effect": "To a short run"})
+    at = opened(8, **{"lesson effect": "A short run with it"})
     train(at)
     assert told in words(at)
     assert "Right: **50.0%**, with the mistake: **25.0%**, after 1 epochs" in words(at)
+
+
+def test_who_has_done_all_eight_is_told_where_to_go_on():
+    assert "All eight are done" not in " ".join(each.value for each in opened(8, done="1234567").success)
+    assert "All eight are done" in " ".join(each.value for each in opened(1, done="12345678").success)

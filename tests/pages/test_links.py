@@ -1,5 +1,6 @@
 """Nothing is forgotten: what any control of any page is set to stands in the link, and comes back from it."""
 
+import ast
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
@@ -17,9 +18,9 @@ STATES = {
     "own masks": ("distill", {"view": "Your own runs", "data": "Shapes, pixel by pixel"}),
     "own folder": ("distill", {"view": "Your own runs", "data": "Image folder"}),
     "a digit": ("temperature", {}),
-    "typed logits": ("temperature", {"source": "Typed logits"}),
-    "a drawing": ("temperature", {"source": "Draw a digit"}),
-    "a picture": ("temperature", {"source": "Picture"}),
+    "typed logits": ("temperature", {"of": "Typed logits"}),
+    "a drawing": ("temperature", {"of": "Draw a digit"}),
+    "a picture": ("temperature", {"of": "Picture"}),
     "methods": ("methods", {}),
     "compare": ("compare", {}),
     "compare one class": ("compare", {"target": "a class you choose"}),
@@ -124,3 +125,17 @@ def test_a_strange_number_in_the_link_is_the_usual_one(key, wrong):
     usual = {"kd.temperature": 4.0, "kd.alpha": 0.9}[key]
     value = next(each.value for kind in ("slider", "number_input") for each in getattr(at, kind) if each.key == key)
     assert value == (float(wrong) if key == "kd.alpha" and wrong in ("0.05", "1e-3") else usual)
+
+
+def test_what_stays_in_the_session_is_of_one_page():
+    """Two pages that keep something under one name would open with each other's choices."""
+    kept, used = {}, {}
+    for file in [*(APP.parent.parent / "pages").glob("*.py"), *APP.parent.rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            named = {each.arg: each.value for each in node.keywords} if isinstance(node, ast.Call) else {}
+            if isinstance(key := named.get("key"), ast.Constant):
+                used.setdefault(key.value, set()).add(file.name)
+                if "persist_state" in named:
+                    kept.setdefault(key.value, set()).add(file.name)
+    assert {"step", "chart", "against"} <= set(kept)
+    assert {key: used[key] for key in kept if len(used[key]) > 1} == {}

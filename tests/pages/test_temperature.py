@@ -29,7 +29,7 @@ def opened(**link):
 
 
 def typed(**link):
-    return opened(source="Typed logits", **link)
+    return opened(of="Typed logits", **link)
 
 
 def drawn(at):
@@ -102,7 +102,7 @@ def test_what_is_typed_is_drawn_and_bound_to_the_link():
     at.selectbox(key="label").set_value("Class 3").run()
     assert (drawn(at)["teacher"], drawn(at)["label"], drawn(at)["temperature"]) == ([3, 1, 2], 2, 2)
     widgets = [*at.text_input, *at.selectbox, *at.segmented_control, *at.toggle]
-    bound = ["teacher_logits", "student_logits", "names", "label", "source", "view", "sorted"]
+    bound = ["teacher_logits", "student_logits", "names", "label", "of", "chart", "sorted"]
     assert [widget.proto.query_param_key for widget in widgets] == bound
 
 
@@ -187,12 +187,12 @@ def test_a_damaged_checkpoint_is_named_and_the_page_stays(shipped, tmp_path):
 
 
 def test_without_a_picture_it_says_what_to_do(no_checkpoints):
-    at = opened(source="Picture")
+    at = opened(of="Picture")
     assert at.info[0].value.startswith("Upload a picture") and drawn(at) is None
 
 
 def test_a_picture_of_the_person_s_own_is_answered_by_two_independent_networks(no_checkpoints):
-    at = opened(source="Picture", T="2")
+    at = opened(of="Picture", T="2")
     assert [each.value for each in at.caption] == ["Neither was distilled from the other."]
     rows = np.linspace(0, 255, 40, dtype=np.uint8)
     at.file_uploader[0].upload("own.png", png(np.stack([np.tile(rows, (30, 1))] * 3, axis=-1)), "image/png").run()
@@ -211,11 +211,11 @@ def test_networks_that_segment_are_never_offered(shipped, tmp_path):
             method=method, data={"name": "shapes_segmentation", "labels_per_class": None},
             scores={"validation": {"miou": 0.5}},
         )
-    assert opened(source="Picture").selectbox(key="networks").options == ["ImageNet", "Handwritten digits"]
+    assert opened(of="Picture").selectbox(key="networks").options == ["ImageNet", "Handwritten digits"]
 
 
 def test_a_picture_can_go_to_the_digits_networks(shipped):
-    at = opened(source="Picture")
+    at = opened(of="Picture")
     at.selectbox(key="networks").set_value("digits").run()
     picture, _ = kdengine.data.example(kdengine.open_data("digits"), 3)
     at.file_uploader[0].upload("three.png", png(np.asarray(picture)), "image/png").run()
@@ -226,25 +226,25 @@ def test_a_picture_can_go_to_the_digits_networks(shipped):
 
 @pytest.mark.parametrize("content", [b"", b"no picture", png(np.zeros((20, 20, 3), np.uint8))[:50]])
 def test_what_is_no_picture_gets_a_sentence_and_the_page_stays(no_checkpoints, content):
-    at = opened(source="Picture")
+    at = opened(of="Picture")
     at.file_uploader[0].upload("own.png", content, "image/png").run()
     assert len(told(at)) == 1 and told(at)[0].startswith("The picture is") and drawn(at) is None
-    at.segmented_control(key="source").set_value("Typed logits").run()
+    at.segmented_control(key="of").set_value("Typed logits").run()
     assert told(at) == [] and drawn(at)["teacher"] == [10, 2, -3]
 
 
 def test_a_source_that_is_not_there_gives_way_to_the_digit(shipped):
-    assert drawn(opened(source="Nowhere")) == drawn(opened())
+    assert drawn(opened(of="Nowhere")) == drawn(opened())
 
 
 @pytest.mark.parametrize(("title", "name"), component.VIEWS.items())
 def test_a_view_is_handed_to_the_drawing(title, name):
-    at = typed(view=title, sorted="true")
+    at = typed(chart=title, sorted="true")
     assert (drawn(at)["view"], drawn(at)["sorted"]) == (name, True)
 
 
 def test_of_many_classes_the_temperature_opens_where_the_top_one_stays_visible(no_checkpoints):
-    at = opened(source="Picture", sample="Dahlia")
+    at = opened(of="Picture", sample="Dahlia")
     top = max(softmax(drawn(at)["teacher"], drawn(at)["temperature"]))
     assert drawn(at)["temperature"] == 1 and top > 0.3
 
@@ -273,7 +273,8 @@ def test_pictures_worth_a_look_are_those_of_the_stored_answers():
     right = teacher.argmax(axis=1) == data.test.target.numpy()
     kl = (teacher * (np.log(teacher) - np.log(student))).sum(axis=1)
     rich = [each for each in np.argsort(-entropy) if right[each]][:8]
-    assert thumbnails(at) == {"Rich in dark knowledge": rich, "Teacher and student differ": list(np.argsort(-kl)[:8])}
+    assert thumbnails(at) == {"Richest in dark knowledge, at T = 1": rich,
+                              "Farthest from the teacher, at T = 1": list(np.argsort(-kl)[:8])}
 
 
 def test_a_drawing_in_the_link_is_answered_as_the_picture_it_is():
@@ -286,7 +287,7 @@ def test_a_drawing_in_the_link_is_answered_as_the_picture_it_is():
                  if (np.asarray(kdengine.data.drawn_digit(counts.ravel().tolist())) == pixels).all())
     assert digits.target[place] == label
     text = "".join("0123456789abcdefg"[each] for each in digits.images[place].astype(int).ravel())
-    at = opened(source="Draw a digit", drawing=text)
+    at = opened(of="Draw a digit", drawing=text)
     given = drawn(at)
     expected = kdengine.predict(kdengine.open_network("digits-teacher"), picture)["logits"]
     assert given["teacher"] == pytest.approx(expected, abs=1e-5) and given["label"] is None
@@ -296,11 +297,11 @@ def test_a_drawing_in_the_link_is_answered_as_the_picture_it_is():
 
 @pytest.mark.parametrize("drawing", ["", "0" * 64])
 def test_before_anything_is_drawn_it_says_what_to_do(drawing):
-    at = opened(source="Draw a digit", drawing=drawing)
+    at = opened(of="Draw a digit", drawing=drawing)
     assert at.info[0].value.startswith("Draw a digit in the black field") and told(at) == []
 
 
 @pytest.mark.parametrize("drawing", ["1", "x" * 64, "0" * 65, "<b>"])
 def test_a_drawing_that_is_none_is_named(drawing):
-    at = opened(source="Draw a digit", drawing=drawing)
+    at = opened(of="Draw a digit", drawing=drawing)
     assert told(at) == [f"The link's drawing has {len(drawing)} characters; a drawing has 64, each from 0 to g."]

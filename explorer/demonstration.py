@@ -199,7 +199,7 @@ def _said(watched: Mapping[str, Watched], names: Mapping[str, str]) -> str:
     active = [each for each in watched.values() if each["state"] in ACTIVE]
     if active and not all(each["paused"] for each in active):
         return "The students learn."
-    return f"{'Paused' if active else 'Stopped'} after epoch {epoch} of {EPOCHS}."
+    return f"The students {'wait' if active else 'were stopped'} after epoch {epoch}."
 
 
 def _buttons(watched: dict[str, Watched]) -> None:

@@ -4,7 +4,7 @@
 // API); where it has no such thing, the button with all words remains.
 
 const NAME = "glossary-word";
-const SKIPPED = "h1, h2, h3, h4, button, a, code, pre, .katex, [role=tooltip], [data-testid=stPopoverBody]";
+const SKIPPED = "h1, h2, h3, h4, button, a, code, pre, .katex, .unseen, [role=tooltip], [data-testid=stPopoverBody]";
 const PAUSE = 300; // ms without a change of the page before it is read again
 const sheet = new CSSStyleSheet();
 // Written once for the page and for the shadow of each component in it.

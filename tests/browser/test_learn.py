@@ -79,12 +79,12 @@ def test_progress_is_in_the_link_and_words_are_on_every_page(page):
         page.get_by_role("link", name=title, exact=True).first.click()
         settle(page)
         page.get_by_role("button", name="Words").click()
-        expect(page.get_by_text("Kullback-Leibler divergence")).to_be_visible()
+        expect(page.get_by_test_id("stPopoverBody").get_by_text("Kullback-Leibler divergence")).to_be_visible()
         page.keyboard.press("Escape")
 
 
 def test_whoever_turns_to_another_mistake_ends_the_training(page):
-    page.goto("/learn?step=8&lesson+effect=To+a+short+run")
+    page.goto("/learn?step=8&lesson+effect=A+short+run+with+it")
     settle(page)
     page.get_by_role("button", name="Train with this mistake").click()
     expect(page.get_by_text("Epoch 1 of 12")).to_be_visible()

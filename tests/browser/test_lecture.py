@@ -48,7 +48,7 @@ def test_a_step_of_learn_is_shown_without_its_question(page):
 def test_who_presents_sees_every_page_larger_until_the_end(page):
     page.goto("/learn")
     settle(page)
-    title = page.get_by_role("heading", level=1)
+    title = page.get_by_role("heading", name="1. What a label leaves out")
     usual = title.evaluate("node => node.getBoundingClientRect().height")
     page.get_by_role("button", name="For a lecture").click()
     page.get_by_role("button", name="Present", exact=True).click()

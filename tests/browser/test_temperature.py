@@ -134,7 +134,7 @@ def test_a_picture_worth_a_look_is_chosen_by_a_click(page):
     page.goto("/temperature")
     settle(page)
     picture = page.get_by_role("group", name="Richest in dark knowledge, at T = 1").get_by_role("button").first
-    number = picture.get_attribute("aria-label").split()[-1]
+    number = re.search(r"picture (\d+):", picture.get_attribute("aria-label"))[1]
     picture.click()
     expect(page.get_by_label("Test picture, 0 to 358")).to_have_value(number)
     page.wait_for_url(f"**example={number}*")

@@ -37,7 +37,8 @@ def changes(rows: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.L
                           alt.Tooltip("low:Q", title="from", format="+.2f"),
                           alt.Tooltip("high:Q", title="to", format="+.2f"),
                           alt.Tooltip("verdict:N", title="Verdict")]),
-        alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=2, size=14, color=STUDENT, aria=False).encode(x="change:Q", y=y),
+        alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=2, size=14, color=STUDENT, aria=False).encode(
+            x="change:Q", y=y),
         base.mark_text(align="left", dy=-31, fontWeight="bold").encode(x=alt.value(0), text="label:N"),
         base.mark_text(align="left", dy=-14).encode(x=alt.value(0), text="verdict:N"),
     ]).properties(height=alt.Step(62))

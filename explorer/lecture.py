@@ -25,7 +25,6 @@ const FOOT = "{FOOT}", HIDE = "{HIDE}";
 """
     """
 export default function ({ parentElement, setStateValue }) {
-  const hidden = new Set(new URLSearchParams(location.search).getAll(HIDE));
   const main = document.querySelector('[data-testid="stMain"]');
   const names = new Map();
   for (const node of main.querySelectorAll('[class*="st-key-"]')) {
@@ -36,16 +35,19 @@ export default function ({ parentElement, setStateValue }) {
       if (kind.startsWith("st-key-") && text) names.set(kind.slice("st-key-".length), short(text));
     }
   }
-  parentElement.querySelector(".controls").replaceChildren(...[...names].map(([name, text]) => {
+  const controls = parentElement.querySelector(".controls");
+  const drawn = JSON.stringify([...names]);
+  if (controls.drawn === drawn) return; // else a box would be replaced under the hand that ticks it
+  controls.drawn = drawn;
+  const linked = new Set(new URLSearchParams(location.search).getAll(HIDE));
+  controls.replaceChildren(...[...names].map(([name, text]) => {
     const label = document.createElement("label");
     const box = document.createElement("input");
     box.type = "checkbox";
-    box.checked = hidden.has(name);
-    box.onchange = () => {
-      if (box.checked) hidden.add(name);
-      else hidden.delete(name);
-      setStateValue("hidden", [...hidden]);
-    };
+    box.checked = linked.has(name);
+    box.dataset.name = name;
+    box.onchange = () => setStateValue(
+      "hidden", [...controls.querySelectorAll("input:checked")].map((each) => each.dataset.name));
     label.append(box, text);
     return label;
   }));

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from kdengine import charts, methods
 from kdengine.colors import INDEPENDENT, STUDENTS
@@ -140,6 +142,10 @@ def _figure(caption: str, chart: ChartType) -> str:
     import vl_convert
 
     drawn = vl_convert.vegalite_to_svg(_sized(chart).to_dict())
+    # Its clips are numbered on from one figure of a process to the next: the same report would be another text.
+    clips = {name: f"clip-{crc32(caption.encode())}-{place}"
+             for place, name in enumerate(dict.fromkeys(re.findall(r"clip\d+", drawn)))}
+    drawn = re.sub(r"clip\d+", lambda match: clips[match[0]], drawn)
     return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,16 +59,24 @@ def estimate(configurations: list[kdengine.Configuration]) -> None:
     if measured is None:
         st.caption("How long it takes is measured once no training runs; Start need not wait for it.")
         return
-    st.fragment(_tell_estimate, run_every=None if measured.done() else SECONDS_BETWEEN_LOOKS)(configurations, measured)
+    looks, done = itertools.count(), measured.done()
+    if done:
+        st.session_state.pop("estimating", None)
+    st.fragment(lambda: _tell_estimate(configurations, measured, next(looks)),
+                run_every=None if done else SECONDS_BETWEEN_LOOKS)()
 
 
-def _tell_estimate(configurations: list[kdengine.Configuration], measured: Future) -> None:
-    """How long it will take, once that is known; asks for a whole rerun then, which ends the polling."""
+def _tell_estimate(configurations: list[kdengine.Configuration], measured: Future, look: int) -> None:
+    """How long it will take, once that is known; asks for a whole rerun then, which ends the polling.
+
+    look: how often was looked before. The first look is part of the page's own run: another one at once would take away
+    what Start has just said.
+    """
     if not measured.done():
         st.session_state["estimating"] = True
         st.caption("Measuring how fast this machine is; Start need not wait for it …")
         return
-    if st.session_state.pop("estimating", False):
+    if look and st.session_state.pop("estimating", False):
         st.rerun()
     try:
         expected = kdengine.runs.estimate(configurations, measured.result())

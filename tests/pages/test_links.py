@@ -137,5 +137,5 @@ def test_what_stays_in_the_session_is_of_one_page():
                 used.setdefault(key.value, set()).add(file.name)
                 if "persist_state" in named:
                     kept.setdefault(key.value, set()).add(file.name)
-    assert {"step", "chart", "against"} <= set(kept)
+    assert {"of", "chart", "against"} <= set(kept)
     assert {key: used[key] for key in kept if len(used[key]) > 1} == {}

@@ -26,6 +26,15 @@ const FOOT = "{FOOT}", HIDE = "{HIDE}";
     """
 export default function ({ parentElement, setStateValue }) {
   const main = document.querySelector('[data-testid="stMain"]');
+  const controls = parentElement.querySelector(".controls");
+  const draw = () => list(main, controls, (hidden) => setStateValue("hidden", hidden));
+  const observer = new MutationObserver(draw); // a page that is still being drawn has more controls a moment later
+  observer.observe(main, { childList: true, subtree: true });
+  draw();
+  return () => observer.disconnect();
+}
+
+function list(main, controls, tell) {
   const names = new Map();
   for (const node of main.querySelectorAll('[class*="st-key-"]')) {
     if (node.parentElement.closest('[data-testid="stMain"] [class*="st-key-"]')) continue; // goes with what holds it
@@ -35,7 +44,6 @@ export default function ({ parentElement, setStateValue }) {
       if (kind.startsWith("st-key-") && text) names.set(kind.slice("st-key-".length), short(text));
     }
   }
-  const controls = parentElement.querySelector(".controls");
   const drawn = JSON.stringify([...names]);
   if (controls.drawn === drawn) return; // else a box would be replaced under the hand that ticks it
   controls.drawn = drawn;
@@ -46,8 +54,7 @@ export default function ({ parentElement, setStateValue }) {
     box.type = "checkbox";
     box.checked = linked.has(name);
     box.dataset.name = name;
-    box.onchange = () => setStateValue(
-      "hidden", [...controls.querySelectorAll("input:checked")].map((each) => each.dataset.name));
+    box.onchange = () => tell([...controls.querySelectorAll("input:checked")].map((each) => each.dataset.name));
     label.append(box, text);
     return label;
   }));
@@ -74,8 +81,8 @@ def style() -> None:
                   # A chart or a grid takes its width in pixels of the window, as they are without the zoom.
                   f':is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"]) {{ zoom: {1 / LARGER:.4f}; }}',
                   f'[data-testid="stVegaLiteChart"] text {{ font-size: {14 * LARGER:.0f}px !important; }}']
-    if rules:
-        st.html(f"<style>{' '.join(rules)}</style>")
+    # Always: an element that comes and goes would make all that follow anew, and close what is open.
+    st.html(f"<style>{' '.join(rules) or '/* nothing hidden */'}</style>")
 
 
 def presenting() -> bool:

@@ -18,6 +18,7 @@ def test_a_control_that_is_hidden_is_hidden_for_whoever_follows_the_link(page):
     page.goto("/temperature?of=Typed+logits")
     settle(page)
     expect(textbox(page, "Teacher's logits")).to_be_visible()
+    expect(page.locator(".rows > li")).to_have_count(3)  # the page is drawn to its end
     page.get_by_role("button", name="For a lecture").click()
     page.get_by_role("checkbox", name="Teacher's logits").check()
     page.get_by_role("checkbox", name="Hard label").check()

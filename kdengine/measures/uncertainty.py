@@ -6,6 +6,7 @@ the same with other first weights and another order of the images? One seed answ
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -37,6 +38,10 @@ class Interval:
     low: float
     high: float
     std: float | None = None
+
+    def within_a_share(self) -> Interval:
+        """Cut off at 0 and 1: Student's t knows no bounds, a share does."""
+        return dataclasses.replace(self, low=max(0.0, self.low), high=min(1.0, self.high))
 
 
 def _once(compute: Callable[..., Answer]) -> Callable[..., Answer]:

@@ -62,7 +62,8 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
             values = [each[key] for each in measured]
             row[key] = statistics.fmean(values)
             if column.count:
-                row[f"{key}_interval"] = _bounds(_sure(values, column.count(records[0], measured[0])))
+                sure = _sure(values, column.count(records[0], measured[0])).within_a_share()
+                row[f"{key}_interval"] = sure.low, sure.high
         if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:
             compared[part.label] = pairs
         table.append(row)
@@ -287,7 +288,7 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
 
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]
-    sure = results.interval(first.id, first, source.predictions) if one else uncertainty.mean_interval(values)
+    sure = results.interval_of({record.id: record for record in records}, source.predictions)
     latencies = [record.result["latency"] for record in records]
     quartiles = zip(*(each.get("quartiles_ms", ()) for each in latencies), strict=False)
     return {
@@ -297,7 +298,7 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
         "loss": mean("loss"),
         "accuracy": statistics.fmean(values),
         "std": sure and sure.std,
-        "interval": sure and _bounds(sure),
+        "interval": sure and (sure.low, sure.high),
         "over": f"{test_images(first):,} images" if one else f"{len(records)} seeds",
         "change": None,
         "relative": None,
@@ -316,10 +317,6 @@ def _sure(shares: list[float], count: int) -> uncertainty.Interval:
     return uncertainty.share_interval(shares[0], count) if len(shares) == 1 else uncertainty.mean_interval(shares)
 
 
-def _bounds(sure: uncertainty.Interval) -> tuple[float, float]:
-    return max(0.0, sure.low), min(1.0, sure.high)  # t knows no bounds, a share does
-
-
 def _among(outcome: Outcome) -> dict[str, Record]:
     return {record.id: record for record in outcome.records.values()}
 
@@ -331,18 +328,9 @@ def _judged(
 
     Three seeds or more speak of the method, once the plan is complete; one speaks of two networks; two of neither.
     """
-    methods = {label: pairs for label, pairs in compared.items() if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD}
-    judged = dict(zip(methods, verdicts.of_methods(list(methods.values()), everything), strict=True))
+    judged = dict(zip(compared, verdicts.of_settings(
+        list(compared.values()), everything, outcome.source.predictions), strict=True))
     if outcome.missing:
-        judged = {label: dataclasses.replace(verdict, text=OPEN) for label, verdict in judged.items()}
-    single = {label: pairs[0][0] for label, pairs in compared.items() if len(pairs) == 1}
-    of_networks = verdicts.of_networks(list(single.values()), everything, outcome.source.predictions)
-    for label, pairs in compared.items():
-        if label in single:
-            judged[label] = of_networks[single[label]]
-        elif label not in judged:
-            changes = [headline(everything[ours].result["test"]) - headline(everything[theirs].result["test"])
-                       for ours, theirs in pairs]
-            sure = uncertainty.mean_interval(changes)
-            judged[label] = Verdict(sure.mean, (sure.low, sure.high), verdicts.TOO_FEW, len(compared))
+        judged |= {label: dataclasses.replace(judged[label], text=OPEN) for label, pairs in compared.items()
+                   if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD}
     return judged

@@ -8,7 +8,7 @@ import dataclasses
 import io
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from kdengine.runs.records import (
     RECORD,
     STUDENT,
     Record,
+    headline,
     is_first_stage,
     read_record,
     read_rows,
@@ -231,6 +232,18 @@ def interval(name: str, record: Record, stored: Predictions = predictions) -> un
         return uncertainty.share_interval(test["top1"], test["n"])
     arrays = stored(name)
     return None if arrays is None else uncertainty.mean_iou_interval(arrays["confusion"])
+
+
+def interval_of(records: Mapping[str, Record], stored: Predictions = predictions) -> uncertainty.Interval | None:
+    """The mean headline of runs that are equal but for the seed, by name, with its interval, within [0, 1].
+
+    Over the test images where there is one, see `interval`; over the seeds where there are more.
+    """
+    if len(records) > 1:
+        return uncertainty.mean_interval(
+            [headline(record.result["test"]) for record in records.values()]).within_a_share()
+    (name, record), = records.items()
+    return interval(name, record, stored)
 
 
 def check_names(names: Sequence[str], *, replace: bool = False) -> None:

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdengine.measures import uncertainty
 from kdengine.runs import results, verdicts
 from kdengine.runs.records import STUDENT, Record, headline, headline_name
 
@@ -56,9 +55,11 @@ def summaries(records: Mapping[str, Record] | None = None) -> list[Summary]:
     members = [tuple(seeds.values()) for seeds in groups.values()]
     twins = verdicts.independent_twins(records)
     paired = {names: [(name, twins[name]) for name in names if name in twins] for names in members}
-    judged = _judged([pairs for pairs in paired.values() if pairs], records)
+    compared = {names: pairs for names, pairs in paired.items() if pairs}
+    judged = dict(zip(compared, verdicts.of_settings(
+        list(compared.values()), records, results.predictions), strict=True))
     taught = {record.teacher["digest"] for record in records.values() if record.teacher}
-    return [_summary(names, records, paired[names], judged.get(tuple(paired[names])), taught) for names in members]
+    return [_summary(names, records, paired[names], judged.get(names), taught) for names in members]
 
 
 def latex(rows: Sequence[Summary], titles: Sequence[str]) -> str:
@@ -83,22 +84,6 @@ _LATEX = {each: rf"\{each}" for each in "&%$#_{}"} | {
     "·": r"$\cdot$"}
 """What LaTeX would obey, or print as another sign, and how it is written."""
 
-_Pairs = tuple[tuple[str, str], ...]
-
-
-def _judged(
-    compared: Sequence[Sequence[tuple[str, str]]], records: Mapping[str, Record]
-) -> dict[_Pairs, verdicts.Verdict]:
-    """What may be said of each comparison: of one seed about two networks, of three or more about the method."""
-    single = [pairs[0][0] for pairs in compared if len(pairs) == 1]
-    several = [pairs for pairs in compared if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD]
-    networks = verdicts.of_networks(single, records, results.predictions)
-    judged = {tuple(pairs): verdict for pairs, verdict in zip(
-        several, verdicts.of_methods(several, records) if several else [], strict=True)}
-    judged |= {tuple(pairs): networks[pairs[0][0]] for pairs in compared if len(pairs) == 1 and pairs[0][0] in networks}
-    return judged
-
-
 def _summary(
     names: tuple[str, ...], records: Mapping[str, Record], pairs: Sequence[tuple[str, str]],
     verdict: verdicts.Verdict | None, taught: Collection[str],
@@ -108,26 +93,17 @@ def _summary(
     scores = [headline(test) for test in tests]
     changes = tuple(headline(records[ours].result["test"]) - headline(records[theirs].result["test"])
                     for ours, theirs in pairs)
-    kl: list[float] = [test["kl_to_teacher"] or 0.0 for test in tests if test.get("kl_to_teacher") is not None]
-    configuration = first.configuration
+    kl = [value for test in tests if (value := test.get("kl_to_teacher")) is not None]
+    configuration, sure = first.configuration, results.interval_of(dict(zip(names, own, strict=True)))
     return Summary(
         names=names, data=configuration.data, network=configuration.student, method=configuration.method,
         hyperparameters=configuration.hyperparameters,
         teaches=configuration.method == "none" and any(record.files.get(STUDENT) in taught for record in own),
         epochs=configuration.epochs,
         labels=first.data["labelled"], headline=headline_name(tests[0]), score=statistics.fmean(scores),
-        interval=_interval(names, own, scores), changes=changes,
+        interval=(sure.low, sure.high) if sure else None, changes=changes,
         change=statistics.fmean(changes) if changes else None,
-        change_interval=verdict.interval if verdict else None,
-        verdict=verdict.text if verdict else verdicts.TOO_FEW if len(changes) > 1 else None,
+        change_interval=verdict.interval if verdict else None, verdict=verdict.text if verdict else None,
         kl_to_teacher=statistics.fmean(kl) if kl else None, parameters=first.result["parameters"],
         milliseconds=statistics.fmean(record.result["latency"]["median_ms"] for record in own),
     )
-
-
-def _interval(names: Sequence[str], own: Sequence[Record], scores: Sequence[float]) -> tuple[float, float] | None:
-    if len(own) == 1:
-        sure = results.interval(names[0], own[0])
-    else:
-        sure = None if uncertainty.same(scores) else uncertainty.mean_interval(scores)
-    return None if sure is None else (sure.low, sure.high)

@@ -182,6 +182,28 @@ def of_seeds(compared: Sequence[Pairs], among: Mapping[str, Record]) -> list[Ver
     return verdicts
 
 
+def of_settings(compared: Sequence[Pairs], among: Mapping[str, Record], predictions: Predictions) -> list[Verdict]:
+    """What may be said of runs that are equal but for the seed, each beside its independent twin: a pair a seed.
+
+    One seed speaks of two networks, see `of_networks`; three or more of the method, see `of_methods`; two of neither.
+    """
+    several = [pairs for pairs in compared if len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD]
+    of_several = iter(of_methods(several, among))
+    of_single = of_networks([pairs[0][0] for pairs in compared if len(pairs) == 1], among, predictions)
+    judged = []
+    for pairs in compared:
+        if len(pairs) == 1:
+            judged.append(of_single[pairs[0][0]])
+        elif len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD:
+            judged.append(next(of_several))
+        else:
+            changes = [headline(among[ours].result["test"]) - headline(among[theirs].result["test"])
+                       for ours, theirs in pairs]
+            sure = uncertainty.mean_interval(changes)
+            judged.append(Verdict(sure.mean, (sure.low, sure.high), TOO_FEW, len(compared)))
+    return judged
+
+
 def right(predictions: Mapping[str, Any]) -> Any:
     """bool [N]: which test images stored predictions answer rightly."""
     return answers(predictions) == predictions["target"]

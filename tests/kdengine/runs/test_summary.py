@@ -70,10 +70,20 @@ def test_three_seeds_are_one_row_and_its_verdict_is_the_report_s():
 
 
 def test_two_seeds_have_a_change_and_no_verdict():
-    made({label: right[:2] for label, right in THREE.items()}, METHODS)
+    outcome = made({label: right[:2] for label, right in THREE.items()}, METHODS)
+    report = next(row for row in comparison.rows(outcome) if row["label"] == "KD")
     row = by_method(summaries())["kd"]
     assert row.change == pytest.approx((10 + 11) / 200)
-    assert (row.verdict, row.change_interval) == (verdicts.TOO_FEW, None)
+    assert (row.verdict, row.change_interval) == (verdicts.TOO_FEW, report["change_interval"])
+
+
+def test_an_interval_over_seeds_is_one_of_a_share():
+    outcome = made({"Teacher": [90], "Independent": [60, 60, 60], "KD": [100, 90, 100]},
+                   {label: METHODS[label] for label in ("Independent", "KD")})
+    row = by_method(summaries())["kd"]
+    assert uncertainty.mean_interval([1.0, 0.9, 1.0]).high > 1
+    assert row.interval == (pytest.approx(uncertainty.mean_interval([1.0, 0.9, 1.0]).low), 1.0)
+    assert row.interval == next(each for each in comparison.rows(outcome) if each["label"] == "KD")["interval"]
 
 
 def test_other_settings_are_another_row_and_a_seed_counts_once():

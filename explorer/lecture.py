@@ -69,18 +69,21 @@ function short(text) {
 
 def style() -> None:
     """Hide what the link says, and enlarge the page for who presents. Before the page runs: nothing flickers."""
-    rules = [f".st-key-{name} {{ display: none; }}" for name in _hidden()]
+    rules = [f".st-key-{name} {{ display: none; }}" for name in hidden()]
     if not presenting():
         st.query_params.pop(PRESENT, None)  # as the link of a page had it that was left before
     else:
         st.query_params[PRESENT] = "true"
         rules += ['[data-testid="stHeader"] { display: none; }',
                   f".stMainBlockContainer {{ zoom: {LARGER}; padding-top: 0.5rem; max-width: 100%; }}",
+                  # What is too long for its place takes another line.
+                  '[data-testid="stMainBlockContainer"] :is([data-testid="stWidgetLabel"], button) p '
+                  "{ white-space: normal; overflow: visible; }",
                   # A slide has a title of its own.
                   ".stMainBlockContainer h1 { display: none; }",
                   # A chart or a grid takes its width in pixels of the window, as they are without the zoom.
                   f':is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"]) {{ zoom: {1 / LARGER:.4f}; }}',
-                  f'[data-testid="stVegaLiteChart"] text {{ font-size: {14 * LARGER:.0f}px !important; }}']
+                  '[data-testid="stVegaLiteChart"] text { font-size: 17px !important; }']
     # Always: an element that comes and goes would make all that follow anew, and close what is open.
     st.html(f"<style>{' '.join(rules) or '/* nothing hidden */'}</style>")
 
@@ -105,10 +108,10 @@ def show() -> None:
 
 def hides(key: str) -> bool:
     """Whether the link hides what has this key on the page."""
-    return re.sub(r"[^\w-]", "-", key, flags=re.ASCII) in _hidden()
+    return re.sub(r"[^\w-]", "-", key, flags=re.ASCII) in hidden()
 
 
-def _hidden() -> list[str]:
+def hidden() -> list[str]:
     """What the link hides; anything that is no name of a control there is left out."""
     return [name for name in st.query_params.get_all(HIDE) if re.fullmatch(r"[\w-]+", name, re.ASCII)]
 

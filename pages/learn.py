@@ -38,7 +38,8 @@ else:
     row = st.container(horizontal=True, vertical_alignment="center")
     row.image(digits.example(labels.INDEX)[0], width=44, alt="The digit that all steps are about")
     row.subheader(f"{step}. {title}")
-    if show() and step not in question.done():
+    shown = show()
+    if shown and step not in question.done() and not question.hidden():
         question.finish(step)
         st.rerun()
     st.caption(f"Steps done, of {len(STEPS)}: {steps_done}.")

@@ -26,7 +26,7 @@ if measured:
         answer.show_scatter(rows)
     with wrong:
         st.subheader("What is taken for what")
-        errors.show(ticked or rows)
+        errors.show(rows, answer.titles(rows))
     st.subheader("Every run, every column")
     everything.show([row for row in kdengine.runs.results_table() if row["data"] == chosen])
 else:

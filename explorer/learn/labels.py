@@ -29,7 +29,7 @@ def show() -> bool:
         said = ", ".join(f"{each} ({shares[int(each)]:.0%})" for each in close)
         replies = {str(digit): f"The teacher gives the {digit} {shares[digit]:.0%}." for digit in range(10)
                    if digit != truth}
-        replies |= dict.fromkeys(close, f"Yes: after the 4 the teacher finds these most likely: {said}.")
+        replies |= dict.fromkeys(close, f"After the 4 the teacher finds these most likely: {said}.")
         right = question.ask("looks like", "Besides a 4, which digit does this picture look like?", replies, close,
                              horizontal=True)
         if right:

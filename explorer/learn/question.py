@@ -18,10 +18,11 @@ def ask(
     """Ask, and say of the chosen option what is right or wrong with it; whether it is right, None before any choice.
 
     replies: what is said, by option, in Markdown. key: of the question, under which the choice stays in the session. Of
-    a step that the link says is done the answer stands there. A question that the link hides counts as answered: what
-    it leads to is shown.
+    a step that the link says is done the answer stands there. Of a question that the link hides what is right is said,
+    and what it leads to is shown.
     """
     if lecture.hides(f"question {key}"):
+        st.markdown(replies[next(iter(right))])
         return True
     known = st.session_state.get("step", 1) in done()
     with st.container(key=f"question {key}"):
@@ -30,10 +31,15 @@ def ask(
         if chosen is None:
             return None
         if chosen in right:
-            st.success(replies[chosen], icon=":material/check:")
+            st.success(f"Yes. {replies[chosen]}", icon=":material/check:")
         else:
             st.warning(f"{replies[chosen]} Choose again.", icon=":material/close:")
     return chosen in right
+
+
+def hidden() -> bool:
+    """Whether the link hides a question: then nobody has answered it."""
+    return any(name.startswith("question-") for name in lecture.hidden())
 
 
 def done() -> set[int]:

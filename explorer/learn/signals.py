@@ -64,7 +64,7 @@ def show() -> bool:
         text = "The student's stage has 16 channels, the teacher's 64. What do their maps need to be compared?"
         right = question.ask("connector", text, {
             "Nothing more": "Two maps with other numbers of channels cannot be subtracted from each other.",
-            "A layer between them": "Yes, a **connector**: a small layer that makes 64 channels of the student's 16. "
+            "A layer between them": "A **connector** is a small layer that makes 64 channels of the student's 16. "
                                     "It is trained with the student, and then thrown away.",
             "A smaller teacher": "That would work, and give away what the larger one knows.",
         }, ["A layer between them"])

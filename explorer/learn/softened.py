@@ -54,7 +54,7 @@ def show() -> bool:
         right = question.ask("limit", "As T grows without end, what becomes of the ten probabilities?", {
             "The 4 gets 100%": "That is what happens as T goes to 0: the largest logit takes everything.",
             "They stay as they are": "All z / T come closer to each other, so the shares change.",
-            "Each gets 10%": "Yes: every z / T goes to 0, every exponential to 1, and each is a tenth of the sum. "
+            "Each gets 10%": "Every z / T goes to 0, every exponential to 1, and each is a tenth of the sum. "
                               "Before that, the small ones grow, and how they compare can be seen.",
         }, ["Each gets 10%"])
         if right and not moved:

@@ -43,7 +43,7 @@ def show() -> bool:
             "as large as before": "The gradient is divided by T, so it shrinks.",
             "about a fifth": "That is one T. There is a second: the higher T is, the closer both softened answers are "
                              "to 10% for each digit.",
-            "about a twenty-fifth": "Yes. One T divides, and the other brings the two answers closer together: the "
+            "about a twenty-fifth": "One T divides, and the other brings the two answers closer together: the "
                                     "gradient goes as 1/T² once T is high. **Times T²** it nearly keeps its size.",
         }, ["about a twenty-fifth"])
     with look:

@@ -38,7 +38,7 @@ def show() -> bool:
         st.caption("Move alpha to both ends and look at the gradient of the wrong digits.")
         right = question.ask("alpha", "At alpha = 1, what does the student learn from an image without a label?", {
             "Nothing": "The label's part has no weight then. What does the other part need?",
-            "As much as from one with a label": "Yes: no label is read at alpha = 1. The teacher answers any image, so "
+            "As much as from one with a label": "No label is read at alpha = 1. The teacher answers any image, so "
                                                 "all images can be used.",
             "Half as much": "At alpha = 1 the teacher's part counts in full, for every image.",
         }, ["As much as from one with a label"])
@@ -47,5 +47,5 @@ def show() -> bool:
                        "each wrong digit has a target of its own: some are pushed up.")
         elif right:
             left = " and ".join(f"{each:g}" for each in (0.0, 1.0) if each not in tried)
-            st.caption(f"Now move alpha to {left}.")
+            st.info(f"Now move alpha to {left}: then this step is done.")
     return bool(right) and {0.0, 1.0} <= tried

@@ -8,6 +8,7 @@ import streamlit as st
 
 import kdengine
 from explorer import families
+from explorer.choosing import MOST_STUDENTS, telling_pair
 from explorer.forms import told_apart
 from explorer.wording import as_text
 from kdengine import charts
@@ -51,7 +52,8 @@ def show_changes(rows: Sequence[Summary]) -> None:
     points = [{
         "label": called[row.names[0]], "change": 100 * row.change, "seeds": [100 * each for each in row.changes],
         "low": row.change_interval and 100 * row.change_interval[0],
-        "high": row.change_interval and 100 * row.change_interval[1], "verdict": row.verdict or "",
+        "high": row.change_interval and 100 * row.change_interval[1],
+        "verdict": f"{row.verdict or 'no verdict'}, {len(row.changes)} seed{'s' if len(row.changes) > 1 else ''}",
     } for row in drawn if row.change is not None]
     st.altair_chart(charts.changes(points, rows[0].headline), width="stretch")
     left_out = f" The {MOST_ROWS} largest changes of {len(changed)}." if len(changed) > len(drawn) else ""
@@ -132,8 +134,11 @@ def show_chosen(chosen: Sequence[Summary]) -> None:
     students = [row.names[0] for row in chosen if family and row.names[0] in family.networks
                 and row.names[0] != family.first]
     if family and students:
-        st.page_link("../pages/compare.py", label="Compare these", icon=":material/compare:",
-                     query_params=families.link(data, family.first, students[:4], 0))
+        students = students[:MOST_STUDENTS]
+        pair = telling_pair(students, {each: family.networks[each].method for each in students})
+        image = kdengine.runs.telling_example(family.first, *pair) if len(pair) == 2 else None
+        st.page_link("../pages/compare.py", label="**Compare these**", icon=":material/compare:",
+                     query_params=families.link(data, family.first, students, image or 0))
     histories = {row.names[0]: results.history(row.names[0]) for row in chosen}
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 import kdengine
+from explorer import families
 from explorer.networks import open_data
 from explorer.wording import as_text, error_text
 from kdengine import KDError, charts
@@ -18,13 +19,17 @@ MOST_PAIRS, MOST_IMAGES = 12, 12
 WIDTH = 110  # pixels
 
 
-def show(rows: Sequence[Summary]) -> None:
-    """Choose a network; see which classes it takes for which, and, at a click on a cell, the images."""
+def show(rows: Sequence[Summary], called: Mapping[str, str]) -> None:
+    """Choose a network; see which classes it takes for which, and, at a click on a cell, the images.
+
+    called: the rows' titles, by their first names.
+    """
     ascending = sorted((row for row in rows if row.headline == "accuracy"), key=lambda row: row.score)
-    names = [name for row in ascending for name in row.names]  # first the one with most to see
+    names = {name: f"{called[row.names[0]]} · {name}" for row in ascending for name in row.names}  # most to see first
     if not names:
         return
-    chosen = st.selectbox("Network", names, key="confused", bind="query-params", persist_state="session")
+    chosen = st.selectbox("Network", list(names), key="confused", bind="query-params", persist_state="session",
+                          format_func=names.__getitem__)
     found = kdengine.runs.confusion(chosen)
     if found is None:
         st.caption("What it answered to the test images is not stored.")
@@ -60,6 +65,13 @@ def show_images(name: str, truth: int, answer: int, classes: Sequence[str]) -> N
     st.markdown(f"**{as_text(classes[truth])}** taken for **{as_text(classes[answer])}**: {count} "
                 f"test image{'' if count == 1 else 's'}"
                 f"{f', the first {MOST_IMAGES}' if count > MOST_IMAGES else ''}")
+    family = kdengine.runs.families().get(images["data"])
+    comparable = family is not None and name in family.networks and name != family.first
     row = st.container(horizontal=True)
     for index in images["indices"][:MOST_IMAGES]:
-        row.image(kdengine.data.example(data, index)[0], width=WIDTH, caption=f"test image {index}")
+        with row.container(width=WIDTH):
+            st.image(kdengine.data.example(data, index)[0], width=WIDTH, caption=f"test image {index}")
+            if family and comparable:
+                st.page_link("../pages/compare.py", label="Compare", icon=":material/compare:",
+                             help=f"Where this network and its teacher look on test image {index}.",
+                             query_params=families.link(images["data"], family.first, [name], index))

@@ -50,8 +50,9 @@ function percent(probability) {
 }
 
 function signed(value) {
-  if (Math.abs(value) < 0.005) return "0";
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  const size = Math.abs(value);
+  if (size < 0.0005) return "0";
+  return `${value < 0 ? "−" : "+"}${size < 0.01 ? size.toFixed(3) : size.toFixed(2)}`;
 }
 
 function sum(values, places) {

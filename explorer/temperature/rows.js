@@ -9,7 +9,7 @@ const FLOOR = 1e-6; // where the logarithmic scale begins
 function rowsView(instance, chart) {
   const { data, groups, titles, truth } = instance;
   const gradient = data.view === "gradient";
-  const roles = gradient ? ["label", "teacher"] : ROLES;
+  const roles = !gradient ? ROLES : data.label === null ? ["teacher"] : ["label", "teacher"];
   const named = gradient
     ? { label: "Label: pₛ − y at T = 1", teacher: `${data.titles[0]}: T² · (pₛ − pₜ) / T` }
     : titles;

@@ -13,7 +13,7 @@ from kdengine.runs import checkpoints, results
 from kdengine.runs.networks import method_title
 
 _MEASURED = (
-    "Data", "Method", "Test score", "Change", "Verdict", "Setting", "Interval of the change", "Network", "From")
+    "Data", "Network", "Test score", "Change", "Verdict", "From", "Setting", "Interval of the change", "Method")
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -112,9 +112,8 @@ def _in_reports(method: str) -> Iterator[tuple[str, ...]]:
             if configuration.method == method:
                 score, change, interval, verdict = (comparison.as_text(recipe, row, column)
                                                     for column in ("accuracy", "change", "change_interval", "verdict"))
-                yield (configuration.data, method_title(method, configuration.hyperparameters),
-                       f"{score} {recipe.headline}", change, verdict, outcome.plan.setting, interval, row["label"],
-                       folder.name)
+                yield (configuration.data, row["label"], f"{score} {recipe.headline}", change, verdict, folder.name,
+                       outcome.plan.setting, interval, method_title(method, configuration.hyperparameters))
 
 
 def _here(method: str) -> Iterator[tuple[str, ...]]:
@@ -126,8 +125,8 @@ def _here(method: str) -> Iterator[tuple[str, ...]]:
         column, headline = ("accuracy", "accuracy") if row["miou"] is None else ("miou", "mIoU")
         low, high = row["change_low"], row["change_high"]
         interval = "–" if low is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
-        yield (row["data"], method_title(method, configuration.hyperparameters),
-               f"{results.as_text(row[column], column)} {headline}", results.as_text(row["change"], "change"),
-               row["verdict"] or "–",
+        yield (row["data"], row["called"] or row["name"], f"{results.as_text(row[column], column)} {headline}",
+               results.as_text(row["change"], "change"), row["verdict"] or "–", origin,
                f"{row['teacher'] or 'no teacher'} to {row['student']}, {row['labels']:,} labels, "
-               f"{row['epochs']} epochs, seed {row['seed']}", interval, row["called"] or row["name"], origin)
+               f"{row['epochs']} epochs, seed {row['seed']}", interval,
+               method_title(method, configuration.hyperparameters))

@@ -78,7 +78,7 @@ def style() -> None:
                   f".stMainBlockContainer {{ zoom: {LARGER}; padding-top: 0.5rem; max-width: 100%; }}",
                   # What is too long for its place takes another line.
                   '[data-testid="stMainBlockContainer"] :is([data-testid="stWidgetLabel"], button) p '
-                  "{ white-space: normal; overflow: visible; }",
+                  "{ white-space: normal; overflow: visible; overflow-wrap: normal; word-break: keep-all; }",
                   # A slide has a title of its own.
                   ".stMainBlockContainer h1 { display: none; }",
                   # A chart or a grid takes its width in pixels of the window, as they are without the zoom.

@@ -5,12 +5,20 @@ import re
 import pytest
 
 import kdengine
+from benchmarks import real
 from benchmarks.real import settle
 
 pytestmark = pytest.mark.browser
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def address(chromium, tmp_path_factory):
+    """A server of its own: the runs that other tests leave behind would be other rows and another matrix."""
+    with real.server(tmp_path_factory.mktemp("results") / "runs") as at:
+        yield at
 
 
 def test_a_cell_shows_the_images_behind_it(page):

@@ -23,6 +23,7 @@ Answer = TypeVar("Answer")
 CONFIDENCE, ALPHA = 0.95, 0.05
 SEEDS_FOR_A_METHOD = 3
 """Fewer seeds say nothing of a method."""
+_MOST_SEEDS = 1_000
 _RESAMPLES = 10_000
 _RESAMPLES_OF_MASKS = 2_000
 """Fewer: each sums the confusion matrices of all images anew."""
@@ -216,6 +217,24 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> float:
 
     differences = numpy.subtract(first, second)
     return 1.0 if same(differences) else float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def seeds_needed(change: float, std: float, alpha: float = ALPHA, power: float = 0.8) -> int | None:
+    """How many seeds a paired t-test takes to tell a mean change from 0, two-sided at alpha, with that power.
+
+    std: of the changes from seed to seed. SEEDS_FOR_A_METHOD at least; None where `_MOST_SEEDS` would not do. The power
+    is that of the noncentral t distribution (Cohen 1988, Statistical Power Analysis for the Behavioral Sciences).
+    """
+    from scipy.stats import nct, t
+
+    if std == 0:
+        return SEEDS_FOR_A_METHOD if change else None
+
+    def enough(count: int) -> bool:
+        bound, shift = float(t.ppf(1 - alpha / 2, count - 1)), abs(change) / std * math.sqrt(count)
+        return float(nct.sf(bound, count - 1, shift) + nct.cdf(-bound, count - 1, shift)) >= power
+
+    return next((count for count in range(SEEDS_FOR_A_METHOD, _MOST_SEEDS + 1) if enough(count)), None)
 
 
 def same(values: Collection[float]) -> bool:

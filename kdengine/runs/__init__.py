@@ -20,6 +20,7 @@ from kdengine.runs import checkpoints, control, results, store, verdicts, watche
 from kdengine.runs.catalogue import fit_to_show, teacher_of
 from kdengine.runs.checks import check
 from kdengine.runs.control import remove, resume, stop
+from kdengine.runs.diagnosis import diagnose
 from kdengine.runs.estimates import Pace, estimate, pace
 from kdengine.runs.examples import (
     confusion,
@@ -182,10 +183,10 @@ def snapshots(run: str) -> dict[int, str]:
 
 
 __all__ = [
-    "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher", "estimate", "families",
-    "farthest_examples", "fit_to_show", "go_on", "hard_examples", "images_of", "judge", "list_checkpoints", "list_runs",
-    "list_unreadable", "mask_disagreements",
-    "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
-    "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",
-    "telling_example", "typical_masks", "watch",
+    "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher", "diagnose", "estimate",
+    "families", "farthest_examples", "fit_to_show", "go_on", "hard_examples", "images_of", "judge",
+    "list_checkpoints", "list_runs", "list_unreadable", "mask_disagreements", "method_title", "misses",
+    "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume", "shipped_families", "snapshots",
+    "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size", "telling_example",
+    "typical_masks", "watch",
 ]

@@ -256,3 +256,16 @@ def test_what_a_page_asks_for_again_is_not_computed_again(monkeypatch):
                ((first, second), (first.copy(), second.copy()), (second, first), (first[:5], second[:5]))]
     assert answers[0] == answers[1] != answers[2]
     assert drawn == [20, 20, 5]
+
+
+@pytest.mark.parametrize(("size", "seeds"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_seeds_needed_are_those_of_the_tables(size, seeds):
+    """Paired t-test, two-sided, alpha 0.05, power 0.8, by effect size: G*Power 3 (Faul et al. 2007)."""
+    assert uncertainty.seeds_needed(size, 1.0) == uncertainty.seeds_needed(-2 * size, 2.0) == seeds
+
+
+def test_seeds_needed_at_the_ends():
+    assert uncertainty.seeds_needed(0.01, 0.0) == uncertainty.seeds_needed(1.0, 1e-3) == 3
+    assert uncertainty.seeds_needed(0.0, 0.0) is None
+    assert uncertainty.seeds_needed(0.001, 1.0) is None
+    assert uncertainty.seeds_needed(1.0, 1.0, alpha=0.01) > 10

@@ -11,10 +11,12 @@ from kdengine.charts.look import GRAY, HEIGHT, told
 from kdengine.colors import STUDENT, STUDENTS, TEACHER, student_colors
 
 
-def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.LayerChart:
+def accuracies(
+    table: Sequence[dict[str, Any]], colors: Mapping[str, str], headline: str = "accuracy"
+) -> alt.LayerChart:
     """A recipe's rows as points with their 95% intervals. Rows: label, accuracy, interval (low, high), in [0, 1].
 
-    headline: what the accuracy is called.
+    colors: by label. headline: what the accuracy is called.
     """
     values = [{"label": row["label"], "accuracy": row["accuracy"], "low": low, "high": high}
               for row in table for low, high in [row["interval"] or (None, None)]]
@@ -23,9 +25,9 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
     low = alt.X("low:Q", title=f"Test {headline}, with 95% interval", axis=alt.Axis(format="%"),
                 scale=alt.Scale(zero=False))
     drawn = alt.LayerChart(layer=[
-        base.mark_rule(strokeWidth=2, color=GRAY).encode(x=low, x2="high:Q"),
-        base.mark_point(filled=True, size=90, color=STUDENT, opacity=1).encode(
-            x="accuracy:Q", tooltip=[alt.Tooltip("label:N", title="Network"),
+        base.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q", color=_own(colors)),
+        base.mark_point(filled=True, size=90, opacity=1).encode(
+            x="accuracy:Q", color=_own(colors), tooltip=[alt.Tooltip("label:N", title="Network"),
                                      alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("low:Q", format=".2%"),
                                      alt.Tooltip("high:Q", format=".2%")]),
     ]).properties(height=alt.Step(28))
@@ -36,14 +38,20 @@ def accuracies(table: Sequence[dict[str, Any]], headline: str = "accuracy") -> a
     return told(drawn, f"Test {headline}, with 95% interval", said)
 
 
-def ranking(values: Mapping[str, float], title: str) -> alt.LayerChart:
-    """Numbers by name as bars, the smallest first."""
-    base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
-        x=alt.X("value:Q", title=title), y=alt.Y("label:N", sort="x", title=None, axis=alt.Axis(labelLimit=260)))
-    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("value:Q", format=".4f"))
-    drawn = alt.LayerChart(layer=[base.mark_bar(color=STUDENT), numbers]).properties(height=alt.Step(28))
+def ranking(values: Mapping[str, float], colors: Mapping[str, str], title: str) -> alt.LayerChart:
+    """Numbers by name as bars, the smallest first. colors: by name."""
     ascending = sorted(values, key=values.__getitem__)
+    base = alt.Chart(alt.Data(values=[{"label": name, "value": value} for name, value in values.items()])).encode(
+        x=alt.X("value:Q", title=title),
+        y=alt.Y("label:N", sort=ascending, title=None, axis=alt.Axis(labelLimit=260)))
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("value:Q", format=".4f"))
+    drawn = alt.LayerChart(layer=[base.mark_bar().encode(color=_own(colors)), numbers]).properties(height=alt.Step(28))
     return told(drawn, title, [f"{name}: {values[name]:.4f}" for name in ascending])
+
+
+def _own(colors: Mapping[str, str]) -> alt.Color:
+    """Each network in its color; its name stands on the axis."""
+    return alt.Color("label:N", legend=None, scale=alt.Scale(domain=list(colors), range=list(colors.values())))
 
 
 def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:

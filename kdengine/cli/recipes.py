@@ -50,16 +50,18 @@ def add(commands: Commands) -> None:
     recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
     add_json(recipe)
 
-    earlier = commands.add("results", _results, "List the lab reports that were measured earlier, or verify them.")
-    earlier.add_argument("action", nargs="?", choices=("list", "verify"), default="list",
-                         help="verify: compute all they say again, from their own files (%(default)s)")
+    earlier = commands.add(
+        "results", _results, "List the lab reports that were measured earlier; verify them, or write them again.")
+    earlier.add_argument("action", nargs="?", choices=("list", "verify", "rewrite"), default="list",
+                         help="verify: compute all they say again, from their own files; rewrite: write their pages "
+                              "again from these files (%(default)s)")
     earlier.add_argument("name", nargs="*", help="folders in results/ (all)")
     add_json(earlier)
 
 
 def _recipe(arguments: argparse.Namespace) -> int:
     from kdengine import recipes
-    from kdengine.recipes import comparison, report
+    from kdengine.recipes import comparison, remarks, report, sections
     from kdengine.runs import results
 
     if arguments.name is None:
@@ -93,10 +95,11 @@ def _recipe(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(table)
     else:
-        remarks = comparison.remarks(outcome, table)
+        sentences = remarks.remarks(outcome, table) + [
+            f"{change}: {measured} {advice}" for change, _, measured, advice in sections.no_gain(outcome)]
         print(f"{plan.recipe.title}. {plan.recipe.question}\n")
         print_table(list(comparison.titles(plan.recipe).values()), comparison.texts(plan.recipe, table))
-        print(f"\n{comparison.READING}\n\n" + "\n".join(f"- {each}" for each in remarks))
+        print(f"\n{comparison.READING}\n\n" + "\n".join(f"- {each}" for each in sentences))
     if arguments.report and outcome.records:
         page = report.write(outcome, arguments.report)
         print(f"Report: {page}", file=sys.stderr)
@@ -115,8 +118,8 @@ def _results(arguments: argparse.Namespace) -> int:
     for name in arguments.name:
         if name not in folders:
             raise unknown_name("report", name, folders)
-    tell = _verified if arguments.action == "verify" else _listed
-    return tell([folders[name] for name in arguments.name or folders], arguments.json)
+    act = {"list": _listed, "verify": _verified, "rewrite": _rewritten}[arguments.action]
+    return act([folders[name] for name in arguments.name or folders], arguments.json)
 
 
 def _verified(folders: Sequence[Path], as_json: bool) -> int:
@@ -137,6 +140,19 @@ def _verified(folders: Sequence[Path], as_json: bool) -> int:
     if as_json:
         print_json({name: dataclasses.asdict(check) for name, check in checks.items()})
     return 1 if any(check.wrong for check in checks.values()) else 0
+
+
+def _rewritten(folders: Sequence[Path], as_json: bool) -> int:
+    """Write the pages of reports again."""
+    from kdengine.recipes import report
+
+    pages = {folder.name: str(report.rewrite(folder)) for folder in folders}
+    if as_json:
+        print_json(pages)
+    else:
+        for page in pages.values():
+            print(page)
+    return 0
 
 
 def _listed(folders: Sequence[Path], as_json: bool) -> int:

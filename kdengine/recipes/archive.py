@@ -3,7 +3,8 @@
 `records.json` has the plan, the table and the recipe's own contrasts as the report shows them, and of each network its
 record, its history and what the recipe measured; `others` are networks of other plans that are judged in one family
 with these. `answers.npz` has what each of them answers to each test image. All that the report says of a pair of
-networks is computed again from these two files by `verify`.
+networks is computed again from these two files by `verify`. `looks.json` has the pictures of what they do with some
+test images, where the report shows any.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
-RECORDS, ANSWERS = "records.json", "answers.npz"
+    from kdengine.recipes.gallery import Look
+
+RECORDS, ANSWERS, LOOKS = "records.json", "answers.npz", "looks.json"
 _MOST_BYTES = 64 * 2**20
 _TOLERANCE = 2e-3
 """Of a mean loss or divergence, relative: of each image it is kept in half precision."""
@@ -122,7 +125,7 @@ def folders() -> list[Path]:
 
 
 def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write an outcome's two files into a folder that is there."""
+    """Write an outcome's files into a folder that is there."""
     import numpy
 
     plan, everything = outcome.plan, outcome.everything()
@@ -140,6 +143,8 @@ def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> No
     arrays = _arrays(outcome.source, {name: everything[name] for name in [*own, *others]})
     with replacing(folder / ANSWERS) as written, written.open("wb") as file:
         numpy.savez_compressed(file, allow_pickle=False, **arrays)
+    if outcome.looks:
+        write_json(folder / LOOKS, [[look.as_data() for look in row] for row in outcome.looks])
 
 
 def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, Any]]]:
@@ -163,7 +168,8 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
         folder, {**others, **{record.id: record for record in networks.values()}},
         {record.id: each["history"] for record, each in zip(networks.values(), content["runs"], strict=True)})
     measured = {(each["label"], each["seed"]): each["measured"] for each in content["runs"]}
-    return Outcome(plan, networks, source=behind, measured=measured), content["table"], content["contrasts"]
+    outcome = Outcome(plan, networks, source=behind, measured=measured, kept_looks=_looks(folder))
+    return outcome, content["table"], content["contrasts"]
 
 
 def verify(folder: Path) -> Check:
@@ -191,6 +197,19 @@ def printed(folder: Path) -> list[dict[str, str]]:
     return [{"report": folder.name, "sheet": sheet, "row": label, "number": number, "printed": value, "ours": ours}
             for label, number, *theirs, ours in rows
             for sheet, value in zip(titles[2:-1], theirs, strict=True) if value != "–"]
+
+
+def _looks(folder: Path) -> list[list[Look]]:
+    """The pictures that a folder holds; none where it has none."""
+    from kdengine.recipes.gallery import Look, LookData
+
+    content = files.content(folder / LOOKS, _MOST_BYTES)
+    if content is None:
+        return []
+    try:
+        return [[Look.from_data(each) for each in row] for row in files.decode(content, list[list[LookData]])]
+    except KDError as error:
+        raise KDError(f"{folder / LOOKS} cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def _plan(content: _Content) -> Plan:

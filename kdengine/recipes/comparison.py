@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
 from kdengine.runs import results, verdicts
 from kdengine.runs.records import Record, headline
-from kdengine.runs.sweeps import Part
 from kdengine.runs.verdicts import Pairs, Verdict
 
 COLUMNS: dict[str, str] = {
@@ -28,6 +27,10 @@ COLUMNS: dict[str, str] = {
     "kl_to_teacher": "KL to teacher",
     "agreement": "Agreement",
 }
+MAIN = 8
+"""Columns of the table that answers; more cannot be read on a sheet of paper."""
+_LESS = ("kl_to_teacher", "network", "parameters", "milliseconds")
+"""The columns after the verdict that the main table has room for, the most telling first."""
 _COST: dict[str, str] = {"parameters": "Parameters", "milliseconds": "ms / image"}
 READING = (
     "Change is against the independent student of the same seed, data and schedule: in points, and as a share of what "
@@ -110,9 +113,35 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     return f"{value:,}" if column == "parameters" else str(value)
 
 
-def texts(recipe: Recipe, table: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The table as people read it, columns as in `titles`."""
-    return [[as_text(recipe, row, key) for key in titles(recipe)] for row in table]
+def texts(recipe: Recipe, table: Sequence[dict[str, Any]], columns: Iterable[str] | None = None) -> list[list[str]]:
+    """The table as people read it. columns: some of `titles`; None for all."""
+    return [[as_text(recipe, row, key) for key in columns or titles(recipe)] for row in table]
+
+
+def main(recipe: Recipe, table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The eight columns that answer the question, each score with its interval: titles and rows of texts."""
+    columns, named = _main_columns(recipe), titles(recipe)
+    return [named[key] for key in columns], [[_with_interval(recipe, row, key) for key in columns] for row in table]
+
+
+def rest(recipe: Recipe) -> list[str]:
+    """The columns that the main table leaves out, after the network's name."""
+    shown = {*_main_columns(recipe), "interval", "change_interval"} - {"change", "label"}  # there without its share
+    return [key for key in titles(recipe) if key not in shown]
+
+
+def _main_columns(recipe: Recipe) -> list[str]:
+    """A recipe's own columns take the place of those that say least of its question."""
+    own = list(recipe.columns)
+    return ["label", "accuracy", "change", "verdict", *own, *_LESS[:max(1, MAIN - 4 - len(own))]]
+
+
+def _with_interval(recipe: Recipe, row: dict[str, Any], column: str) -> str:
+    """A cell of the main table: a score and a change with the interval that has its own column elsewhere."""
+    interval = {"accuracy": "interval", "change": "change_interval"}.get(column)
+    text = f"{100 * row['change']:+.2f} pts" if column == "change" and row["change"] is not None else as_text(
+        recipe, row, column)
+    return text if interval is None or row[interval] is None else f"{text} ({as_text(recipe, row, interval)})"
 
 
 def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -129,80 +158,6 @@ def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str
             rows.append([row["label"], named[column], *("–" if each is None else f"{each:.2%}" for each in theirs),
                          f"{row[column]:.2%}"])
     return ["Network", "", *(each.sheet for each in sheets), "Here"], rows
-
-
-def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
-    """What the numbers say, in sentences; nothing that was not measured."""
-    recipe = outcome.plan.recipe
-    sentences = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
-    taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
-    distilled = [row for row in table if row["label"] in taught]
-    if distilled and recipe.ranks:
-        best = max(distilled, key=lambda row: row["accuracy"])
-        sentences.append(f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
-                         f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).")
-        closest = min(distilled, key=lambda row: row["kl_to_teacher"])
-        sentences.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
-    if distilled:
-        few = min(row["seeds"] for row in distilled)
-        if few < uncertainty.SEEDS_FOR_A_METHOD:
-            sentences.append(f"{few} seed{'s' if few > 1 else ''} cannot say that a method is better: that takes "
-                             f"{uncertainty.SEEDS_FOR_A_METHOD} or more.")
-        for word in ("better", "worse"):
-            named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
-            if named:
-                sentences.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
-                                 f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
-    return sentences + _no_baseline(outcome, distilled) + _no_gain(outcome, distilled) + recipe.remarks(outcome)
-
-
-def _open(outcome: Outcome) -> list[str]:
-    sentences = []
-    if outcome.missing:
-        count = len(outcome.missing)
-        networks = "networks are" if count > 1 else "network is"
-        sentences.append(f"So far: {count} {networks} still to be trained; no method is judged before.")
-    for (label, seed), reason in outcome.failures.items():
-        sentences.append(f"Not trained: {label}, seed {seed}. {reason}")
-    return sentences
-
-
-def _labels(outcome: Outcome) -> list[str]:
-    """Whether the students have images without a label: then a change is partly what the teacher knows of those."""
-    teachers = {record.data["labelled"] for record in outcome.teachers()}
-    students = {(record.data["labelled"], record.data["train"])
-                for part in outcome.parts if part.taught for record in outcome.of(part.label)}
-    if len(teachers) > 1 or len(students) != 1:
-        return []
-    (labelled, images), = students
-    if labelled == images:
-        return []
-    label = "mask" if outcome.plan.recipe.headline == "mIoU" else "label"
-    theirs = f", their teacher {teachers.pop():,}" if teachers else ""
-    return [f"The students had {labelled:,} {label}{'s' if labelled > 1 else ''}{theirs}: methods that listen to the "
-            f"teacher also learn from the {images - labelled:,} images whose {label} the independent student never "
-            "sees."]
-
-
-def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
-    sentences = []
-    taught = [part for part in outcome.parts if part.taught and outcome.of(part.label)]
-    by_label = {row["label"]: row for row in table}
-    alone = [by_label[part.label] for part in taught if part.configuration.method == "none"]
-    first: dict[str | None, Part] = {}
-    for part in taught:
-        first.setdefault(part.teacher, part)
-    for part in first.values():
-        facts = outcome.of(part.label)[0].teacher
-        assert facts is not None  # it is taught, and has finished
-        label = part.teacher or "Teacher"
-        score = by_label[label]["accuracy"] if part.teacher else headline(facts["test"])
-        sentences.append(f"{label} ({facts['architecture']}): {score:.2%} in this very pipeline.")
-        for student in alone:
-            if student["accuracy"] >= score:
-                sentences.append(f"Careful: {label} is not better than {student['label']}, {score:.2%} against "
-                                 f"{student['accuracy']:.2%}.")
-    return sentences
 
 
 def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
@@ -225,58 +180,6 @@ def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
     return [{"first": first, "second": second, "change": verdict.change, "interval": verdict.interval,
              "verdict": OPEN if outcome.missing else verdict.text or "not judged"}
             for (first, second), verdict in zip(compared, judged, strict=True)]
-
-
-def _contrasts(outcome: Outcome) -> list[str]:
-    judged = contrasts(outcome)
-    alone = ", the recipe's own question: one comparison, so nothing to adjust for"
-    return [f"{each['first']} against {each['second']}: {100 * each['change']:+.2f} points of test "
-            f"{outcome.plan.recipe.headline}{_between(each['interval'])}; {each['verdict']}"
-            f"{alone if len(judged) == 1 and not outcome.missing else ''}." for each in judged]
-
-
-def _between(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" (interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})"
-
-
-def _no_baseline(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
-    """Which students have no independent one beside them, and how to get it."""
-    alone = [row["label"] for row in distilled if row["change"] is None]
-    if not alone or outcome.missing:
-        return []
-    plan = outcome.plan
-    changes = {name: value for name, value in plan.changes.items() if name not in ("skip", "only")}
-    commands = [f" Train it: {dataclasses.replace(plan, changes=changes | {'only': [part.label]}).command}"
-                for part in plan.recipe.parts(plan.scale) if part.taught and part.configuration.method == "none"]
-    return [f"No baseline yet for {', '.join(alone)}: there is no independent student of the same seed, data and "
-            f"schedule, so no change can be told.{''.join(commands)}"]
-
-
-def _no_gain(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
-    """Where no student is above the independent one: what was measured that bears on it, and what may be tried."""
-    changes = {row["label"]: row["change"] for row in distilled if row["change"] is not None}
-    if outcome.missing or not changes or max(changes.values()) > 0:
-        return []
-    recipe, best = outcome.plan.recipe, max(changes, key=lambda label: changes[label])
-    records = [record for label in changes for record in outcome.of(label)]
-    label, option = (("mask", "--labelled-images") if recipe.headline == "mIoU" else ("label", "--labels-per-class"))
-    sentences = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
-    tries = ["another temperature or weight, chosen on validation images"]
-    if all(record.data["labelled"] == record.data["train"] for record in records):
-        sentences.append(f"Every training image has its {label}, which leaves a teacher little to add.")
-        tries.insert(0, f"fewer {label}s ({option})")
-    rising = [label for label in changes if any(map(_rose_to_the_end, map(outcome.source.history, (
-        record.id for record in outcome.of(label)))))]
-    if rising:
-        sentences.append(f"The validation {recipe.headline} was highest in the last epoch for {', '.join(rising)}.")
-        tries.append("more epochs (--epochs)")
-    return [" ".join([*sentences, f"What may be tried: {'; '.join(tries)}."])]
-
-
-def _rose_to_the_end(history: Sequence[dict[str, Any]]) -> bool:
-    """Whether no earlier epoch was as good on validation as the last one."""
-    *earlier, last = (headline(row["validation"]) for row in history)
-    return bool(earlier) and last > max(earlier)
 
 
 def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from kdengine.colors import INDEPENDENT
 from kdengine.recipes import colour_invariance, six_methods, teacher_capacity
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Printed, Recipe
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
-    from altair.typing import ChartType
+    pass
 
 _PAIRS: dict[str, tuple[str, str, str, dict[str, Any], int]] = {
     "quick": ("resnet20", "resnet32", "resnet8", {"data": "shapes", "image_size": 48, "share": 0.5, "epochs": 10}, 3),
@@ -34,10 +34,6 @@ def _parts(scale: str) -> list[Part]:
     ]
 
 
-def _figures(outcome: Outcome) -> dict[str, ChartType]:
-    return six_methods.closeness(outcome) | teacher_capacity.capacity(outcome)
-
-
 ELEVEN_MODELS = Recipe(
     name="eleven_models",
     title="The whole sheet: eleven models",
@@ -45,7 +41,7 @@ ELEVEN_MODELS = Recipe(
     parts=_parts,
     columns=colour_invariance.COLUMNS,
     measure=colour_invariance.measure,
-    figures=_figures,
+    figures=teacher_capacity.capacity,
     contrasts=lambda outcome: [("CRD, colour-tuned teacher", "CRD"),
                                ("Logit matching, larger teacher", "Logit matching")],
     gallery=True,

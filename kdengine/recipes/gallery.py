@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from kdengine.colors import INDEPENDENT, RIGHT, WRONG, class_colors, ink
+from kdengine.errors import KDError
+from kdengine.files import Text
+from kdengine.losses import IGNORE
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome
 from kdengine.runs import verdicts
@@ -31,14 +34,23 @@ CAPTIONS = {
     "accuracy": "Grad-CAM of each network's own answer, on the first test images that not all of them answer alike. "
                 "Green: the answer is right; red: it is wrong. Each map is scaled by its own maximum.",
     "mIoU": "Masks of the test images on which the best and the worst student are furthest apart in mIoU, with mIoU "
-            "and pixel accuracy on that image. Green: a higher mIoU there than the independent student's; red: a lower "
-            "one.",
+            "and pixel accuracy on that image; below each mask its mistakes, in red. Green name: a higher mIoU there "
+            "than the independent student's; red: a lower one.",
 }
 _PICTURES, _MASKED_PICTURES = 4, 3
 _SIDE = 112
 _OPACITY = 0.5
 _MASK = 0.7
 """How much of a mask covers its picture."""
+
+
+class LookData(TypedDict):
+    """A look as it is stored. png: its picture, base64."""
+
+    name: Text
+    answer: Text
+    right: bool | None
+    png: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,27 @@ class Look:
     answer: str
     right: bool | None
     picture: Image
+
+    def as_data(self) -> LookData:
+        """As it is stored."""
+        return {"name": self.name, "answer": self.answer, "right": self.right, "png": _png(self.picture)}
+
+    @classmethod
+    def from_data(cls, stored: LookData) -> Look:
+        """As it was stored. Raises KDError for what is no picture."""
+        from kdengine.data import pictures
+
+        try:
+            content = base64.b64decode(stored["png"], validate=True)
+        except ValueError as error:
+            raise KDError(f"the picture of {stored['name']} is no base64") from error
+        picture = pictures.read_picture(content, name=stored["name"])
+        return cls(stored["name"], stored["answer"], stored["right"], picture)
+
+
+def file(outcome: Outcome) -> str:
+    """What the printed sheet of a recipe's pictures is called."""
+    return f"{TITLES[outcome.plan.recipe.headline].lower().replace(' ', '-')}.jpg"
 
 
 def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
@@ -142,7 +175,9 @@ def _masks(outcome: Outcome, records: Mapping[str, Record], data: DataSet, side:
         for label, score in scores.items():
             caption = f"mIoU {score:.0%}, pixels {metrics.pixel_accuracy(counts[label]):.0%}"
             better = None if alone is None or score == alone else score > alone
-            row.append(Look(label, caption, better, _painted(picture, answers[label][place], palette)))
+            answer = answers[label][place]
+            row.append(Look(label, caption, better, _above(
+                _painted(picture, answer, palette), _mistakes(picture, answer, true))))
         rows.append(row)
     return rows
 
@@ -158,38 +193,54 @@ def _painted(picture: Image, mask: Tensor, palette: Sequence[str]) -> Image:
     return Image.blend(picture.convert("L").convert("RGB"), layer.resize(picture.size, Image.Resampling.NEAREST), _MASK)
 
 
+def _mistakes(picture: Image, answer: Tensor, truth: Tensor) -> Image:
+    """A picture without its own colors, red where an answer [H, W] is not the truth; black what counts nowhere."""
+    return _painted(picture, (answer != truth).long().masked_fill(truth < 0, IGNORE), ("#ffffff", WRONG))
+
+
+def _above(first: Image, second: Image) -> Image:
+    """Two pictures of one size as one, the second below the first."""
+    from PIL import Image
+
+    both = Image.new("RGB", (first.width, first.height + second.height))
+    both.paste(first, (0, 0))
+    both.paste(second, (0, first.height))
+    return both
+
+
 def html(rows: Sequence[Sequence[Look]], colors: Mapping[str, str] | None = None) -> str:
-    """The rows as one HTML table, pictures inside it; names are green where the answer is right, red where wrong.
+    """The rows as HTML, pictures inside it, each row as wide as there is room; names are green where the answer is
+    right, red where it is wrong.
 
     colors: what those in the pictures mean, told below.
     """
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    body = "".join(f'<div class="look" style="display:flex;flex-wrap:wrap;gap:.5rem;margin-bottom:1rem">'
+                   f"{''.join(map(_cell, row))}</div>" for row in rows)
     meant = "".join(f'<span style="white-space:nowrap;margin-right:.9rem"><span style="color:{color}">&#9632;</span> '
                     f"{escape(name)}</span>" for name, color in (colors or {}).items())
-    return (f'<div style="overflow-x:auto"><table style="font-size:.8rem"><tbody>{body}</tbody></table></div>'
-            + (f'<p style="font-size:.8rem">{meant}</p>' if meant else ""))
+    return f'<div style="font-size:.8rem">{body}</div>' + (f'<p style="font-size:.8rem">{meant}</p>' if meant else "")
 
 
 def sheet(rows: Sequence[Sequence[Look]]) -> Image:
     """The rows as one picture to print: under each cell its name and answer, green with a tick or red with a cross."""
     from PIL import Image, ImageDraw, ImageFont
 
-    side = rows[0][0].picture.width
+    side, tall = rows[0][0].picture.width, max(look.picture.height for look in rows[0])
     gap, size = side // 10, side // 9
     below = 3 * size
-    width, height = gap + len(rows[0]) * (side + gap), gap + len(rows) * (side + below + gap)
+    width, height = gap + len(rows[0]) * (side + gap), gap + len(rows) * (tall + below + gap)
     drawn = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size)
-    for top, row in zip(range(gap, drawn.height, side + below + gap), rows, strict=False):
+    for top, row in zip(range(gap, drawn.height, tall + below + gap), rows, strict=False):
         for left, look in zip(range(gap, drawn.width, side + gap), row, strict=False):
             drawn.paste(look.picture, (left, top))
             color = "black" if look.right is None else RIGHT if look.right else WRONG
             signed = 0 if look.right is None else size
             if look.right is not None:
-                _sign(pen, left, top + side + 1.6 * size, size * 0.8, color, right=look.right)
+                _sign(pen, left, top + tall + 1.6 * size, size * 0.8, color, right=look.right)
             for text, start, line in ((look.name, left, 0.2), (look.answer, left + signed, 1.4)):
                 fitting = ImageFont.load_default(size * min(1.0, (left + side - start) / font.getlength(text)))
-                pen.text((start, top + side + line * size), text, color, fitting)
+                pen.text((start, top + tall + line * size), text, color, fitting)
     return drawn
 
 
@@ -203,15 +254,20 @@ def _sign(pen: ImageDraw.ImageDraw, left: float, top: float, size: float, color:
 
 
 def _cell(look: Look) -> str:
-    file = BytesIO()
-    look.picture.save(file, "PNG")
-    source = base64.b64encode(file.getvalue()).decode()
+    source = _png(look.picture)
     name, answer = escape(look.name), escape(look.answer)
     if look.right is None:
         caption = f"{name}<br>{answer}"
     else:
         mark, color = ("✓", RIGHT) if look.right else ("✗", WRONG)
         caption = f'<span style="color:{ink(color)}">{name}<br>{mark} {answer}</span>'
-    return (f'<td style="padding:.25rem;vertical-align:top;width:{_SIDE}px;white-space:normal">'
-            f'<img src="data:image/png;base64,{source}" width="{_SIDE}" height="{_SIDE}" alt="{name}: {answer}">'
-            f"<div>{caption}</div></td>")
+    return (f'<div style="width:{_SIDE}px;overflow-wrap:anywhere">'
+            f'<img src="data:image/png;base64,{source}" width="{_SIDE}" alt="{name}: {answer}">'
+            f"<div>{caption}</div></div>")
+
+
+def _png(picture: Image) -> str:
+    """A picture as PNG, base64."""
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Sequence
-from html import escape
-from io import BytesIO
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from kdengine import charts, methods
-from kdengine.colors import INDEPENDENT, STUDENTS
+from kdengine.colors import INDEPENDENT, STUDENTS, TEACHER, student_colors
 from kdengine.errors import KDError
 from kdengine.files import writing
-from kdengine.recipes import archive, comparison, gallery
-from kdengine.recipes.recipe import Outcome, Recipe
-from kdengine.runs import first_stages, results
-from kdengine.runs.records import Record
+from kdengine.recipes import archive, comparison, document, gallery, remarks, sections
+from kdengine.recipes.document import (
+    Block,
+    Code,
+    Figure,
+    Formula,
+    Heading,
+    Items,
+    Note,
+    Pictures,
+    Table,
+    Text,
+)
+from kdengine.recipes.recipe import Outcome
 
 if TYPE_CHECKING:
     from altair.typing import ChartType
 
 PAGE = "report.html"
-_PRINTED_SIDE = 300
+PRINTED_SIDE = 300
 """Pixels of a heat map in print: an inch at 300 dots an inch."""
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1f2430; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; }
-table { border-collapse: collapse; font-size: .8rem; display: block; overflow-x: auto; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dce3; text-align: left; vertical-align: top; }
-figure, ul, p, pre { max-width: 62rem; }
-figure { margin: 1.5rem 0; } figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
-pre { background: #f4f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
-"""
+_MOST_RANKED = 20
+"""Bars; a whole grid has a figure of its own."""
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
@@ -45,190 +41,142 @@ def write(outcome: Outcome, folder: Path) -> Path:
     What it was made from: see `archive`. Returns the HTML file. Raises KDError where nothing is trained yet, or where
     the disk refuses.
     """
-    recipe, table = _trained(outcome)
-    page = folder / PAGE
+    content = list(blocks(outcome))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
-        page.write_text(html(outcome), encoding="utf-8")
-        for number, chart in enumerate(figures(outcome, table).values(), start=1):
-            _save_png(chart, folder / f"figure-{number}.png")
-        if recipe.gallery and (looks := gallery.looks(outcome, _PRINTED_SIDE)):
-            name = gallery.TITLES[recipe.headline].lower().replace(" ", "-")
-            gallery.sheet(looks).save(folder / f"{name}.jpg", quality=90, dpi=(300, 300))
-        archive.write(outcome, table, folder)
+        page = _write_pages(outcome, content, folder)
+        if outcome.looks:
+            printed = gallery.sheet(gallery.looks(outcome, PRINTED_SIDE))
+            printed.save(folder / gallery.file(outcome), quality=90, dpi=(300, 300))
+        archive.write(outcome, comparison.rows(outcome), folder)
     return page
 
 
-def markdown(outcome: Outcome) -> str:
-    """The report as Markdown, formulas in TeX; its figures are in the HTML alone."""
-    recipe, table = _trained(outcome)
-    titles = list(comparison.titles(recipe).values())
-    lines = [f"# {recipe.title}: {outcome.plan.setting}", "", recipe.question, "",
-             f"Command: `{outcome.plan.command}`", ""]
-    lines += ["## Results", "", *results.markdown_table(titles, comparison.texts(recipe, table)), ""]
-    lines += [comparison.READING, ""]
-    printed_titles, printed = comparison.printed(outcome, table)
-    if printed:
-        lines += ["## As lab sheets print it", "", *results.markdown_table(printed_titles, printed), "",
-                  recipe.apart, ""]
-    lines += ["## Observations", "", *(f"- {each}" for each in comparison.remarks(outcome, table)), ""]
-    for title, facts in _sections(outcome).items():
-        lines += [f"## {title}", "", *results.markdown_table(["", ""], facts), ""]
-    lines += ["## Methods", ""]
-    for method in _methods(outcome):
-        lines += [f"**{method.title}** (`{method.name}`): {method.summary} Source: {method.source}.", "",
-                  f"$${method.formula}$$", ""]
-    return "\n".join(lines)
+def rewrite(folder: Path) -> Path:
+    """Write the pages and charts of a report again from what it was made from, as a report is written today.
+
+    Raises KDError where that cannot be read.
+    """
+    outcome, _, _ = archive.read(folder)
+    with writing(folder):
+        return _write_pages(outcome, list(blocks(outcome)), folder)
 
 
-def html(outcome: Outcome) -> str:
-    """The report as one HTML page: charts as SVG, formulas as MathML; no script, no link to fetch."""
-    from latex2mathml.converter import convert
+def markdown(outcome: Outcome, author: str = "", discussion: str = "") -> str:
+    """The report as Markdown, formulas in TeX; its figures are in the HTML alone. See `blocks`."""
+    return document.markdown(outcome.plan.recipe.title, outcome.plan.setting,
+                             blocks(outcome, author, discussion), with_files=False)
 
-    recipe, table = _trained(outcome)
-    titles = list(comparison.titles(recipe).values())
-    parts = [f"<h1>{escape(recipe.title)}</h1><p><b>{escape(outcome.plan.setting)}</b></p>"
-             f"<p>{escape(recipe.question)}</p>",
-             f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
-             _html_table(titles, comparison.texts(recipe, table)), f"<p>{escape(comparison.READING)}</p>"]
-    printed_titles, printed = comparison.printed(outcome, table)
-    if printed:
-        parts += ["<h2>As lab sheets print it</h2>", _html_table(printed_titles, printed),
-                  f"<p>{escape(recipe.apart)}</p>"]
-    parts += [_figure(caption, chart) for caption, chart in figures(outcome, table).items()]
-    if recipe.gallery and (looks := gallery.looks(outcome)):
-        parts += [f"<h2>{gallery.TITLES[recipe.headline]}</h2>{gallery.html(looks, gallery.colors(outcome))}"
-                  f"<p>{escape(gallery.CAPTIONS[recipe.headline])}</p>"]
-    remarks = comparison.remarks(outcome, table)
-    parts += ["<h2>Observations</h2><ul>", *(f"<li>{escape(each)}</li>" for each in remarks), "</ul>"]
-    for title, facts in _sections(outcome).items():
-        parts.append(f"<h2>{escape(title)}</h2>{_html_table(['', ''], facts)}")
-    parts.append("<h2>Methods</h2>")
-    for method in _methods(outcome):
-        parts.append(f"<h3>{escape(method.title)}</h3><p>{escape(method.summary)} Source: {escape(method.source)}.</p>"
-                     f"{convert(method.formula, display='block')}")
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(recipe.title)}: '
-            f'{escape(outcome.plan.setting)}</title>'
-            f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
+
+def html(outcome: Outcome, author: str = "", discussion: str = "") -> str:
+    """The report as one HTML page. See `blocks`."""
+    return document.html(outcome.plan.recipe.title, outcome.plan.setting, blocks(outcome, author, discussion))
+
+
+def blocks(outcome: Outcome, author: str = "", discussion: str = "") -> Iterator[Block]:
+    """The report, the answer first, how it came about last.
+
+    author, discussion: what a person says of it; paragraphs of a discussion stand apart by an empty line. Raises
+    KDError where nothing is trained yet.
+    """
+    table = _table(outcome)
+    yield Note(". ".join([*([author] if author else []), f"Trained {sections.trained(outcome)}"]) + ".")
+    yield Text(outcome.plan.recipe.question)
+    yield Heading("What came out")
+    yield Items(remarks.remarks(outcome, table))
+    yield from _results(outcome, table)
+    if discussion.strip():
+        yield Heading("Discussion")
+        yield from (Text(paragraph.strip()) for paragraph in discussion.split("\n\n") if paragraph.strip())
+    if causes := sections.no_gain(outcome):
+        yield Heading("Why no gain?")
+        yield Table(sections.NO_GAIN, causes)
+    yield Heading("How they were compared")
+    yield Table([], sections.equal_and_different(outcome))
+    yield Heading("Methods")
+    for name in dict.fromkeys(part.configuration.method for part in outcome.parts):
+        method = methods.find(name)
+        yield Heading(method.title, below=True)
+        yield Text(f"{method.summary} Source: {method.source}.")
+        yield Formula(method.formula)
+    yield Heading("Limits")
+    yield Items(sections.limits(outcome))
+    for title, facts in sections.facts(outcome).items():
+        yield Heading(title)
+        yield Table([], facts)
+    yield Heading("All other numbers")
+    rest = comparison.rest(outcome.plan.recipe)
+    yield Table([comparison.titles(outcome.plan.recipe)[key] for key in rest],
+                comparison.texts(outcome.plan.recipe, table, rest))
+    yield Heading("To repeat it")
+    yield Code(outcome.plan.command)
 
 
 def figures(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, ChartType]:
-    """A recipe's charts by caption: accuracies with their intervals, its own, and how the networks learned."""
+    """A recipe's charts by caption: accuracies with their intervals, its own, and how the students learned.
+
+    A student has one color in all of them.
+    """
+    recipe, colors = outcome.plan.recipe, _colors(outcome, table)
     overs = dict.fromkeys(row["over"] for row in table)
-    drawn: dict[str, ChartType] = {
-        f"Test {outcome.plan.recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
-            charts.accuracies(table, outcome.plan.recipe.headline)}
-    drawn |= outcome.plan.recipe.figures(outcome)
-    curves = {part.label: outcome.source.history(record.id) for part in outcome.parts
+    drawn: dict[str, ChartType] = {f"Test {recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
+                                   charts.accuracies(table, colors, recipe.headline)}
+    apart = {row["label"]: row["kl_to_teacher"] for row in table if row["kl_to_teacher"] is not None}
+    if 1 < len(apart) <= _MOST_RANKED:
+        drawn["KL(teacher || student) on the test images, nats; the closest first."] = (
+            charts.ranking(apart, colors, "KL to teacher"))
+    drawn |= recipe.figures(outcome)
+    curves = {part.label: outcome.source.history(record.id) for part in outcome.parts if part.seeded
               for record in outcome.of(part.label)[:1]}
-    if len(curves) <= len(STUDENTS):  # more lines than colours tell nobody apart
+    if curves and len(curves) <= len(STUDENTS) + 1:  # more lines than colors tell nobody apart
         dotted = f" The dotted line: where the {INDEPENDENT.lower()} ended." if INDEPENDENT in curves else ""
-        drawn[f"Validation {outcome.plan.recipe.headline} while training, first seed.{dotted}"] = (
+        drawn[f"Validation {recipe.headline} of the students while training, first seed.{dotted}"] = (
             charts.accuracy_curves(curves, baseline=INDEPENDENT))
-        drawn["Terms of the training loss, first seed."] = charts.term_curves(curves)
+        drawn["Terms of the students' training loss, first seed."] = charts.term_curves(curves)
     return drawn
 
 
-def _trained(outcome: Outcome) -> tuple[Recipe, list[dict[str, Any]]]:
-    """The recipe and its table. Raises KDError where there is none."""
+def _write_pages(outcome: Outcome, content: Sequence[Block], folder: Path) -> Path:
+    """The two pages and the charts; charts from before that are no more go. Returns the HTML file."""
+    title, setting = outcome.plan.recipe.title, outcome.plan.setting
+    for old in folder.glob("figure-*.png"):
+        old.unlink()
+    text = document.markdown(title, setting, content, with_files=True)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / PAGE).write_text(document.html(title, setting, content), encoding="utf-8")
+    document.save_pictures(content, folder)
+    return folder / PAGE
+
+
+def _colors(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The color of each network of the table, by label: teachers have theirs, students one each."""
+    teachers = {part.label for part in outcome.parts if not part.seeded}
+    students = [row["label"] for row in table if row["label"] not in teachers]
+    own = dict(zip(students, student_colors(students), strict=True))
+    return {row["label"]: own.get(row["label"], TEACHER) for row in table}
+
+
+def _results(outcome: Outcome, table: Sequence[dict[str, Any]]) -> Iterator[Block]:
+    """The table, what lab sheets print, the charts and the pictures."""
+    recipe, drawn = outcome.plan.recipe, figures(outcome, table)
+    yield Heading("Results")
+    yield Table(*comparison.main(recipe, table))
+    yield Note(comparison.READING)
+    titles, printed = comparison.printed(outcome, table)
+    if printed:
+        yield Heading("As lab sheets print it")
+        yield Table(titles, printed)
+        yield Text(recipe.apart)
+    yield from (Figure(caption, chart) for caption, chart in drawn.items())
+    if outcome.looks:
+        yield Heading(gallery.TITLES[recipe.headline])
+        yield Pictures(gallery.html(outcome.looks, gallery.colors(outcome)), gallery.CAPTIONS[recipe.headline],
+                       gallery.file(outcome))
+
+
+def _table(outcome: Outcome) -> list[dict[str, Any]]:
+    """The recipe's table. Raises KDError where there is none."""
     if not outcome.records:
         raise KDError(f"Nothing of {outcome.plan.recipe.name} is trained yet, so there is nothing to report. Run it: "
                       f"{outcome.plan.command}")
-    return outcome.plan.recipe, comparison.rows(outcome)
-
-
-def _figure(caption: str, chart: ChartType) -> str:
-    import vl_convert
-
-    drawn = vl_convert.vegalite_to_svg(_sized(chart).to_dict())
-    # Its clips are numbered on from one figure of a process to the next: the same report would be another text.
-    clips = {name: f"clip-{crc32(caption.encode())}-{place}"
-             for place, name in enumerate(dict.fromkeys(re.findall(r"clip\d+", drawn)))}
-    drawn = re.sub(r"clip\d+", lambda match: clips[match[0]], drawn)
-    return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _save_png(chart: ChartType, path: Path) -> None:
-    """A chart as a picture of few colors, a third of the size of one of all."""
-    import vl_convert
-    from PIL import Image
-
-    with Image.open(BytesIO(vl_convert.vegalite_to_png(_sized(chart).to_dict(), scale=1.5))) as drawn:
-        drawn.convert("RGB").quantize(128).save(path, optimize=True)
-
-
-def _sized(chart: ChartType) -> ChartType:
-    """A chart as wide as a page, unless it has a width of its own."""
-    return chart if "width" in chart.to_dict() else chart.properties(width=640)
-
-
-def _sections(outcome: Outcome) -> dict[str, list[list[str]]]:
-    """What it ran on, on which pictures, and with which settings."""
-    record = next(iter(outcome.records.values()))
-    students = [each for part in outcome.parts if part.taught for each in outcome.of(part.label)]
-    about = (students or [record])[0]
-    machine = record.environment
-    each = about.environment.get("student_threads")
-    threads = f"{machine['threads']}{f', {each} for each student, several at once' if each else ''}"
-    return {
-        "Hardware and software": [
-            ["Device", f"{machine['device_name']} ({machine['device']})"], ["Threads", threads],
-            ["System", f"{machine['system']}, Python {machine['python']}"],
-            *([name, number] for name, number in machine["packages"].items()),
-            *([["Commit", machine["commit"]]] if machine["commit"] else []),
-        ],
-        "Data": [[key.replace("_", " "), str(about.data[key])] for key in
-                 ("title", "size", "train", "labelled", "validation", "test", "views", "digest")],
-        "Settings": _settings(outcome),
-        "Cost": [[f"{label}, seed {seed}", _cost(each)] for (label, seed), each in outcome.records.items()],
-    }
-
-
-def _settings(outcome: Outcome) -> list[list[str]]:
-    facts = []
-    for part in outcome.parts:
-        config = part.configuration
-        chosen = methods.method(config.method, **config.hyperparameters)
-        fields = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(chosen).items())
-        phrases = [f"{config.student}, {config.method} ({fields})" if fields else f"{config.student}, {config.method}"]
-        phrases += [f"taught by {part.teacher or config.teacher}"] if part.taught and chosen.needs_teacher else []
-        phrases += [f"starting from {part.start}"] if part.start else []
-        phrases += [f"{config.labels_per_class} labels per class"] if config.labels_per_class else []
-        phrases += [f"masks of {config.labelled_images:,} images"] if config.labelled_images else []
-        phrases += [f"{config.share:.0%} of the training images"] if config.share < 1 else []
-        phrases += [f"without class {config.without_class}"] if config.without_class is not None else []
-        phrases += [f"images of {config.image_size} pixels"] if config.image_size else []
-        phrases += ["starting from published weights"] if config.pretrained else []
-        phrases += [f"views {config.views}"] if config.views else []
-        first = first_stages.first_epochs(config) if chosen.first_stage else 0
-        phrases += [f"{config.epochs} epochs" + (f" after {first} of its first stage" if first else "")]
-        phrases += [f"batch {config.batch_size}", f"{config.optimizer} {config.learning_rate:g}",
-                    f"momentum {config.momentum:g}", config.schedule, f"weight decay {config.weight_decay:g}"]
-        facts.append([part.label, ", ".join(phrases)])
-    return facts
-
-
-def _cost(record: Record) -> str:
-    """Seconds of its own steps, and of the whole group where several trained side by side; speed and size."""
-    result = record.result
-    group, whole = result["side_by_side"], f"{result['training_seconds']:,.0f} s"
-    if group == 1:
-        seconds = whole
-    elif "own_seconds" in result:
-        seconds = f"{result['own_seconds']:,.0f} s of its own steps; {whole} for the group of {group}"
-    else:
-        seconds = f"{whole} with {group - 1} others"
-    return (f"{seconds}, {result['images_per_second']:,.0f} images a second; "
-            f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
-
-
-def _methods(outcome: Outcome) -> list[type[methods.Method]]:
-    used = dict.fromkeys(part.configuration.method for part in outcome.parts)
-    return [methods.find(name) for name in used]
-
-
-def _html_table(titles: list[str], cells: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-    return f"<table>{f'<thead><tr>{head}</tr></thead>' if any(titles) else ''}<tbody>{body}</tbody></table>"
+    return comparison.rows(outcome)

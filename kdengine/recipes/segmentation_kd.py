@@ -48,7 +48,7 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
     return {
         "Total training loss of each student, first seed; methods sum different terms, so only a curve's own course "
         "says something.": total_losses(students),
-        "Learning rate.": learning_rates(histories),
+        "Learning rate.": learning_rates(students),
         "Test IoU of each class, mean over the seeds.": class_ious(
             {label: _class_ious(records) for label, records in tested.items()}, classes, legend=True),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdengine.errors import KDError
-from kdengine.recipes import archive, comparison, gallery, group, plans, report
+from kdengine.recipes import archive, comparison, gallery, group, plans, remarks, report, sections
 from kdengine.recipes.recipe import Outcome, Plan
 from kdengine.runs import checkpoints, results
 from kdengine.runs.networks import method_title
@@ -24,21 +24,16 @@ def list_recipes() -> list[dict[str, Any]]:
 def recipe_results(plan: Plan) -> dict[str, Any]:
     """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
-    figures: Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where the recipe has none;
-    gallery_title and gallery_caption say what it shows.
+    rest: the columns that the table has no room for. no_gain: rows that say why students gained nothing. figures:
+    Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where there are none; gallery_title and
+    gallery_caption say what it shows.
     """
     outcome = plans.so_far(plan)
-    recipe = outcome.plan.recipe
-    looks = gallery.looks(outcome) if recipe.gallery else []
-    return _texts_and_charts(outcome, comparison.rows(outcome)) | {
-        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
-        "gallery_title": gallery.TITLES[recipe.headline],
-        "gallery_caption": gallery.CAPTIONS[recipe.headline],
-    }
+    return _texts_and_charts(outcome, comparison.rows(outcome))
 
 
 def earlier_results(recipe: str) -> list[dict[str, Any]]:
-    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, without a gallery, and more.
+    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, and more.
 
     name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
     sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
@@ -54,7 +49,7 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
         reports.append(_texts_and_charts(outcome, table) | {
             "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
             "device": newest.environment["device_name"], "apart": plan.recipe.apart,
-            "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
+            "printed": _by_title(titles, printed),
             "html": (folder / report.PAGE).read_text(encoding="utf-8"),
         })
     return reports
@@ -69,28 +64,44 @@ def measured(method: str) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: row["Verdict"] == "–")
 
 
-def recipe_report(plan: Plan) -> dict[str, str]:
-    """The lab report of what of a recipe is finished: `html`, one file that needs nothing beside it, and `markdown`."""
-    outcome = plans.so_far(plan)
-    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+def recipe_report(plan: Plan, author: str = "", discussion: str = "") -> dict[str, str]:
+    """The lab report of what of a recipe is finished: `html`, one file that needs nothing beside it, and `markdown`.
+
+    author, discussion: what a person adds; paragraphs stand apart by an empty line.
+    """
+    return _report(plans.so_far(plan), author, discussion)
 
 
-def group_report(ids: Sequence[str]) -> dict[str, str]:
+def group_report(ids: Sequence[str], author: str = "", discussion: str = "") -> dict[str, str]:
     """The lab report of runs of one group, as `recipe_report`. Raises KDError where none of them has finished."""
-    outcome = group.outcome(ids)
-    return {"html": report.html(outcome), "markdown": report.markdown(outcome)}
+    return _report(group.outcome(ids), author, discussion)
+
+
+def _report(outcome: Outcome, author: str, discussion: str) -> dict[str, str]:
+    return {"html": report.html(outcome, author, discussion), "markdown": report.markdown(outcome, author, discussion)}
 
 
 def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A recipe's table as texts, how to read it, what it says, and its charts."""
+    """What `recipe_results` returns."""
     recipe = outcome.plan.recipe
-    titles = comparison.titles(recipe).values()
+    titles, cells = comparison.main(recipe, table)
+    rest = comparison.rest(recipe)
+    named = comparison.titles(recipe)
     return {
-        "table": [dict(zip(titles, cells, strict=True)) for cells in comparison.texts(recipe, table)],
+        "table": _by_title(titles, cells),
+        "rest": _by_title([named[key] for key in rest], comparison.texts(recipe, table, rest)),
         "reading": comparison.READING,
-        "remarks": comparison.remarks(outcome, table),
+        "remarks": remarks.remarks(outcome, table),
+        "no_gain": _by_title(sections.NO_GAIN, sections.no_gain(outcome)),
         "figures": report.figures(outcome, table),
+        "gallery": gallery.html(outcome.looks, gallery.colors(outcome)) if outcome.looks else "",
+        "gallery_title": gallery.TITLES[recipe.headline],
+        "gallery_caption": gallery.CAPTIONS[recipe.headline],
     }
+
+
+def _by_title(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    return [dict(zip(titles, row, strict=True)) for row in cells]
 
 
 def _archives() -> Iterator[tuple[Path, Outcome, list[dict[str, Any]]]]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
-from altair.typing import ChartType
-
-from kdengine.charts import ranking
 from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import crd, race
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Recipe
 from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -36,24 +32,10 @@ def _parts(scale: str) -> list[Part]:
     return race(scale, _PAIRS[scale], methods(scale))
 
 
-def closeness(outcome: Outcome) -> dict[str, ChartType]:
-    """The students, the closest to their teacher first."""
-    values = {}
-    for part in outcome.parts:
-        apart = [nats for record in outcome.of(part.label)
-                 if (nats := record.result["test"].get("kl_to_teacher")) is not None]
-        if part.taught and apart:
-            values[part.label] = statistics.fmean(apart)
-    if not values:
-        return {}
-    return {"KL(teacher || student) on the test images, nats; the closest first.": ranking(values, "KL to teacher")}
-
-
 SIX_METHODS = Recipe(
     name="six_methods",
     title="Six methods",
     question="Which of six ways of training brings a student furthest, and which closest to its teacher?",
     parts=_parts,
-    figures=closeness,
     gallery=True,
 )

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from safetensors.numpy import save_file
+from scipy import stats
 
 from kdengine import paths
 from kdengine.recipes.parts import students, teacher
@@ -16,6 +17,8 @@ from tests.kdengine.made import teacher as taught_by
 COUNT = 100
 """Test images."""
 KL = {"none": 0.5, "activation_boundary": 0.5, "kd": 0.125, "dkd": 0.25, "crd": 0.375, "label_smoothing": 0.75}
+METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
+THREE = {"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "DKD": [60, 66, 61], "CRD": [56, 58, 58]}
 PACKAGES = {"torch": "2.9.1", "torchvision": "0.24.1", "numpy": "2.3.4", "pillow": "12.0", "scikit-learn": "1.7.2"}
 
 
@@ -96,3 +99,17 @@ def drawn_from(chart):
     """The values a chart draws, where all its layers draw the same."""
     written = chart.to_dict()
     return next(each["data"]["values"] for each in [written, *written.get("layer", ())] if "data" in each)
+
+
+def wilson(right, count=100):
+    sure = stats.binomtest(right, count).proportion_ci(method="wilson")
+    return sure.low, sure.high
+
+
+def student_s(values, confidence=0.95):
+    low, high = stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    return float(low), float(high)
+
+
+def changes(ours, theirs):
+    return [(first - second) / 100 for first, second in zip(ours, theirs, strict=True)]

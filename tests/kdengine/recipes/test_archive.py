@@ -15,6 +15,7 @@ from kdengine.measures import evaluation
 from kdengine.paths import reports_root
 from kdengine.recipes import archive, comparison, report
 from kdengine.recipes.recipe import Outcome
+from kdengine.recipes.remarks import remarks
 from kdengine.runs import results, store
 from kdengine.runs.records import PREDICTIONS
 from tests.kdengine.recipes.scene import answers, finished, made
@@ -70,7 +71,7 @@ def outcome(request):
 
 def test_a_report_is_verified_from_its_own_files_when_its_runs_are_gone(outcome, tmp_path):
     report.write(outcome, tmp_path / "report")
-    table, said = comparison.rows(outcome), comparison.remarks(outcome, comparison.rows(outcome))
+    table, said = comparison.rows(outcome), remarks(outcome, comparison.rows(outcome))
     asked = json.loads(json.dumps(comparison.contrasts(outcome)))
     drawn = [chart.to_dict() for chart in report.figures(outcome, table).values()]
     shutil.rmtree(paths.runs_root())
@@ -78,7 +79,7 @@ def test_a_report_is_verified_from_its_own_files_when_its_runs_are_gone(outcome,
     assert comparison.rows(again) == table
     assert written == json.loads(json.dumps(table))
     assert contrasts == asked
-    assert comparison.remarks(again, table) == said
+    assert remarks(again, table) == said
     assert [chart.to_dict() for chart in report.figures(again, table).values()] == drawn
     check = archive.verify(tmp_path / "report")
     assert (check.networks, check.verdicts, check.wrong) == (len(outcome.records), 2, [])

@@ -1,7 +1,6 @@
 """The table of a recipe: one seed speaks of two networks, three of a method, and of neither more than is measured."""
 
 import dataclasses
-import json
 import math
 import statistics
 
@@ -9,15 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
 from kdengine.recipes.recipe import Column, Recipe
 from kdengine.runs import store
-from kdengine.runs.records import HISTORY, PREDICTIONS
-from tests.kdengine.made import row
-from tests.kdengine.recipes.scene import made
-
-METHODS = {"Independent": ("none", {}), "KD": ("kd", {}), "DKD": ("dkd", {}), "CRD": ("crd", {})}
+from kdengine.runs.records import PREDICTIONS
+from tests.kdengine.recipes.scene import METHODS, THREE, changes, made, student_s, wilson
 
 
 def table(outcome):
@@ -26,11 +21,6 @@ def table(outcome):
 
 def text(row, column):
     return comparison.as_text(Recipe("any", "", "", list), row, column)
-
-
-def wilson(right, count=100):
-    sure = stats.binomtest(right, count).proportion_ci(method="wilson")
-    return sure.low, sure.high
 
 
 def resampled(ours, theirs, confidence):
@@ -43,17 +33,8 @@ def resampled(ours, theirs, confidence):
             max(high, (2 * exact.high - 1) * (ours + theirs) / 100))
 
 
-def student_s(values, confidence=0.95):
-    low, high = stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    return float(low), float(high)
-
-
 def shares(counts):
     return [count / 100 for count in counts]
-
-
-def changes(ours, theirs):
-    return [(first - second) / 100 for first, second in zip(ours, theirs, strict=True)]
 
 
 def test_one_seed_is_measured_over_the_images():
@@ -110,7 +91,6 @@ def test_an_interval_over_seeds_ends_where_accuracies_do():
     assert told["KD"]["interval"] == pytest.approx((low, 1.0))
 
 
-THREE = {"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "DKD": [60, 66, 61], "CRD": [56, 58, 58]}
 
 
 def test_three_seeds_judge_a_method_by_pairs_of_one_seed():
@@ -245,158 +225,3 @@ def test_a_share_among_the_columns_has_its_interval():
 def test_a_cell_as_people_read_it(right, label, expected):
     row = table(made(right))[label]
     assert {key: text(row, key) for key in expected} == expected
-
-
-def remarks(right, labels_of=None, **more):
-    labels_of = labels_of or {label: each for label, each in METHODS.items() if label in right or not right}
-    outcome = made(right, labels_of, **more)
-    return comparison.remarks(outcome, comparison.rows(outcome))
-
-
-def test_remarks_on_one_seed_name_the_numbers_and_their_limit():
-    low, high = wilson(75)
-    assert remarks({"Teacher": [90], "Independent": [60], "KD": [75], "CRD": [70]}) == [
-        "Teacher (resnet20): 90.00% in this very pipeline.",
-        "Highest mean accuracy among the students with a method: KD, 75.00% "
-        f"({low:.2%} to {high:.2%}, over 100 images).",
-        "Closest to its teacher: KD, KL 0.1250 nats.",
-        "1 seed cannot say that a method is better: that takes 3 or more.",
-    ]
-
-
-def test_the_closest_need_not_be_the_best():
-    told = remarks({"Teacher": [90], "Independent": [60], "KD": [65], "CRD": [70]})
-    assert any(each.startswith("Highest mean accuracy among the students with a method: CRD, 70.00%") for each in told)
-    assert "Closest to its teacher: KD, KL 0.1250 nats." in told
-
-
-def test_a_teacher_no_better_than_the_independent_student_is_warned_of():
-    told = remarks({"Teacher": [70], "Independent": [70], "KD": [75], "CRD": [69]})
-    assert told[1] == "Careful: Teacher is not better than Independent, 70.00% against 70.00%."
-
-
-def test_a_student_that_passes_its_teacher_is_no_warning():
-    assert not any("Careful" in each for each in remarks({"Teacher": [70], "Independent": [60], "KD": [75]}, seeds=1))
-
-
-ALONE = ", the recipe's own question: one comparison, so nothing to adjust for"
-
-
-def test_a_recipe_s_own_question_is_answered_by_holding_its_networks_against_each_other():
-    right = {"Teacher": [90], "Independent": [60], "KD": [range(10, 85)], "CRD": [60]}
-    told = remarks(right, contrasts=lambda outcome: [("KD", "CRD"), ("CRD", "DKD")])  # there is no DKD
-    assert told[1].startswith("KD against CRD: +15.00 points of test accuracy (interval +")
-    assert told[1].endswith(f"; differ (p = 0.017){ALONE}.")
-    assert not any("DKD" in each for each in told[2:])
-
-
-def test_three_seeds_answer_it_for_the_methods():
-    told = remarks(THREE, contrasts=lambda outcome: [("KD", "CRD")])
-    low, high = student_s(changes(THREE["KD"], THREE["CRD"]))
-    p = stats.ttest_rel(THREE["KD"], THREE["CRD"]).pvalue
-    assert told[1] == (f"KD against CRD: +15.67 points of test accuracy (interval {100 * low:+.2f} to "
-                       f"{100 * high:+.2f}); better (p = {p:.2g}){ALONE}.")
-
-
-def test_two_questions_are_corrected_for_each_other():
-    told = remarks(THREE, contrasts=lambda outcome: [("KD", "CRD"), ("DKD", "CRD")])
-    adjusted = uncertainty.holm([stats.ttest_rel(THREE[each], THREE["CRD"]).pvalue for each in ("KD", "DKD")])
-    assert [each.rpartition("; ")[2] for each in told[1:3]] == [
-        f"{'better' if p < 0.05 else 'not distinguishable'} ({uncertainty.p_text(p)})." for p in adjusted]
-
-
-def test_a_recipe_that_tunes_does_not_name_the_highest_test_accuracy():
-    told = remarks({"Teacher": [90], "Independent": [60], "KD": [75]}, ranks=False, seeds=1)
-    assert not any(each.startswith(("Highest", "Closest")) for each in told)
-
-
-def test_students_with_fewer_labels_than_their_teacher_are_told_of():
-    outcome = made({"Teacher": [90], "Independent": [60], "KD": [75]})
-    for (label, _), record in outcome.records.items():
-        record.data["labelled"] = 1258 if label == "Teacher" else 100
-    told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[0].startswith("The students had 100 labels, their teacher 1,258: ")
-    assert "from the 1,158 images whose label" in told[0]
-
-
-def test_what_is_missing_and_what_failed_is_told_first():
-    outcome = dataclasses.replace(made({"Teacher": [90], "KD": [75]}, METHODS), failures={("CRD", 0): "It is nan."})
-    told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[:2] == ["So far: 2 networks are still to be trained; no method is judged before.",
-                        "Not trained: CRD, seed 0. It is nan."]
-
-
-def test_who_has_no_baseline_is_told_with_the_command_that_trains_it():
-    outcome = made({"Teacher": [90], "KD": [75]}, {"Independent": ("none", {}), "KD": ("kd", {})})
-    plan = dataclasses.replace(outcome.plan, changes={"only": ["KD"], "epochs": 7})
-    outcome = dataclasses.replace(outcome, plan=plan)
-    told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[-1] == (
-        "No baseline yet for KD: there is no independent student of the same seed, data and schedule, so no change can "
-        "be told. Train it: python -m kdengine recipe two_ways --scale quick --seeds 1 --epochs 7 --only Independent")
-
-
-def test_who_has_a_baseline_is_told_nothing_of_it():
-    assert not any("baseline" in each for each in remarks({"Teacher": [90], "Independent": [60], "KD": [75]}, seeds=1))
-
-
-@pytest.mark.parametrize(("labelled", "validation", "said"), [
-    (1258, (0.5, 0.25), " Every training image has its label, which leaves a teacher little to add. What may be tried: "
-                        "fewer labels (--labels-per-class); another temperature or weight, chosen on validation "
-                        "images."),
-    (100, (0.25, 0.5), " The validation accuracy was highest in the last epoch for KD, CRD. What may be tried: another "
-                       "temperature or weight, chosen on validation images; more epochs (--epochs)."),
-])
-def test_where_nobody_gains_what_was_measured_and_what_may_be_tried_is_told(labelled, validation, said):
-    outcome = made({"Teacher": [90], "Independent": [60], "KD": [58], "CRD": [60]})
-    for record in outcome.records.values():
-        record.data["labelled"] = labelled
-        (store.directory(record.id) / HISTORY).write_text("".join(
-            json.dumps(row(epoch, validation={"n": 50, "top1": top1})) + "\n"
-            for epoch, top1 in enumerate(validation, start=1)))
-    told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[-1] == "No student is above the independent one: CRD comes closest, +0.00 points." + said
-
-
-def test_where_one_gains_nothing_is_advised():
-    assert not any("may be tried" in each for each in remarks({"Teacher": [90], "Independent": [60], "KD": [61]}))
-
-
-def test_a_better_teacher_is_not_warned_of():
-    assert not any("Careful" in each for each in remarks({"Teacher": [76], "Independent": [60], "KD": [75]}))
-
-
-def test_two_seeds_cannot_say_it_either():
-    told = remarks({"Teacher": [90], "Independent": [60, 61], "KD": [75, 76]})
-    assert told[-1] == "2 seeds cannot say that a method is better: that takes 3 or more."
-
-
-def test_from_three_seeds_on_methods_are_named_better_or_worse():
-    told = remarks(THREE)
-    assert told[-2:] == [
-        "Better than the independent student (paired by seed, Holm-adjusted p < 0.05; all under the same teacher): KD.",
-        "Worse than the independent student (paired by seed, Holm-adjusted p < 0.05; all under the same teacher): CRD.",
-    ]
-    assert not any("cannot say" in each for each in told)
-
-
-def test_the_fewest_seeds_decide_what_may_be_said():
-    told = remarks({"Teacher": [90], "Independent": [60, 64, 62], "KD": [71, 76, 72], "CRD": [56]})
-    assert told[-1] == "1 seed cannot say that a method is better: that takes 3 or more."
-    assert not any(each.startswith(("Better", "Worse")) for each in told)
-
-
-def test_nothing_is_said_of_what_was_not_measured():
-    assert remarks({}, seeds=1) == ["So far: 5 networks are still to be trained; no method is judged before."]
-    assert remarks({"Teacher": [90]}, METHODS, seeds=1) == [
-        "So far: 4 networks are still to be trained; no method is judged before."]
-
-
-def test_nothing_of_methods_without_a_method():
-    assert remarks({"Teacher": [90], "Independent": [60]}, {"Independent": ("none", {})}) == [
-        "Teacher (resnet20): 90.00% in this very pipeline."]
-
-
-def test_remarks_of_the_recipe_come_last():
-    told = remarks({"Teacher": [90], "KD": [60]}, remarks=lambda outcome: ["And one more."])
-    assert told[-1] == "And one more."

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from kdengine import data, recipes
-from kdengine.colors import INDEPENDENT, class_colors
+from kdengine.colors import INDEPENDENT, WRONG, class_colors
 from kdengine.data import pictures
 from kdengine.measures import metrics, uncertainty
 from kdengine.recipes import comparison, gallery, report
+from kdengine.recipes.remarks import remarks
 from kdengine.runs import references, results
 from tests.kdengine import tiny
 from tests.kdengine.recipes.scene import drawn_from
@@ -63,7 +64,12 @@ def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tm
             counts = metrics.confusion(answer, mask[None].long(), len(held.classes))[0]
             scores[label] = metrics.mean_iou(counts)
             assert look.answer == f"mIoU {scores[label]:.0%}, pixels {metrics.pixel_accuracy(counts):.0%}"
-            assert np.abs(np.asarray(look.picture) - blended(shown, answer[0].numpy(), palette)).max() <= 1
+            side = tiny.TILED_SIZE
+            mistakes = np.where(mask.numpy() < 0, -1, answer[0].numpy() != mask.numpy())
+            for half, numbers, colors in ((slice(side), answer[0].numpy(), palette),
+                                          (slice(side, None), mistakes, ["#ffffff", WRONG])):
+                wanted = blended(shown, numbers, colors)
+                assert np.abs(np.asarray(look.picture)[half] - wanted).max() <= 1
         alone = scores[INDEPENDENT]
         assert [look.right for look in others] == [
             None if score == alone else score > alone for score in scores.values()]
@@ -73,10 +79,10 @@ def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tm
     drawn = report.figures(outcome, table)
     titles = [chart.to_dict() for chart in drawn.values()]
     told = " ".join(drawn)
-    for plot in ("Total training loss", "Terms of the training loss", "Validation mIoU while training",
-                 "Learning rate", "Test IoU of each class"):
+    for plot in ("Total training loss", "Terms of the students' training loss", "Learning rate",
+                 "Validation mIoU of the students while training", "Test IoU of each class"):
         assert plot in told
-    assert len(titles) == 6
+    assert len(titles) == 7
     values = drawn_from(drawn["Test IoU of each class, mean over the seeds."])
     for each in values:
         place = held.classes.index(each["class"])
@@ -86,7 +92,7 @@ def test_its_pictures_charts_and_sentences_are_those_of_its_networks(outcome, tm
 
     # The report, and what it says of the masks.
     assert ("The students had 4 masks, their teacher 20: methods that listen to the teacher also learn from the "
-            "16 images whose mask the independent student never sees.") in comparison.remarks(outcome, table)
+            "16 images whose mask the independent student never sees.") in remarks(outcome, table)
     page = Page(report.write(outcome, tmp_path / "report").read_text(encoding="utf-8"))
     assert "What they see" in page.texts["h2"]
     assert len(page.named("img")) == 3 * (2 + len(labels))

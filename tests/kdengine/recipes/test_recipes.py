@@ -18,6 +18,7 @@ from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.missing_class import MISSING_CLASS
 from kdengine.recipes.parts import students, teacher
 from kdengine.recipes.recipe import CHANGES
+from kdengine.recipes.remarks import remarks
 from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
@@ -117,7 +118,7 @@ def test_what_a_teacher_that_is_there_already_scores_is_told():
         taught = {"reference": "efficientnet_lite2", "architecture": "efficientnet_lite2", "test": test}
         records[part.label, 0] = finished(part.configuration, part.label, scene.answers(right), taught=taught)
     outcome = Outcome(plan, records)
-    told = comparison.remarks(outcome, comparison.rows(outcome))
+    told = remarks(outcome, comparison.rows(outcome))
     assert "Teacher (efficientnet_lite2): 90.00% in this very pipeline." in told
 
 
@@ -332,7 +333,7 @@ def test_a_recipe_is_trained_told_and_reported(train_here, capsys, tmp_path, mon
     for row in table:
         assert any(line.startswith(row["label"]) and comparison.as_text(plan.recipe, row, "accuracy") in line
                    for line in told.out.splitlines())
-    assert all(f"- {remark}" in told.out for remark in comparison.remarks(outcome, table))
+    assert all(f"- {remark}" in told.out for remark in remarks(outcome, table))
     assert str(tmp_path / "report" / "report.html") in told.err
     assert plan.command in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))

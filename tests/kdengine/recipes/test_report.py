@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from kdengine import recipes
+from kdengine.colors import STUDENTS, TEACHER
 from kdengine.errors import KDError
 from kdengine.methods import METHODS
-from kdengine.recipes import comparison, report
+from kdengine.recipes import comparison, document, report, sections
 from kdengine.recipes.recipe import Column
+from kdengine.recipes.remarks import remarks
 from tests.kdengine.recipes.scene import COUNT, PACKAGES, drawn_from, made
 
 LABELS = {"Independent": ("none", {}), "KD": ("kd", {"temperature": 3.0}), "DKD": ("dkd", {})}
@@ -60,15 +62,32 @@ def cells(line):
 
 
 def test_markdown_holds_the_table_as_it_is(outcome):
+    """Eight columns that answer, and the other numbers further down."""
     lines = report.markdown(outcome).splitlines()
-    titles = comparison.titles(outcome.plan.recipe)
+    table = comparison.rows(outcome)
     start = lines.index("## Results") + 2
-    assert lines[start].count("|") == lines[start + 1].count("|") == len(titles) + 1
-    assert cells(lines[start])[1:4] == ["Architecture", "Seeds", "Test loss"]
+    assert cells(lines[start]) == ["Network", "Test accuracy", "Change", "Against the independent student",
+                                   "KL to teacher", "Architecture", "Parameters", "ms / image"]
     shown = [cells(line) for line in lines[start + 2:start + 2 + len(RIGHT)]]
-    assert shown == comparison.texts(outcome.plan.recipe, comparison.rows(outcome))
     assert [row[0] for row in shown] == list(RIGHT)
-    assert "75.00%" in shown[2] and "+15.00 pts (+25.0%)" in shown[2]
+    (low, high), (less, more) = table[2]["interval"], table[2]["change_interval"]
+    assert shown[2] == ["KD", f"75.00% ({low:.2%} to {high:.2%}, over 100 images)",
+                        f"+15.00 pts ({100 * less:+.2f} to {100 * more:+.2f})", "differ (p = 0.033)", "0.1250",
+                        "resnet8", "78,042", "1.25 (1.20 to 1.50)"]
+    start = lines.index("## All other numbers") + 2
+    assert cells(lines[start]) == ["Network", "Seeds", "Test loss", "Change", "Agreement"]
+    assert cells(lines[start + 4]) == ["KD", "1", "0.5000", "+15.00 pts (+25.0%)", "75.00%"]
+
+
+def test_a_recipe_s_own_columns_take_the_place_of_what_says_least():
+    own = {f"own{number}": Column(f"Own {number}") for number in range(3)}
+    outcome = made(RIGHT, LABELS, columns=own, measure=lambda record: dict.fromkeys(own, 0.5))
+    titles, rows = comparison.main(outcome.plan.recipe, comparison.rows(outcome))
+    assert titles == ["Network", "Test accuracy", "Change", "Against the independent student", "Own 0", "Own 1",
+                      "Own 2", "KL to teacher"]
+    assert rows[1][4:7] == ["50.00%"] * 3
+    assert comparison.rest(outcome.plan.recipe) == [
+        "label", "network", "seeds", "loss", "change", "agreement", "parameters", "milliseconds"]
 
 
 FACTS = [
@@ -106,7 +125,7 @@ def test_it_holds_the_formula_and_source_of_every_method_used_and_of_no_other(ou
     for name in ("none", "kd", "dkd"):
         method = METHODS[name]
         assert f"$${method.formula}$$" in text
-        assert f"**{method.title}** (`{name}`): {method.summary} Source: {method.source}." in text
+        assert f"### {method.title}\n\n{method.summary} Source: {method.source}." in text
         assert f"<h3>{method.title}</h3>" in page
         assert method.source in page
     assert text.count("$$") == 2 * 3
@@ -115,18 +134,20 @@ def test_it_holds_the_formula_and_source_of_every_method_used_and_of_no_other(ou
 
 def test_the_page_parses_and_holds_every_row(outcome):
     page = Page(report.html(outcome))
-    for row in comparison.rows(outcome):
-        for key in comparison.titles(outcome.plan.recipe):
-            assert comparison.as_text(outcome.plan.recipe, row, key) in page.texts["td"]
-    assert set(comparison.titles(outcome.plan.recipe).values()) - {""} <= set(page.texts["th"])
+    table = comparison.rows(outcome)
+    titles, rows = comparison.main(outcome.plan.recipe, table)
+    rest = comparison.rest(outcome.plan.recipe)
+    assert {cell for row in [*rows, *comparison.texts(outcome.plan.recipe, table, rest)] for cell in row} <= set(
+        page.texts["td"])
+    assert {*titles, *(comparison.titles(outcome.plan.recipe)[key] for key in rest)} <= set(page.texts["th"])
     assert page.texts["h1"] == ["Two ways"]
-    assert page.texts["li"] == comparison.remarks(outcome, comparison.rows(outcome))
+    assert page.texts["li"] == [*remarks(outcome, table), *sections.limits(outcome)]
 
 
 def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(outcome):
     text = report.html(outcome)
     page = Page(text)
-    assert len(page.named("svg")) == 3 == len(page.named("figcaption"))  # accuracies, and how they learned, twice
+    assert len(page.named("svg")) == 4 == len(page.named("figcaption"))  # scores, KL, and how they learned, twice
     assert len(page.named("math")) == len(LABELS)
     assert page.named("script") == page.named("link") == page.named("iframe") == page.named("object") == []
     assert "@import" not in text and "url(http" not in text
@@ -139,12 +160,12 @@ def test_the_page_draws_and_sets_formulas_without_a_script_or_anything_to_fetch(
 
 def test_the_curves_are_those_of_the_first_seed(outcome):
     drawn = report.figures(outcome, comparison.rows(outcome))
-    held = drawn_from(drawn["Validation accuracy while training, first seed."])
+    held = drawn_from(drawn["Validation accuracy of the students while training, first seed."])
     assert [(each["run"], each["epoch"], each["accuracy"]) for each in held] == [
-        (label, epoch, epoch / 4) for label in RIGHT for epoch in (1, 2)]
-    held = drawn_from(drawn["Terms of the training loss, first seed."])
+        (label, epoch, epoch / 4) for label in LABELS for epoch in (1, 2)]
+    held = drawn_from(drawn["Terms of the students' training loss, first seed."])
     assert {(each["run"], each["epoch"], each["value"]) for each in held} == {
-        (label, epoch, 1 / epoch) for label in RIGHT for epoch in (1, 2)}
+        (label, epoch, 1 / epoch) for label in LABELS for epoch in (1, 2)}
 
 
 def test_the_accuracies_are_drawn_with_their_intervals(outcome):
@@ -170,7 +191,7 @@ def test_text_is_text_and_never_markup():
 
 def test_a_bar_in_a_name_leaves_the_markdown_table_whole():
     lines = report.markdown(made({"Teacher": [90], "A|B": [75]})).splitlines()
-    assert sum(line.startswith("| A\\|B |") for line in lines) == 2  # in the results, and in the settings
+    assert sum(line.startswith("| A\\|B |") for line in lines) == 3  # in both tables, and in the settings
 
 
 def test_columns_of_the_recipe_and_its_figures_are_in_it():
@@ -182,15 +203,15 @@ def test_columns_of_the_recipe_and_its_figures_are_in_it():
     page = Page(report.html(outcome))
     assert "Wrong" in page.texts["th"]
     assert {"40.00%", "25.00%", "42.00%"} <= set(page.texts["td"])
-    assert page.texts["figcaption"][1] == "Drawn for it."
+    assert page.texts["figcaption"][2] == "Drawn for it."
     assert "| Wrong |" in report.markdown(outcome)
 
 
 def test_a_recipe_half_done_has_a_report_of_that_half():
     outcome = made({"Teacher": [90]}, LABELS, seeds=1)
     page = Page(report.html(outcome))
-    assert len(page.named("svg")) == 3
-    assert "90.00%" in page.texts["td"]
+    assert len(page.named("svg")) == 1  # no student has curves yet
+    assert any(cell.startswith("90.00% (") for cell in page.texts["td"])
     assert f"{COUNT}" in page.texts["td"]
 
 
@@ -213,7 +234,9 @@ def test_page_text_and_the_records_they_came_from_lie_beside_each_other(outcome,
     page = report.write(outcome, tmp_path / "new" / "report")
     assert page == tmp_path / "new" / "report" / "report.html"
     assert page.read_text(encoding="utf-8") == report.html(outcome)
-    assert (page.parent / "report.md").read_text(encoding="utf-8") == report.markdown(outcome)
+    text = (page.parent / "report.md").read_text(encoding="utf-8")
+    assert text.count("](figure-") == 4
+    assert "![Test accuracy, with 95% intervals over 100 images.](figure-1.png)" in text
     held = json.loads((page.parent / "records.json").read_text(encoding="utf-8"))
     assert held["command"] == outcome.plan.command
     assert {(each["label"], each["seed"]): each["record"] for each in held["runs"]} == {
@@ -233,3 +256,55 @@ def test_the_title_line_says_what_was_trained_on_how_much(outcome):
     cut = recipes.plan("response_vs_feature", seeds=3, share=0.25, image_size=16, epochs=2)
     assert cut.setting == ("resnet20 to resnet8, digits at 16 px, 0.25 of the training images, 10 labels per class, "
                            "2 epochs, 3 seeds")
+
+
+def test_who_wrote_it_when_it_was_trained_and_what_they_think_is_in_it(outcome):
+    for record in outcome.records.values():
+        record.created = 1_764_115_200.0  # 26 November 2025
+    page = Page(report.html(outcome, "Ada Lovelace", f"First.\n\n{HARMFUL}\n"))
+    assert page.texts["p"][0] == "Ada Lovelace. Trained 26 November 2025."
+    place = page.texts["p"].index("First.")
+    assert page.texts["p"][place + 1] == HARMFUL
+    assert "Discussion" in page.texts["h2"]
+    assert "Discussion" not in report.markdown(outcome)
+    assert report.markdown(outcome, "Ada").splitlines()[2] == "Ada. Trained 26 November 2025."
+
+
+def test_what_was_equal_for_all_students_is_told_apart_from_what_was_not(outcome):
+    rows = dict(sections.equal_and_different(outcome))
+    assert rows["Equal for every student"] == (
+        "data digits, student resnet8, epochs 20, batch size 64, optimizer sgd, learning rate 0.05, momentum 0.9, "
+        "weight decay 0.0005, schedule cosine")
+    assert rows["Equal for every seed"] == "first weights, order and views of the images; seeds 0"
+    assert rows["Different"] == "the method and its hyperparameters"
+    part = outcome.parts[3]
+    outcome.parts[3] = dataclasses.replace(part, configuration=dataclasses.replace(part.configuration, epochs=10))
+    rows = dict(sections.equal_and_different(outcome))
+    assert rows["Different"] == "the method and its hyperparameters; epochs"
+    assert rows["Epochs"] == "Independent: 20; KD: 20; DKD: 10"
+
+
+def test_why_a_student_has_gained_nothing_is_told(outcome):
+    said = {row[1]: row for row in sections.no_gain(outcome)}
+    assert {row[0] for row in said.values()} == {"DKD, -2.00 points"}  # the other one gained beyond chance
+    assert said["Labels are plentiful"][2] == (
+        "Each of the 1,258 training images has its label, which leaves a teacher less to add.")
+    assert "Why no gain?" in Page(report.html(outcome)).texts["h2"]
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_no_formula_is_left_raw(name):
+    """Latex that the converter does not know stands there as it was written."""
+    assert "\\" not in document.mathml(METHODS[name].formula)
+
+
+def test_a_network_has_one_color_in_all_charts(outcome):
+    table = comparison.rows(outcome)
+    drawn = list(report.figures(outcome, table).values())
+    wanted = {"Teacher": TEACHER, "Independent": STUDENTS[0], "KD": STUDENTS[1], "DKD": STUDENTS[2]}
+    for chart in drawn:
+        for layer in chart.to_dict().get("layer", [chart.to_dict()]):
+            scale = layer["encoding"].get("color", {}).get("scale")
+            if scale:
+                assert {name: wanted[name] for name in scale["domain"]} == dict(
+                    zip(scale["domain"], scale["range"], strict=True))

@@ -34,8 +34,8 @@ CAPTIONS = {
     "accuracy": "Grad-CAM of each network's own answer, on the first test images that not all of them answer alike. "
                 "Green: the answer is right; red: it is wrong. Each map is scaled by its own maximum.",
     "mIoU": "Masks of the test images on which the best and the worst student are furthest apart in mIoU, with mIoU "
-            "and pixel accuracy on that image; below each mask its mistakes, in red. Green name: a higher mIoU there "
-            "than the independent student's; red: a lower one.",
+            "and pixel accuracy on that image. Green name: a higher mIoU there than the independent student's; red: a "
+            "lower one.",
 }
 _PICTURES, _MASKED_PICTURES = 4, 3
 _SIDE = 112
@@ -77,6 +77,12 @@ class Look:
             raise KDError(f"the picture of {stored['name']} is no base64") from error
         picture = pictures.read_picture(content, name=stored["name"])
         return cls(stored["name"], stored["answer"], stored["right"], picture)
+
+
+def caption(outcome: Outcome) -> str:
+    """What a recipe's pictures show. Reports of earlier versions have no mistakes below their masks."""
+    below = any(look.picture.height > look.picture.width for row in outcome.looks for look in row)
+    return CAPTIONS[outcome.plan.recipe.headline] + (" Below each mask: its mistakes, in red." if below else "")
 
 
 def file(outcome: Outcome) -> str:

@@ -170,7 +170,7 @@ def _results(outcome: Outcome, table: Sequence[dict[str, Any]]) -> Iterator[Bloc
     yield from (Figure(caption, chart) for caption, chart in drawn.items())
     if outcome.looks:
         yield Heading(gallery.TITLES[recipe.headline])
-        yield Pictures(gallery.html(outcome.looks, gallery.colors(outcome)), gallery.CAPTIONS[recipe.headline],
+        yield Pictures(gallery.html(outcome.looks, gallery.colors(outcome)), gallery.caption(outcome),
                        gallery.file(outcome))
 
 

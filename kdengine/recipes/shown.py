@@ -96,7 +96,7 @@ def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict
         "figures": report.figures(outcome, table),
         "gallery": gallery.html(outcome.looks, gallery.colors(outcome)) if outcome.looks else "",
         "gallery_title": gallery.TITLES[recipe.headline],
-        "gallery_caption": gallery.CAPTIONS[recipe.headline],
+        "gallery_caption": gallery.caption(outcome),
     }
 
 

@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 import kdengine
-from explorer import demonstration, forms, pinned, training_form, unreadable
+from explorer import demonstration, forms, no_gain, pinned, report, training_form, unreadable
 from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress, stop_button
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
@@ -99,6 +99,20 @@ def runs_section() -> None:
         edit(groups[chosen], titles[chosen], active)
     ids = [run["id"] for run in groups[chosen]]
     st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if active else None)(ids, active)
+    if not active:
+        conclude(chosen, groups[chosen])
+
+
+def conclude(group: str, runs: list[RunData]) -> None:
+    """What there is to do with a group that has ended: see why a student gained nothing, and take a report home."""
+    finished = [run for run in runs if run["state"] == FINISHED]
+    if not finished:
+        return
+    called = kdengine.runs.student_titles(finished)
+    no_gain.show({called[run["id"]]: [run["id"]] for run in finished})
+    ids = [run["id"] for run in runs]
+    report.offer(f"distillation-{group}",
+                 lambda author, discussion: kdengine.recipes.group_report(ids, author, discussion))
 
 
 def edit(group: list[RunData], called: str, active: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 import kdengine
-from explorer import families
+from explorer import families, no_gain
 from explorer.choosing import MOST_STUDENTS, telling_pair
 from explorer.forms import told_apart
 from explorer.wording import as_text
@@ -139,6 +139,8 @@ def show_chosen(chosen: Sequence[Summary]) -> None:
         image = kdengine.runs.telling_example(family.first, *pair) if len(pair) == 2 else None
         st.page_link("../pages/compare.py", label="**Compare these**", icon=":material/compare:",
                      query_params=families.link(data, family.first, students, image or 0))
+    called = titles(chosen)
+    no_gain.show({called[row.names[0]]: row.names for row in chosen})
     histories = {row.names[0]: results.history(row.names[0]) for row in chosen}
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")

@@ -33,7 +33,7 @@ STATES = {
 }
 BARE = {title.lower() for title in PAGES} - {page for page, _ in STATES.values()}
 """Pages of which nothing was said above: tried as they open, and they may have no control."""
-SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ", "kind")
+SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ", "kind", "author ", "discussion ")
 """Keys, or their beginnings, of what belongs to a picture, a group or a moment, and lives in the session alone; and of
 what follows from another control."""
 OTHER = {"method": "dkd"}

@@ -34,8 +34,8 @@ class Likeness:
     """How much two maps an image are alike, by measure: `correlation`, `cosine`, `overlap`, as `comparison.likeness`.
 
     values: a number an image. means: over the images, each with its 95% interval (bootstrap). blank: of how many images
-    one map or both are constant, all zero as a rule. Such a map says nothing of where, so these images count as 0 in
-    every measure.
+    one map or both are constant where they meet, all zero as a rule. Such a map says nothing of where, so these images
+    count as 0 in every measure.
     """
 
     values: dict[str, list[float]]
@@ -122,8 +122,9 @@ def maps(network: Network, images: Tensor, target: Tensor, method: str) -> Tenso
 
 def alike(first: Tensor, second: Tensor) -> Likeness:
     """How much heat maps [N, h, w] are alike, pair by pair."""
-    blank = _constant(first) | _constant(second)
-    values = {name: each.masked_fill(blank, 0) for name, each in comparison.likeness(first, second).items()}
+    measured = comparison.likeness(first, second)
+    blank = measured["correlation"].isnan()  # a constant map has no ranking
+    values = {name: each.masked_fill(blank, 0) for name, each in measured.items()}
     return Likeness(
         values={name: each.tolist() for name, each in values.items()},
         means={name: uncertainty.image_mean_interval(each.numpy()) for name, each in values.items()},
@@ -164,11 +165,6 @@ def _seen(network: Network, images: Tensor, target: Tensor | None = None) -> Spl
     """The images as a network takes them, on its device."""
     split = Split(pictures.resized(images, network.input_size), torch.zeros(len(images)) if target is None else target)
     return split.to(next(network.parameters()).device)
-
-
-def _constant(heat: Tensor) -> Tensor:
-    """Which of the maps [N, h, w] prefer no position: bool [N]."""
-    return heat.flatten(1).amax(dim=1) == heat.flatten(1).amin(dim=1)
 
 
 def _check(networks: list[Network], count: int) -> None:

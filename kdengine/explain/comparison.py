@@ -41,13 +41,18 @@ def likeness(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     value that is compared was measured in both networks. Enlarged, the coarser map would be compared at places that it
     never saw.
     """
-    size = (min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2]))
+    size = meeting_size(first, second)
     first, second = (F.adaptive_avg_pool2d(each, size) for each in (first, second))
     return {
         "correlation": metrics.map_correlation(first, second),
         "cosine": metrics.map_cosine(first, second),
         "overlap": metrics.map_overlap(first, second),
     }
+
+
+def meeting_size(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Height and width at which heat maps [N, h, w] are compared: the smaller of the two."""
+    return min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2])
 
 
 def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -84,24 +85,24 @@ def fidelity(
     or know other classes, and as `heat_maps.heat_map`.
     """
     _check([each for each in (student, teacher, independent, retrained) if each is not None], len(images))
-    named = answers(teacher, images)
-    taught, ours = (maps(network, images, named, method) for network in (teacher, student))
+    classes = answers(teacher, images)
+    teacher_maps, student_maps = (maps(network, images, classes, method) for network in (teacher, student))
 
     def beside(network: Network | None) -> Likeness | None:
-        return None if network is None else alike(maps(network, images, named, method), taught)
+        return None if network is None else alike(maps(network, images, classes, method), teacher_maps)
 
     controls = {
         "independent": beside(independent),
         "retrained": beside(retrained),
-        "untrained": beside(new(student)),
-        "another_image": alike(ours, taught[others(len(images))]),
-        "center": alike(center(taught.shape[1], taught.shape[2]).expand_as(taught), taught),
+        "untrained": beside(untrained(student)),
+        "another_image": alike(student_maps, teacher_maps[others(len(images))]),
+        "center": alike(center(*teacher_maps.shape[1:]).expand_as(teacher_maps), teacher_maps),
     }
-    likeness = alike(ours, taught)
+    likeness = alike(student_maps, teacher_maps)
     return Fidelity(
         method=method,
         n=len(images),
-        size=(min(ours.shape[1], taught.shape[1]), min(ours.shape[2], taught.shape[2])),
+        size=comparison.meeting_size(student_maps, teacher_maps),
         student=likeness,
         controls=controls,
         gains={name: changes({measure: (values, control.values[measure])
@@ -134,14 +135,14 @@ def alike(first: Tensor, second: Tensor) -> Likeness:
 
 def changes(compared: Mapping[str, tuple[list[float], list[float]]]) -> dict[str, Change]:
     """Of each pair of values over the same images, the first less the second; these pairs are Holm's family."""
-    pairs = [tuple(torch.tensor(side, dtype=torch.double).numpy() for side in pair) for pair in compared.values()]
+    pairs = [(numpy.array(first), numpy.array(second)) for first, second in compared.values()]
     p_values = [uncertainty.image_mean_test(*pair) for pair in pairs]
     judged = zip(pairs, uncertainty.holm(p_values), uncertainty.holm_levels(p_values), strict=True)
     return dict(zip(compared, [Change(uncertainty.image_mean_difference(*pair, confidence=level), p)
                                for pair, p, level in judged], strict=True))
 
 
-def new(network: Network) -> Network:
+def untrained(network: Network) -> Network:
     """An untrained network of the same architecture, classes, size and normalization, where the other one is."""
     drawn = models.build(network.architecture, network.classes, seed=SEED, input_size=network.input_size,
                          mean=network.mean, std=network.std)

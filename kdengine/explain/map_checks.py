@@ -86,7 +86,7 @@ def from_the_top(network: Network) -> Iterator[tuple[str, Network]]:
     Yields what was drawn last and the network, one and the same each time. A stage goes with all that comes before it
     back to the stage before, in the order in which the network names its modules.
     """
-    drawn, state, fresh = copy.deepcopy(network), network.net.state_dict(), fidelity.new(network).net.state_dict()
+    drawn, state, fresh = copy.deepcopy(network), network.net.state_dict(), fidelity.untrained(network).net.state_dict()
     for part, names in reversed(_parts(network).items()):
         state |= {name: fresh[name] for name in names}
         drawn.net.load_state_dict(state)

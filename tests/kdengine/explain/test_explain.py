@@ -635,7 +635,7 @@ def test_one_image_alone_has_no_other_boxes():
 
 
 def test_many_images_are_mapped_as_each_alone(monkeypatch):
-    monkeypatch.setattr("kdengine.explain.comparison._AT_ONCE", 2)
+    monkeypatch.setattr("kdengine.explain.heat_maps._AT_ONCE", 2)
     network, images, targets = small_network(), (255 * pictures(5)).to(torch.uint8), torch.tensor([2, 0, 3, 1, 2])
     boxes = torch.tensor([[0, 0, 8, 8], [4, 2, 30, 20], [8, 8, 24, 24], [0, 0, 32, 32], [16, 0, 32, 9]])
     maps = torch.cat([heat_map(network, image[None].float() / 255, [target], method="layercam")

@@ -47,8 +47,8 @@ def library_map(network, image, target):
     with GradCAM(model=network, target_layers=[layer]) as cam:
         cam(image[None].float() / 255, [ClassifierOutputTarget(target)])
         seen = cam.activations_and_grads
-        given_map = cam.get_cam_image(None, layer, None, seen.activations[0].numpy(), seen.gradients[0].numpy(), False)
-    return np.maximum(given_map[0], 0)
+        heat = cam.get_cam_image(None, layer, None, seen.activations[0].numpy(), seen.gradients[0].numpy(), False)
+    return np.maximum(heat[0], 0)
 
 
 def slow_likeness(first, second):
@@ -101,7 +101,7 @@ def test_a_distilled_student_is_more_like_its_teacher_than_what_knows_less(measu
     assert measured.gains["center"]["correlation"].p > 0.05
 
 
-def test_what_is_told_of_the_whole_is_made_of_its_images(measured):
+def test_a_mean_and_a_gain_are_those_of_the_images(measured):
     assert (measured.n, measured.size, measured.method) == (COUNT, (8, 8), "gradcam")
     assert measured.controls["retrained"] is None
     for control, likeness in measured.controls.items():
@@ -116,19 +116,19 @@ def test_what_is_told_of_the_whole_is_made_of_its_images(measured):
 
 
 def test_a_teacher_of_another_seed_is_held_against_the_teacher(networks, digits):
-    other = fidelity.new(networks["teacher"])
+    other = fidelity.untrained(networks["teacher"])
     two = fidelity.fidelity(networks["student"], networks["teacher"], digits[:6], retrained=other)
-    named = fidelity.answers(networks["teacher"], digits[:6])
-    maps = [fidelity.maps(each, digits[:6], named, "gradcam") for each in (other, networks["teacher"])]
+    classes = fidelity.answers(networks["teacher"], digits[:6])
+    maps = [fidelity.maps(each, digits[:6], classes, "gradcam") for each in (other, networks["teacher"])]
     assert two.controls["retrained"] == fidelity.alike(*maps)
     assert two.controls["independent"] is None
 
 
 def test_the_class_is_the_one_that_the_teacher_names_whatever_the_student_says(networks, digits):
-    student, teacher = networks["student"], fidelity.new(networks["teacher"])
-    named = fidelity.answers(teacher, digits[:6])
-    assert (named != fidelity.answers(student, digits[:6])).any()
-    expected = fidelity.alike(*(fidelity.maps(each, digits[:6], named, "gradcam") for each in (student, teacher)))
+    student, teacher = networks["student"], fidelity.untrained(networks["teacher"])
+    classes = fidelity.answers(teacher, digits[:6])
+    assert (classes != fidelity.answers(student, digits[:6])).any()
+    expected = fidelity.alike(*(fidelity.maps(each, digits[:6], classes, "gradcam") for each in (student, teacher)))
     assert fidelity.fidelity(student, teacher, digits[:6]).student == expected
 
 
@@ -208,10 +208,10 @@ def test_the_center_is_a_bump_a_quarter_of_the_side_wide():
 
 def test_an_untrained_network_is_one_of_its_own_and_always_the_same(networks):
     student = networks["student"]
-    drawn = fidelity.new(student)
+    drawn = fidelity.untrained(student)
     assert (drawn.architecture, drawn.classes, drawn.mean, drawn.std, drawn.input_size, drawn.training) == (
         student.architecture, student.classes, student.mean, student.std, student.input_size, False)
-    torch.testing.assert_close(drawn.state_dict(), fidelity.new(student).state_dict(), atol=0, rtol=0)
+    torch.testing.assert_close(drawn.state_dict(), fidelity.untrained(student).state_dict(), atol=0, rtol=0)
     first_weights = models.build("resnet8", student.classes, seed=0, input_size=32)  # of the student's own seed
     assert not torch.equal(drawn.net.conv1.weight, first_weights.net.conv1.weight)
 
@@ -237,6 +237,6 @@ def test_what_cannot_be_compared_is_refused(networks, digits):
 
 
 def test_the_result_is_plain_data(measured):
-    told = dataclasses.asdict(measured)
-    assert len(told["student"]["values"]["overlap"]) == COUNT
-    assert isinstance(told["gains"]["center"]["cosine"]["interval"]["low"], float)
+    data_of_it = dataclasses.asdict(measured)
+    assert len(data_of_it["student"]["values"]["overlap"]) == COUNT
+    assert isinstance(data_of_it["gains"]["center"]["cosine"]["interval"]["low"], float)

@@ -28,7 +28,7 @@ FIRST = {"resnet8": {"head": "fc", "stage3": "layer3", "stage2": "layer2", "stag
 def test_weights_are_drawn_anew_from_the_head_to_the_first_layer(architecture):
     trained = models.build(architecture, "abc", seed=3, input_size=32).eval()
     before = {name: value.clone() for name, value in trained.net.state_dict().items()}
-    fresh = fidelity.new(trained).net.state_dict()
+    fresh = fidelity.untrained(trained).net.state_dict()
     parts = []
     names = list(before)
     for part, drawn in from_the_top(trained):
@@ -126,7 +126,7 @@ def test_maps_of_a_trained_network_come_from_its_weights_and_find_what_its_answe
     own = fidelity.answers(network, images)
     heat = fidelity.maps(network, images, own, "gradcam")
     assert checks.randomized["stage1"] == fidelity.alike(
-        fidelity.maps(fidelity.new(network), images, own, "gradcam"), heat)
+        fidelity.maps(fidelity.untrained(network), images, own, "gradcam"), heat)
     for likeness in checks.randomized.values():
         assert likeness.means["correlation"].high < 0.5  # measured between 0 and 0.2
     assert checks.deletion.change.interval.high < 0 < checks.insertion.change.interval.low

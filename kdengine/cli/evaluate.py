@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import Any
 
 from kdengine import paths
+from kdengine.cli import fidelity
 from kdengine.cli.parsing import Commands, add_json
 from kdengine.cli.printing import print_json, print_table, shown
 from kdengine.configuration import DEVICES
@@ -23,6 +25,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--heat", metavar="METHOD",
                           help="also measure whether its heat maps of the true class lie on the object: gradcam, ... "
                                "(data sets that know where it is: shapes, shapes_tied)")
+    fidelity.add_heat_fidelity(evaluate)
     evaluate.add_argument("--device", choices=DEVICES, default="auto")
     add_json(evaluate)
 
@@ -46,6 +49,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.teacher:
         teacher = references.open_reference(arguments.teacher).to(device)
         same_classes(teacher, data_set)
+    alike = fidelity.measure(arguments, data_set, str(device))
     if data_set.task == "segmentation":
         measured, _ = evaluation.segment(network, test, teacher)
     else:
@@ -57,11 +61,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     latency = measured.pop("latency")
     measured |= {f"latency_{key}": value for key, value in latency.items()}
     if arguments.json:
-        print_json(measured)
+        print_json(measured | ({"heat_fidelity": dataclasses.asdict(alike)} if alike else {}))
     else:
         print_table(["measure", "value"],
                     [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
                      for key, value in measured.items() if value is not None])
+        if alike:
+            fidelity.print_fidelity(alike)
     return 0
 
 

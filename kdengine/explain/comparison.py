@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import KDError, out_of_range
-from kdengine.explain.heat_maps import heat_map, resized
+from kdengine.explain.heat_maps import map_split, resized
 from kdengine.measures import metrics
 from kdengine.models.network import Network
 from kdengine.views import Split
@@ -20,27 +20,39 @@ if TYPE_CHECKING:
 COLORS = "viridis"
 """matplotlib's name of the colour map: evenly spaced to the eye, safe for the colour-blind, and neither end is black
 or white, so a map stays visible on a dark page and on a light one."""
-_AT_ONCE = 100
-"""Images whose activations and graph are in memory together."""
 
 
 def compare_maps(student: Tensor, teacher: Tensor) -> dict[str, float]:
     """How alike two heat maps [h, w] are: rank `correlation`, `cosine`, and `overlap` of their hottest fifths.
 
-    Maps of different sizes are both brought to the larger height and width (bilinear) first. Each map is scaled by
-    its own maximum, so none of the three looks at absolute heat; see the functions `map_*` of
-    `kdengine.measures.metrics`. Raises KDError where one is not a single map.
+    See `likeness`; NaN is the correlation with a constant map. Raises KDError where one is not a single map.
     """
     for name, heat in (("student", student), ("teacher", teacher)):
         if heat.dim() != 2:
             raise KDError(f"The {name}'s heat map is {list(heat.shape)}; must be one map [h, w].")
-    size = tuple(max(pair) for pair in zip(student.shape, teacher.shape, strict=True))
-    first, second = (resized(heat, size) for heat in (student, teacher))
+    return {name: values.item() for name, values in likeness(student[None], teacher[None]).items()}
+
+
+def likeness(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """How alike heat maps [N, h, w] are, pair by pair: `correlation`, `cosine` and `overlap`, float64 [N] each.
+
+    None of the three looks at absolute heat; see the functions `map_*` of `kdengine.measures.metrics`. Maps of
+    different sizes are both brought to the smaller height and width, each cell the mean of what it covers: so every
+    value that is compared was measured in both networks. Enlarged, the coarser map would be compared at places that it
+    never saw.
+    """
+    size = meeting_size(first, second)
+    first, second = (F.adaptive_avg_pool2d(each, size) for each in (first, second))
     return {
         "correlation": metrics.map_correlation(first, second),
         "cosine": metrics.map_cosine(first, second),
         "overlap": metrics.map_overlap(first, second),
     }
+
+
+def meeting_size(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Height and width at which heat maps [N, h, w] are compared: the smaller of the two."""
+    return min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2])
 
 
 def on_object(heat: Tensor, boxes: Tensor, size: int) -> dict[str, Tensor]:
@@ -79,10 +91,7 @@ def on_objects(
 
     boxes: [N, 4], in pixels of images of `size` a side, of which the split's may be another size of the same.
     """
-    device = next(network.parameters()).device
-    batches = zip(split.images.split(_AT_ONCE), split.target.split(_AT_ONCE), strict=True)
-    maps = [heat_map(network, images.to(device).float() / 255, target, method=method) for images, target in batches]
-    return on_object(torch.cat(maps), boxes, size)
+    return on_object(map_split(network, split, method=method), boxes, size)
 
 
 def overlay(picture: Image.Image, heat: Tensor, opacity: float) -> Image.Image:

@@ -20,9 +20,12 @@ from torch import Tensor
 from kdengine.errors import KDError, out_of_range, unknown_name
 from kdengine.models.network import Network, evaluating
 from kdengine.signals import Stage, Wanted, observing
+from kdengine.views import Split
 
 SMALLEST_MAP = 4
 """Fewest cells along a side for a map to say where something is: a 2x2 map only names a quarter of the image."""
+_AT_ONCE = 100
+"""Images whose activations and graph are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,14 @@ def heat_map(
         maps = _maps(HEAT_MAPS[method].formula, network, place, activations, gradients).clamp(min=0)
     peaks = maps.amax(dim=(1, 2), keepdim=True)
     return torch.where(peaks > 0, maps / peaks, 0).float()
+
+
+def map_split(network: Network, split: Split, *, method: str = "gradcam") -> Tensor:
+    """The heat maps of all images of a split, each of its target, at the default stage: [N, h, w], as `heat_map`."""
+    device = next(network.parameters()).device
+    batches = zip(split.images.split(_AT_ONCE), split.target.split(_AT_ONCE), strict=True)
+    return torch.cat([heat_map(network, images.to(device).float() / 255, target, method=method)
+                      for images, target in batches])
 
 
 def activity_maps(network: Network, images: Tensor) -> dict[str, Tensor]:

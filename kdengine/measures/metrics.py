@@ -87,28 +87,38 @@ def pixel_accuracy(counts: Tensor) -> float:
     return counts.diagonal().sum().item() / counts.sum().item()
 
 
-def map_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's rank correlation of two heat maps of one size, in [-1, 1]; ties share their mean rank.
+def map_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Spearman's rank correlation of heat maps [N, h, w], pair by pair: float64 [N] in [-1, 1].
 
-    NaN where a map is constant and so has no ranking.
+    Ties share their mean rank. NaN where a map is constant and so has no ranking.
     """
     from scipy.stats import rankdata
 
-    ranks = torch.stack([torch.from_numpy(rankdata(each.flatten().double().cpu().numpy())) for each in (first, second)])
-    return torch.corrcoef(ranks)[0, 1].item()
+    ranks = [torch.from_numpy(rankdata(each.flatten(1).double().cpu().numpy(), axis=1)) for each in (first, second)]
+    ours, theirs = (each - each.mean(dim=1, keepdim=True) for each in ranks)
+    return ((ours * theirs).sum(dim=1) / (ours.norm(dim=1) * theirs.norm(dim=1))).clamp(-1, 1)
 
 
-def map_cosine(first: Tensor, second: Tensor) -> float:
-    """Cosine of the angle between two heat maps of one size taken as vectors; 0 where one is all zero."""
-    return F.cosine_similarity(first.flatten().double(), second.flatten().double(), dim=0).item()
+def map_cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of the angle between heat maps [N, h, w] taken as vectors, pair by pair: float64 [N]; 0 where one is 0."""
+    return F.cosine_similarity(first.flatten(1).double().cpu(), second.flatten(1).double().cpu(), dim=1)
 
 
-def map_overlap(first: Tensor, second: Tensor, share: float = 0.2) -> float:
-    """Intersection over union of the hottest `share` of each map's pixels, in [0, 1]."""
-    count = max(1, round(share * first.numel()))
-    hottest = [torch.zeros(first.numel(), dtype=torch.bool).scatter_(0, each.flatten().cpu().topk(count).indices, True)
-               for each in (first, second)]
-    return (hottest[0] & hottest[1]).sum().item() / (hottest[0] | hottest[1]).sum().item()
+def map_overlap(first: Tensor, second: Tensor, share: float = 0.2) -> Tensor:
+    """Intersection over union of the hottest `share` of the positions of heat maps [N, h, w], pair by pair.
+
+    float64 [N] in [0, 1]. Positions that tie for the last place share it: a map often has many zeros.
+    """
+    ours, theirs = (_hottest(each.flatten(1).double().cpu(), share) for each in (first, second))
+    return torch.minimum(ours, theirs).sum(dim=1) / torch.maximum(ours, theirs).sum(dim=1)
+
+
+def _hottest(heat: Tensor, share: float) -> Tensor:
+    """How far each position of [N, K] is among the hottest `share` of its row: 1, 0, or a part of the last place."""
+    count = max(1, round(share * heat.shape[1]))
+    least = heat.topk(count, dim=1).values[:, -1:]
+    above, tied = (heat > least).double(), (heat == least).double()
+    return above + tied * (count - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
 
 
 def _share(items: Tensor) -> float:

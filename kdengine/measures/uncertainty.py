@@ -25,8 +25,8 @@ SEEDS_FOR_A_METHOD = 3
 """Fewer seeds say nothing of a method."""
 _MOST_SEEDS = 1_000
 _RESAMPLES = 10_000
-_RESAMPLES_OF_MASKS = 2_000
-"""Fewer: each sums the confusion matrices of all images anew."""
+_RESAMPLES_OF_IMAGES = 2_000
+"""Fewer: each sums what was measured of all images anew."""
 _ROUNDING = 1e-9
 """Shares of images that differ by less differ by the rounding of a subtraction alone."""
 
@@ -128,8 +128,7 @@ def mean_iou_interval(counts: numpy.ndarray) -> Interval:
 
     It is what another sample of images of the same kind would do to this one network. Same counts, same interval.
     """
-    low, high = _percentiles(_mean_iou(_draws(len(counts)) @ _flat(counts)))
-    return Interval(float(_mean_iou(_flat(counts).sum(axis=0))), low, high)
+    return _interval(_flat(counts), _mean_iou)
 
 
 @_once
@@ -141,12 +140,7 @@ def mean_iou_difference(
     A bootstrap over the images, both networks on the same draws; percentiles, widened to hold 0 where `mean_iou_test`
     does not reject at that confidence.
     """
-    ours, theirs = _flat(first), _flat(second)
-    draws = _draws(len(ours))
-    low, high = _percentiles(_mean_iou(draws @ ours) - _mean_iou(draws @ theirs), confidence)
-    if mean_iou_test(first, second) >= 1 - confidence:
-        low, high = min(low, 0.0), max(high, 0.0)
-    return Interval(_difference(ours, theirs), low, high)
+    return _difference_interval(_flat(first), _flat(second), _mean_iou, mean_iou_test(first, second), confidence)
 
 
 @_once
@@ -157,17 +151,65 @@ def mean_iou_test(first: numpy.ndarray, second: numpy.ndarray) -> float:
     It is counted over 2,000 rounds of tosses, so it is never below 1 / 2,001. It speaks of these two networks on these
     images, never of the methods that trained them.
     """
+    return _randomisation(_flat(first), _flat(second), _mean_iou)
+
+
+def image_mean_interval(values: numpy.ndarray) -> Interval:
+    """The mean of a value an image, [N]: bootstrap over the images, percentiles. Same values, same interval."""
+    return _interval(values[:, None], _mean_of(len(values)))
+
+
+def image_mean_difference(
+    first: numpy.ndarray, second: numpy.ndarray, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """The mean of the first less the second, values of the same images, [N] each; made as `mean_iou_difference`."""
+    return _difference_interval(
+        first[:, None], second[:, None], _mean_of(len(first)), image_mean_test(first, second), confidence)
+
+
+def image_mean_test(first: numpy.ndarray, second: numpy.ndarray) -> float:
+    """How likely by chance alone two means over the same images, of [N] each, are as far apart; as `mean_iou_test`."""
+    return _randomisation(first[:, None], second[:, None], _mean_of(len(first)))
+
+
+_Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
+"""What is made of a row summed over images, [..., K]: a number, [...]."""
+
+
+def _mean_of(count: int) -> _Statistic:
+    """The mean over `count` images of their summed values [..., 1]."""
+    return lambda sums: sums[..., 0] / count
+
+
+def _interval(rows: numpy.ndarray, statistic: _Statistic) -> Interval:
+    """Of rows [N, K], one an image: bootstrap over the images, percentiles."""
+    low, high = _percentiles(statistic(_draws(len(rows)) @ rows))
+    return Interval(float(statistic(rows.sum(axis=0))), low, high)
+
+
+def _difference_interval(
+    ours: numpy.ndarray, theirs: numpy.ndarray, statistic: _Statistic, p: float, confidence: float
+) -> Interval:
+    """Of the difference between two rows an image, [N, K] each; it holds 0 where p does not reject."""
+    draws = _draws(len(ours))
+    low, high = _percentiles(statistic(draws @ ours) - statistic(draws @ theirs), confidence)
+    if p >= 1 - confidence:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Interval(_difference(ours, theirs, statistic), low, high)
+
+
+def _randomisation(ours: numpy.ndarray, theirs: numpy.ndarray, statistic: _Statistic) -> float:
+    """The p-value of `mean_iou_test`, for two rows an image, [N, K] each."""
     import numpy
 
-    ours, theirs = _flat(first), _flat(second)
-    kept = numpy.random.default_rng(0).integers(0, 2, size=(_RESAMPLES_OF_MASKS, len(ours))).astype(float)
-    by_chance = _mean_iou(kept @ ours + (1 - kept) @ theirs) - _mean_iou((1 - kept) @ ours + kept @ theirs)
-    as_far = int((numpy.abs(by_chance) >= abs(_difference(ours, theirs)) - _ROUNDING).sum())
+    kept = numpy.random.default_rng(0).integers(0, 2, size=(_RESAMPLES_OF_IMAGES, len(ours))).astype(float)
+    by_chance = statistic(kept @ ours + (1 - kept) @ theirs) - statistic((1 - kept) @ ours + kept @ theirs)
+    as_far = int((numpy.abs(by_chance) >= abs(_difference(ours, theirs, statistic)) - _ROUNDING).sum())
     return (1 + as_far) / (1 + len(by_chance))
 
 
-def _difference(ours: numpy.ndarray, theirs: numpy.ndarray) -> float:
-    return float(_mean_iou(ours.sum(axis=0)) - _mean_iou(theirs.sum(axis=0)))
+def _difference(ours: numpy.ndarray, theirs: numpy.ndarray, statistic: _Statistic) -> float:
+    return float(statistic(ours.sum(axis=0)) - statistic(theirs.sum(axis=0)))
 
 
 def _flat(counts: numpy.ndarray) -> numpy.ndarray:
@@ -179,7 +221,7 @@ def _draws(count: int) -> numpy.ndarray:
     """How often each of `count` images is drawn in each resample: [resamples, count]. Shared; not to be written to."""
     import numpy
 
-    return numpy.random.default_rng(0).multinomial(count, numpy.full(count, 1 / count), size=_RESAMPLES_OF_MASKS)
+    return numpy.random.default_rng(0).multinomial(count, numpy.full(count, 1 / count), size=_RESAMPLES_OF_IMAGES)
 
 
 def mean_ious(counts: numpy.ndarray) -> numpy.ndarray:

@@ -32,6 +32,7 @@ from kdengine.runs.examples import (
     telling_example,
     typical_masks,
 )
+from kdengine.runs.fidelity import HeatFidelity, heat_fidelity
 from kdengine.runs.networks import (
     default_teacher,
     families,
@@ -183,10 +184,10 @@ def snapshots(run: str) -> dict[int, str]:
 
 
 __all__ = [
-    "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher", "diagnose", "estimate",
-    "families", "farthest_examples", "fit_to_show", "go_on", "hard_examples", "images_of", "judge",
-    "list_checkpoints", "list_runs", "list_unreadable", "mask_disagreements", "method_title", "misses",
-    "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume", "shipped_families", "snapshots",
-    "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size", "telling_example",
-    "typical_masks", "watch",
+    "HeatFidelity", "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher",
+    "diagnose", "estimate", "families", "farthest_examples", "fit_to_show", "go_on", "hard_examples",
+    "heat_fidelity", "images_of", "judge", "list_checkpoints", "list_runs", "list_unreadable", "mask_disagreements",
+    "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
+    "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",
+    "telling_example", "typical_masks", "watch",
 ]

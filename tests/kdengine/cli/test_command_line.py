@@ -1,6 +1,7 @@
 """The command line: what a person types, what a script reads, and the sentence for a slip."""
 
 import argparse
+import dataclasses
 import inspect
 import json
 import math
@@ -19,9 +20,9 @@ from kdengine.configuration import Configuration
 from kdengine.data import shapes
 from kdengine.data.dataset import DataSet
 from kdengine.explain import heat_maps
-from kdengine.measures import evaluation
+from kdengine.measures import evaluation, uncertainty
 from kdengine.recipes import archive
-from kdengine.runs import checkpoints, control, records, references, store
+from kdengine.runs import checkpoints, control, heat_fidelity, records, references, store
 from kdengine.views import Split
 from tests.kdengine import made
 
@@ -126,6 +127,12 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["evaluate", "efficientnet_lite0"], "does not say what it was trained on; name a data set with --data"),
     (["evaluate", "digits-teacher", "--teacher", "efficientnet_lite0"], "knows 1000 classes"),
     (["evaluate", "digits-teacher", "--heat", "gradcam"], "Where the objects of digits lie is not known; --heat is"),
+    (["evaluate", "digits-resnet8-kd", "--heat-fidelity"], "against the teacher's. Name it with --teacher."),
+    (["evaluate", "digits-resnet8-kd", "--images", "9"], "--images says how many images --heat-fidelity takes."),
+    (["evaluate", "digits-resnet8-kd", "--teacher", "digits-teacher", "--heat-fidelity", "--images", "1"],
+     "images is 1; allowed is a number from 2 to 1000."),
+    (["evaluate", "digits-resnet8-kd", "--teacher", "digits-teacher", "--heat-fidelity", "gradcat"],
+     "Unknown heat map 'gradcat'. Did you mean 'gradcam'?"),
     (["methods", "dkk"], "Unknown method 'dkk'"),
     (["runs", "nothing"], "There is no run 'nothing'"),
     (["runs", "one", "two"], "2 runs are named; only --stop, --resume and --remove take several."),
@@ -163,6 +170,27 @@ def test_a_method_of_two_runs_shows_both(capsys):
     assert inspect.getsource(losses.factor_distance) in out
     assert [each["title"] for each in json.loads(run(capsys, "methods", "factor", "--json")[1])["runs"]] == [
         "Paraphraser training", "Factor transfer"]
+
+
+def test_heat_fidelity_is_told_with_its_controls(capsys):
+    words = ["evaluate", "digits-resnet8-kd", "--teacher", "digits-teacher", "--heat-fidelity", "--images", "4"]
+    measured = json.loads(run(capsys, *words, "--json")[1])["heat_fidelity"]
+    expected = heat_fidelity("digits-resnet8-kd", "digits-teacher", data.load("digits"), count=4)
+    assert measured == json.loads(json.dumps(dataclasses.asdict(expected)))
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert "gradcam of the first 4 test images, 8 x 8 positions, for the class that digits-teacher names." in out
+    rows = {line.split("  ")[0]: line for line in out.splitlines()}
+    rank = expected.fidelity.student.means["correlation"]
+    assert f"{rank.mean:.3f} [{rank.low:.3f}, {rank.high:.3f}]" in rows["digits-resnet8-kd (student)"]
+    assert rows["none there (teacher of another seed)"].split()[-4:] == ["–"] * 4
+    gain = expected.fidelity.gains["center"]["overlap"]
+    assert f"{gain.interval.mean:+.3f} [" in rows["center of the image"]
+    assert f"{uncertainty.p_text(gain.p)}" in rows["center of the image"]
+    new_head = expected.checks["student"].randomized["head"].means["correlation"].mean
+    assert f"{new_head:.3f}" in out[out.index("digits-resnet8-kd, down to"):]
+    insertion = expected.checks["teacher"].insertion
+    assert f"{insertion.mean.mean:.3f} [" in out.splitlines()[-1] and "insertion" in out.splitlines()[-1]
 
 
 def test_heat_on_objects_is_the_mean_over_the_test_images_each_mapped_alone(capsys, monkeypatch, tmp_path):

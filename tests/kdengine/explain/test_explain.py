@@ -522,17 +522,16 @@ def test_disjoint_maps_share_nothing():
     assert compare_maps(first, first.flip(0))["cosine"] == 0
 
 
-def test_maps_of_different_sizes_meet_at_the_larger():
-    """A ramp enlarged bilinearly from 2 to 4 cells is 0, 1/4, 3/4, 1 (half-pixel centres, edges held)."""
-    small = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
-    large = torch.tensor([0, 0.25, 0.75, 1]).expand(4, 4)
+def test_maps_of_different_sizes_meet_at_the_smaller():
+    """A cell of the smaller map is held against the mean of the four that it covers."""
+    small = torch.tensor([[0.1, 0.9], [0.4, 0.2]])
+    large = torch.tensor([[0.0, 0.2, 1.0, 0.8], [0.1, 0.1, 0.9, 0.9], [0.4, 0.4, 0.4, 0.0], [0.4, 0.4, 0.0, 0.4]])
     for pair in ((small, large), (large, small)):
         assert compare_maps(*pair) == pytest.approx({"correlation": 1, "cosine": 1, "overlap": 1})
-    other = torch.tensor([1, 0.5, 0.5, 0]).expand(4, 4)
-    ramp = np.tile([0, 0.25, 0.75, 1], 4)
-    against = np.tile([1, 0.5, 0.5, 0], 4)
-    cosine = ramp @ against / np.linalg.norm(ramp) / np.linalg.norm(against)
-    assert compare_maps(small, other)["cosine"] == pytest.approx(cosine)
+    other = large.flip(0)  # its means are those of `small`, the lower row first
+    cosine = (2 * 0.1 * 0.4 + 2 * 0.9 * 0.2) / (0.1**2 + 0.9**2 + 0.4**2 + 0.2**2)
+    assert compare_maps(small, other) == pytest.approx({"correlation": -0.6, "cosine": cosine, "overlap": 0})
+    assert compare_maps(torch.rand(8, 2), torch.rand(2, 8)).keys() == {"correlation", "cosine", "overlap"}
 
 
 def test_only_single_maps_are_compared():
@@ -636,7 +635,7 @@ def test_one_image_alone_has_no_other_boxes():
 
 
 def test_many_images_are_mapped_as_each_alone(monkeypatch):
-    monkeypatch.setattr("kdengine.explain.comparison._AT_ONCE", 2)
+    monkeypatch.setattr("kdengine.explain.heat_maps._AT_ONCE", 2)
     network, images, targets = small_network(), (255 * pictures(5)).to(torch.uint8), torch.tensor([2, 0, 3, 1, 2])
     boxes = torch.tensor([[0, 0, 8, 8], [4, 2, 30, 20], [8, 8, 24, 24], [0, 0, 32, 32], [16, 0, 32, 9]])
     maps = torch.cat([heat_map(network, image[None].float() / 255, [target], method="layercam")

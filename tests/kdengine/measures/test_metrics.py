@@ -81,21 +81,58 @@ def test_calibration_error_equals_a_loop_over_bins():
     assert metrics.calibration_error(logits, target) == pytest.approx(expected, rel=1e-9)
 
 
-def test_map_agreement():
-    first = torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.9, 1.0]])
-    second = torch.tensor([[0.0, 0.2, 0.1], [0.3, 0.3, 1.0]])
-    assert metrics.map_correlation(first, second) == pytest.approx(spearmanr(first.flatten(), second.flatten())[0])
-    assert metrics.map_correlation(first, 2 * first**3) == pytest.approx(1)  # ranks alone count
-    assert metrics.map_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])) == pytest.approx(math.sqrt(0.5))
-    assert math.isnan(metrics.map_correlation(first, torch.ones(2, 3)))
+def heats(seed, count, *size, levels=1_000):
+    """Heat maps in [0, 1]; with few levels many of a map's values are equal."""
+    return torch.randint(levels, (count, *size), generator=torch.Generator().manual_seed(seed)).double() / (levels - 1)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([3, 1_000]))
+def test_map_correlation_is_spearman_s_of_each_pair(seed, levels):
+    first, second = (heats(each, 3, 4, 5, levels=levels) for each in (seed, seed + 1))
+    expected = [spearmanr(*(each.flatten() for each in pair))[0] for pair in zip(first, second, strict=True)]
+    assert metrics.map_correlation(first, second).tolist() == pytest.approx(expected)
+    assert metrics.map_correlation(first, 2 * first**3).tolist() == pytest.approx([1] * 3)  # ranks alone count
+
+
+def test_a_constant_map_has_no_ranking_and_says_so():
+    first = torch.stack([torch.ones(2, 3), torch.arange(6).view(2, 3)])
+    assert metrics.map_correlation(first, heats(0, 2, 2, 3)).isnan().tolist() == [True, False]
+
+
+def test_map_cosine_on_worked_examples():
+    first = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.3, 0.4]]])
+    second = torch.tensor([[[1.0, 1.0]], [[1.0, 1.0]], [[0.6, 0.8]]])
+    assert metrics.map_cosine(first, second).tolist() == pytest.approx([math.sqrt(0.5), 0, 1])
 
 
 def test_map_overlap_is_intersection_over_union_of_the_hottest_fifth():
-    first, second = torch.zeros(10), torch.zeros(10)
-    first[[0, 1]] = torch.tensor([1.0, 0.9])
-    second[[1, 2]] = torch.tensor([1.0, 0.9])
-    assert metrics.map_overlap(first, first) == 1
-    assert metrics.map_overlap(first, second) == pytest.approx(1 / 3)
+    first, second = torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)
+    first[0, 0, :2] = torch.tensor([1.0, 0.9])
+    second[0, 0, 1:3] = torch.tensor([1.0, 0.9])
+    assert metrics.map_overlap(first, first).item() == 1
+    assert metrics.map_overlap(first, second).item() == pytest.approx(1 / 3)
+
+
+def test_positions_that_tie_for_the_last_place_share_it():
+    """Of ten, two are the hottest: the first map has one, and nine zeros share the other place."""
+    first, second = torch.zeros(1, 1, 10), torch.zeros(1, 1, 10)
+    first[0, 0, 0] = second[0, 0, 9] = 1
+    both = 8 * 1 / 9 + 2 * 1 / 9  # eight zeros of both, and each one's peak is a zero of the other
+    assert metrics.map_overlap(first, second).item() == pytest.approx(both / (4 - both))
+    assert metrics.map_overlap(first, first).item() == pytest.approx(1)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([2, 4, 1_000]))
+def test_two_maps_are_as_alike_as_the_other_two_way_round_and_wherever_they_lie(seed, levels):
+    first, second = (heats(each, 2, 5, 5, levels=levels) for each in (seed, seed + 1))
+    order = torch.randperm(25, generator=torch.Generator().manual_seed(seed))
+    moved = [each.flatten(1)[:, order].view(2, 5, 5) for each in (first, second)]
+    for measure, least in ((metrics.map_correlation, -1), (metrics.map_cosine, 0), (metrics.map_overlap, 0)):
+        values = measure(first, second)
+        assert ((least <= values) & (values <= 1 + 1e-12)).all()
+        torch.testing.assert_close(measure(second, first), values)
+        torch.testing.assert_close(measure(*moved), values)
+        torch.testing.assert_close(measure(first[1:], second[1:])[0], values[1])
 
 
 # --- segmentation

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest, ttest_rel
+from scipy.stats import beta, binomtest, bootstrap, permutation_test, ttest_rel
 
 from kdengine.measures import metrics, uncertainty
 
@@ -184,6 +184,50 @@ def test_which_network_is_named_first_turns_the_sign_alone(seed):
     forth, back = uncertainty.mean_iou_difference(first, second), uncertainty.mean_iou_difference(second, first)
     assert (back.mean, back.low, back.high) == pytest.approx((-forth.mean, -forth.high, -forth.low), abs=1e-12)
     assert uncertainty.mean_iou_test(first, second) == uncertainty.mean_iou_test(second, first)
+
+
+def by_image(seed, count, gain=0.0):
+    """Values of two networks on the same images, which differ by `gain` and more from image to image."""
+    generator = np.random.default_rng(seed)
+    first = generator.random(count)
+    return first, first - gain + 0.2 * generator.standard_normal(count)
+
+
+def mean_difference(first, second, axis=-1):
+    return np.mean(first, axis) - np.mean(second, axis)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.integers(2, 10), st.sampled_from([0.0, 0.2]))
+def test_the_p_value_of_a_difference_of_means_is_that_of_all_swaps(seed, count, gain):
+    first, second = by_image(seed, count, gain)
+    exact = permutation_test((first, second), mean_difference, permutation_type="samples", n_resamples=np.inf).pvalue
+    p = uncertainty.image_mean_test(first, second)
+    assert p == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 2000) + 1 / 2000)
+
+
+def test_the_bootstraps_of_means_are_scipy_s():
+    """Its percentiles of 10,000 resamples; ours are of 2,000, so they lie within a tenth of the interval's width."""
+    first, second = by_image(5, 60, 0.1)
+    for ours, (data, statistic) in (
+        (uncertainty.image_mean_interval(first), ((first,), np.mean)),
+        (uncertainty.image_mean_difference(first, second), ((first, second), mean_difference)),
+    ):
+        expected = bootstrap(data, statistic, paired=True, method="percentile", n_resamples=9_999,
+                             rng=np.random.default_rng(1)).confidence_interval
+        assert ours.mean == pytest.approx(statistic(*data))
+        noise = (expected.high - expected.low) / 10
+        assert (ours.low, ours.high) == pytest.approx((expected.low, expected.high), abs=noise)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.05, 0.1]), st.sampled_from([0.95, 0.99]))
+def test_the_interval_of_a_difference_of_means_holds_0_where_the_test_does_not_reject(seed, gain, confidence):
+    first, second = by_image(seed, 30, gain)
+    sure = uncertainty.image_mean_difference(first, second, confidence=confidence)
+    assert sure.low <= sure.mean <= sure.high
+    if uncertainty.image_mean_test(first, second) >= 1 - confidence:
+        assert sure.low <= 0 <= sure.high
 
 
 def test_pairs_share_their_seed():

@@ -111,6 +111,7 @@ def _flows(scene: Scene) -> dict[str, bool]:
     """What a method takes of a teacher of three stages: the place, and whether a trained layer stands between."""
     _, wanted = scene.method.wants(STAGES, STAGES)
     flows = dict.fromkeys(wanted.features + wanted.preactivations + wanted.weights, scene.adapter is not None)
+    flows |= dict.fromkeys(wanted.explanations, False)
     if wanted.input_gradient:
         flows["image"] = False
     student, teacher = scene.signals()

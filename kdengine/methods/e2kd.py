@@ -46,8 +46,7 @@ class E2KD(Method):
     )
     stage: int = hyperparameter(
         1, low=1, high=5, step=1, symbol=r"\ell",
-        help="The stage that is explained, counted from the last, which is 1. Take 2 where the last map is smaller "
-             "than 4x4, as VGG's is for images of 32 pixels.",
+        help="Which stage is explained, counted from the last. Take 2 where the last map is below 4x4.",
     )
 
     def wants(self, student: Sequence[Stage], teacher: Sequence[Stage]) -> tuple[Wanted, Wanted]:

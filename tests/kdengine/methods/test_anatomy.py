@@ -86,6 +86,11 @@ def test_what_flows_from_the_teacher(name):
     assert kdengine.method_anatomy(name)["flows"] == FLOWS[name]
 
 
+def test_explanations_alone_flow_as_maps():
+    assert {name: kdengine.method_anatomy(name)["maps"] for name in METHODS if anatomy(METHODS[name])["maps"]} == {
+        "e2kd": ["stage 3"]}
+
+
 def test_a_method_that_needs_no_teacher_takes_nothing_and_every_other_something():
     for name, method in METHODS.items():
         assert bool(anatomy(method)["flows"]) == method.needs_teacher, name

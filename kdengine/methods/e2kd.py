@@ -22,6 +22,10 @@ class E2KD(Method):
     An explanation is Grad-CAM, cut at 0, of the class that the teacher names, at one stage of each network. The
     student's is differentiated again, so a step costs a second backward. Where a map is all zero, nothing pulls at it.
 
+    lambda: on digits with 5 labels a class, a ResNet-20 teaching a ResNet-8, the weights 0.2, 1, 5 and 20 got 349, 347,
+    348 and 346 of 358 validation images right (seeds 3 and 4, 30 and 10 epochs), and 0 got 347: none stands out. In 30
+    epochs at 5 the explanations came to a cosine of 0.99, at 0.2 of 0.92. The authors' configurations have 0.2 to 10.
+
     Known disagreement: the authors' code enlarges both maps to the image before it compares them; here they are
     compared as they are, and where one is larger it is pooled to the size of the other.
     """

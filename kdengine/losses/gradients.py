@@ -31,8 +31,8 @@ def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
 def explanation_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """1 - cosine of the two explanations, each a vector an image; mean over the images that count.
 
-    student, teacher: maps [B, h, w], nowhere below 0; mask bool [B]. In [0, 1]: 0 where one is a multiple of the other,
-    1 where they share no place, or where one is all zero. Neither map's scale matters.
+    student, teacher: maps [B, ...] of one shape, nowhere below 0; mask bool [B]. In [0, 1]: 0 where one is a multiple
+    of the other, 1 where they share no place, or where one is all zero. Neither map's scale matters.
     Source: Parchami-Araghi et al. 2024, arXiv 2402.03119, equation 3.
     """
     ours, theirs = (unit(masked(each.flatten(1), mask)) for each in (student, teacher))

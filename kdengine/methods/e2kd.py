@@ -80,7 +80,6 @@ class E2KD(Method):
         terms = {"kl": kl_divergence(student.logits, teacher.logits, batch.mask, temperature=self.temperature)}
         if self.explanation_weight:
             (ours,), (theirs,) = student.explanations.values(), teacher.explanations.values()
-            ours, theirs = meet(ours[:, None], theirs[:, None])
-            terms["explanation"] = self.explanation_weight * explanation_cosine(
-                ours.squeeze(1), theirs.squeeze(1), batch.mask)
+            distance = explanation_cosine(*meet(ours[:, None], theirs[:, None]), batch.mask)
+            terms["explanation"] = self.explanation_weight * distance
         return terms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from itertools import pairwise
 
@@ -14,19 +14,26 @@ INK = BACKGROUND
 _X = {"image": 42, "stage 1": 121, "stage 2": 200, "stage 3": 279, "logits": 358}
 """Where each place of a network stands, in pixels of 400: as many as a phone has, so that its words can be read there.
 """
+_HEAT = ((0.15, 0.4, 0.15), (0.4, 1.0, 0.65), (0.15, 0.65, 0.4))
+"""The cells of the map that is drawn where an explanation flows: how strong each is."""
 
 
-def drawing(flows: Mapping[str, bool], what: str, teacher: str = "Teacher", student: str = "Student") -> str:
+def drawing(
+    flows: Mapping[str, bool], what: str, teacher: str = "Teacher", student: str = "Student", *,
+    maps: Collection[str] = (),
+) -> str:
     """Both networks, and the signals that flow from one to the other, as HTML.
 
-    flows: the places, as `kdengine.method_anatomy` names them, and whether a trained layer stands between. what: is
-    matched, for who cannot see the drawing. teacher, student: what the two are called.
+    flows, maps: the places, as `kdengine.method_anatomy` names them; whether a trained layer stands between; where it
+    is a map that flows. what: is matched, for who cannot see the drawing. teacher, student: what the two are called.
     """
     # The student's name stands below it: above, the arrows end.
     parts = [part for y, color, title, at in ((45, TEACHER, teacher, 17), (175, STUDENT, student, 212))
              for part in _network(y, color, title, at, flows)]
-    parts += [part for place, trained in flows.items() for part in _signal(_X[place], trained)]
-    label = f"{what}: what flows from the teacher to the student, at {', '.join(flows)}"
+    parts += [part for place, trained in flows.items()
+              for part in (_map(_X[place]) if place in maps else _signal(_X[place], trained))]
+    places = ", ".join(f"{place} as a map of the picture" if place in maps else place for place in flows)
+    label = f"{what}: what flows from the teacher to the student, at {places}"
     svg = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 220" font-size="14" font-family="sans-serif">'
            f'<defs><marker id="arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5" '
            f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{TEACHER}"/></marker></defs>{"".join(parts)}</svg>')
@@ -57,3 +64,12 @@ def _signal(x: int, trained: bool) -> list[str]:
                      f'<rect x="{x - 30}" y="98" width="60" height="37" rx="12" fill="{STUDENT}"/>'
                      f'<text x="{x}" y="113" {words}>trained</text><text x="{x}" y="128" {words}>layer</text>')
     return parts
+
+
+def _map(x: int) -> list[str]:
+    """An arrow from teacher to student that begins at a map of where the teacher looks."""
+    cells = [f'<rect x="{x - 18 + 12 * column}" y="{70 + 12 * row}" width="12" height="12" fill="{TEACHER}" '
+             f'fill-opacity="{strength}" stroke="{TEACHER}"/>'
+             for row, strengths in enumerate(_HEAT) for column, strength in enumerate(strengths)]
+    return [*cells, f'<line x1="{x}" y1="106" x2="{x}" y2="150" stroke="{TEACHER}" stroke-width="3" '
+            'marker-end="url(#arrow)"/>']

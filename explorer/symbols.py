@@ -36,6 +36,8 @@ SYMBOLS = {  # by what stands for them in a formula, in the order in which they 
     "s_{ij}": "$s_{ij}$: cosine of the student's embedding of image $i$ and the teacher's of image $j$",
     "L_i W": "$W^s_i, W^t_i$: weights of the largest convolution of stage $i$; $L_i, R_i$: trained linear maps",
     r"\nabla_x": "$\\nabla_x z_y$: the gradient of the true class's logit at the image",
+    r"E^s_\ell": r"$E^s_\ell, E^t_\ell$: explanations, Grad-CAM maps of the class $\hat y$ that the teacher names; "
+                r"$f_c$: the channels of stage $\ell$, the bar: the mean over its positions",
     "features}}": r"$\mathcal{L}_{\text{features}}$: the loss of the feature maps",
     "relations}}": r"$\mathcal{L}_{\text{relations}}$: the loss of `similarity`",
     "/ n": "$n$, in a stage $n_i$: how many numbers are compared",

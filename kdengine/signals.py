@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdengine.errors import KDError
-from kdengine.losses import cross_entropy
+from kdengine.losses import cross_entropy, grad_cam
+
+Explained = Callable[[Tensor], Tensor]
+"""Says of a network's logits [B, C] which class of each image is explained, long [B]."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Wanted:
     preactivations: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     input_gradient: bool = False
+    explanations: tuple[str, ...] = ()
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether a logit's gradient is needed for it."""
+        return self.input_gradient or bool(self.explanations)
 
     def __or__(self, other: Wanted) -> Wanted:
         """Everything either asks for, in first-asked order: several students share one teacher forward."""
@@ -41,6 +50,7 @@ class Wanted:
             preactivations=tuple(dict.fromkeys(self.preactivations + other.preactivations)),
             weights=tuple(dict.fromkeys(self.weights + other.weights)),
             input_gradient=self.input_gradient or other.input_gradient,
+            explanations=tuple(dict.fromkeys(self.explanations + other.explanations)),
         )
 
 
@@ -92,7 +102,8 @@ class Signals:
 
     logits: [B, C] or [B, C, H, W]. By stage name: features and preactivations (what the stage's last ReLU was given;
     the features themselves where a stage ends in none), [B, C_s, H_s, W_s]; weights of the stage's largest
-    convolution, [out, in, k, k]. input_gradient: of the target's logit with respect to each image, [B, 3, H, W].
+    convolution, [out, in, k, k]; explanations, the stage's Grad-CAM of the class that the teacher names, [B, H_s, W_s].
+    input_gradient: of the target's logit with respect to each image, [B, 3, H, W].
     Half-precision tensors are promoted to float32, so a loss term is never computed in half; float64 stays.
     """
 
@@ -101,6 +112,7 @@ class Signals:
     preactivations: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
     input_gradient: Tensor | None = None
+    explanations: dict[str, Tensor] = field(default_factory=dict)
 
     def only(self, wanted: Wanted) -> Signals:
         """What one asker wanted, in its order: signals of a shared forward hold what all askers wanted."""
@@ -110,6 +122,7 @@ class Signals:
             {name: self.preactivations[name] for name in wanted.preactivations},
             {name: self.weights[name] for name in wanted.weights},
             self.input_gradient if wanted.input_gradient else None,
+            {name: self.explanations[name] for name in wanted.explanations},
         )
 
 
@@ -140,37 +153,31 @@ def observing(
     """A forward that also returns what was wanted: `with observing(...) as look: signals = look(images, target)`.
 
     weights_of: the network whose weights are shown, where the one that runs was folded or compiled from it. target,
-    long [B], is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. Hooks sit on
-    whole stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed when the
-    block ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors alone,
-    whatever another thread runs through the same network meanwhile; threads are not to share a compiled one.
+    long [B], is read for the input gradient alone; an image whose target is IGNORE gets that of class 0. A third
+    argument, see Explained, is read for explanations alone; without it they are of the class with the largest logit.
+    Hooks sit on whole stages (a hooked convolution before an in-place ReLU would show post-ReLU values) and are removed
+    when the block ends, however it ends. Each call, of which there may be one at a time, returns that call's tensors
+    alone, whatever another thread runs through the same network meanwhile; threads are not to share a compiled one.
     """
     paths = {stage.name: stage.path for stage in stages}
     outputs: dict[str, Tensor] = {}
     before: dict[str, Tensor] = {}
     looking: set[int] = set()  # the thread whose forward is looked at, while it is
 
-    def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            if _looked_at(looking):
-                outputs[name] = output
-
-        return hook
-
-    def look(images: Tensor, target: Tensor | None = None) -> Signals:
+    def look(images: Tensor, target: Tensor | None = None, explained: Explained = _largest) -> Signals:
         outputs.clear()
         before.clear()
-        gradient = None
         looking.add(threading.get_ident())
+        again = torch.is_grad_enabled()
         try:
-            if wanted.input_gradient:
-                assert target is not None  # whoever wants the gradient gives it
-                logits, gradient = _with_input_gradient(network, images, target)
-            else:
+            with torch.set_grad_enabled(again or wanted.differentiates):
+                images = images.detach().requires_grad_() if wanted.input_gradient else images
                 logits = network(images)
+                gradient = _input_gradient(logits, target, images, again) if wanted.input_gradient else None
+                explanations = _explanations(logits, explained, outputs, wanted.explanations, again)
         finally:
             looking.clear()
-        # The input gradient needs a graph even where the caller wants none: what leaves here must not carry it.
+        # A gradient needs a graph even where the caller wants none: what leaves here must not carry it.
         give = promoted if torch.is_grad_enabled() else lambda tensor: promoted(tensor.detach())
         return Signals(
             give(logits),
@@ -178,6 +185,7 @@ def observing(
             {name: give(before.get(name, outputs[name])) for name in wanted.preactivations},
             {name: give(weight) for name, weight in weights.items()},
             None if gradient is None else give(gradient),
+            {name: give(each) for name, each in explanations.items()},
         )
 
     weights = largest_convolutions(weights_of or network, stages, wanted.weights)
@@ -185,8 +193,10 @@ def observing(
     try:
         for name in wanted.preactivations:
             handles += _watch_last_relu(network.get_submodule(paths[name]), name, before, looking)
-        for name in dict.fromkeys(wanted.features + wanted.preactivations):
-            handles.append(network.get_submodule(paths[name]).register_forward_hook(keep(name)))
+        for name in wanted.explanations:
+            handles.append(network.get_submodule(paths[name]).register_forward_hook(_begin_a_graph(looking)))
+        for name in dict.fromkeys(wanted.features + wanted.preactivations + wanted.explanations):
+            handles.append(network.get_submodule(paths[name]).register_forward_hook(_keep(name, outputs, looking)))
         yield look
     finally:
         for handle in handles:
@@ -204,6 +214,26 @@ def largest_convolutions(network: nn.Module, stages: Sequence[Stage], names: Seq
 def _looked_at(looking: set[int]) -> bool:
     """Whether this thread's forward is looked at. What a compiler traces it traces for good."""
     return torch.compiler.is_compiling() or threading.get_ident() in looking
+
+
+def _keep(name: str, outputs: dict[str, Tensor], looking: set[int]) -> Callable[[nn.Module, tuple, Tensor], None]:
+    """A hook that keeps a stage's output in `outputs[name]`."""
+
+    def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        if _looked_at(looking):
+            outputs[name] = output
+
+    return hook
+
+
+def _begin_a_graph(looking: set[int]) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
+    """A hook on an explained stage: nothing before it needs a graph, so a teacher's begins at its output."""
+
+    def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        begins = _looked_at(looking) and not output.requires_grad
+        return output.detach().requires_grad_() if begins else output
+
+    return hook
 
 
 def _watch_last_relu(
@@ -256,15 +286,34 @@ def _largest_convolution(network: nn.Module, path: str) -> nn.Conv2d:
     return max(reversed(inside), key=lambda each: each.weight.numel()) if inside else before[-1]
 
 
-def _with_input_gradient(network: nn.Module, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits, and the gradient of the targets' logits at the images.
+def _largest(logits: Tensor) -> Tensor:
+    """The class of each image that a network names, long [B]: the first of equals."""
+    return logits.argmax(dim=1)
 
-    Both can be differentiated again where gradients are on (a student's); they are constants where they are off.
+
+def _input_gradient(logits: Tensor, target: Tensor | None, images: Tensor, again: bool) -> Tensor:
+    """The gradient of the targets' logits at the images."""
+    assert target is not None  # whoever wants the gradient gives it
+    gradient, = _gradients(logits, target.clamp(min=0), (images,), again)
+    return gradient
+
+
+def _explanations(
+    logits: Tensor, explained: Explained, outputs: dict[str, Tensor], names: Sequence[str], again: bool
+) -> dict[str, Tensor]:
+    """Grad-CAM of the explained classes at each stage named, from its output."""
+    if not names:
+        return {}
+    features = [outputs[name] for name in names]
+    gradients = _gradients(logits, explained(promoted(logits)), features, again)
+    return {name: grad_cam(promoted(each), promoted(gradient))
+            for name, each, gradient in zip(names, features, gradients, strict=True)}
+
+
+def _gradients(logits: Tensor, classes: Tensor, places: Sequence[Tensor], again: bool) -> tuple[Tensor, ...]:
+    """The gradients of these classes' logits, one an image, at each place.
+
+    again: whether they can be differentiated in turn, as a student's must. The graph stays: more may be asked of it.
     """
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        images = images.detach().requires_grad_()
-        logits = network(images)
-        chosen = logits.gather(1, target.clamp(min=0)[:, None]).float().sum()
-        gradient, = torch.autograd.grad(chosen, images, create_graph=again)
-    return logits, gradient
+    chosen = logits.gather(1, classes[:, None]).float().sum()
+    return torch.autograd.grad(chosen, places, create_graph=again, retain_graph=True)

@@ -96,7 +96,7 @@ def picture(method: dict) -> None:
     if not method["flows"]:
         st.info("No teacher takes part: nothing flows.")
         return
-    st.html(drawing(method["flows"], kind_of(method["name"])))
+    st.html(drawing(method["flows"], kind_of(method["name"]), maps=method["maps"]))
     if trained := " ".join(run["adapter"] for run in method["runs"] if run["adapter"]):
         st.caption(f"Trained besides the student, and then thrown away. {trained}")
 

@@ -1,9 +1,9 @@
 """Where a network looks: class activation maps.
 
-pytorch-grad-cam has most formulas; activations and gradients are taken here. By itself it is not thread-safe, fails
-where gradients are off or every parameter is frozen, leaves gradients and the evaluation mode behind, answers too few
-targets with zero maps, and enlarges the maps to the image. Here a network is left exactly as it was found, and a map
-has the size of the stage it was taken from.
+pytorch-grad-cam has some of the formulas; activations and gradients are taken here. By itself it is not thread-safe,
+fails where gradients are off or every parameter is frozen, leaves gradients and the evaluation mode behind, answers too
+few targets with zero maps, and enlarges the maps to the image. Here a network is left exactly as it was found, and a
+map has the size of the stage it was taken from.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdengine.errors import KDError, out_of_range, unknown_name
+from kdengine.losses import grad_cam
 from kdengine.models.network import Network, evaluating
 from kdengine.signals import Stage, Wanted, observing
 from kdengine.views import Split
@@ -80,7 +81,7 @@ HEAT_MAPS: dict[str, HeatMap] = {
             "Adds the channels up, each weighted by its mean gradient: what speaks for the class, coarsely.",
             "Selvaraju et al. 2017, arXiv 1610.02391",
             uses_target=True,
-            formula="GradCAM",
+            formula=grad_cam,
         ),
         HeatMap(
             "gradcam++",

@@ -18,7 +18,7 @@ from kdengine.losses.features import (
     neuron_selectivity,
     variational_information,
 )
-from kdengine.losses.gradients import input_gradient
+from kdengine.losses.gradients import explanation_cosine, grad_cam, input_gradient
 from kdengine.losses.logits import (
     IGNORE,
     cross_entropy,
@@ -44,11 +44,13 @@ __all__ = [
     "channel_distribution",
     "cross_entropy",
     "dkd",
+    "explanation_cosine",
     "factor_distance",
     "feature_cosine",
     "feature_distance",
     "fsp",
     "fsp_matrix",
+    "grad_cam",
     "hierarchical_context",
     "info_nce",
     "input_gradient",

@@ -18,6 +18,7 @@ from kdengine.methods.crd import CRD, CRDBatch
 from kdengine.methods.cwd import CWD
 from kdengine.methods.dist import DIST
 from kdengine.methods.dkd import DKD
+from kdengine.methods.e2kd import E2KD
 from kdengine.methods.factor import Factor
 from kdengine.methods.features_cosine import FeaturesCosine
 from kdengine.methods.features_mse import FeaturesMSE
@@ -41,7 +42,7 @@ METHODS: dict[str, type[Method]] = {
     for each in (
         Independent, LabelSmoothing, KD, DKD, LogitStandardization, DIST, FeaturesMSE, FeaturesCosine, FitNet,
         FitNetOriginal, Attention, NST, VID, Factor, Review, ActivationBoundary, FSP, Similarity, RKD, PKT, CRD,
-        CRDBatch, CWD, Weights, InputGradient, Combined,
+        CRDBatch, CWD, Weights, InputGradient, E2KD, Combined,
     )
 }
 

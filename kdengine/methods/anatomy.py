@@ -33,11 +33,13 @@ def anatomy(method: type[Method]) -> dict[str, Any]:
     runs: one, or two where a first stage comes before it. Each has a title and a summary; code, the text of its terms,
     of what is trained besides the student, and of all that they call in turn, as dicts of name, file and text; terms,
     by name, and whether each reads labels; adapter, what is trained besides the student, in a sentence, or None.
-    flows: what the runs take of the teacher, by place, see PLACES: whether a trained layer stands between.
+    flows: what the runs take of the teacher, by place, see PLACES: whether a trained layer stands between. maps: those
+    of the places where it is a map of the picture, an explanation, and not the features.
     disagreements: where published code differs, in sentences by what they are about.
     """
     runs: list[dict[str, Any]] = []
     flows: dict[str, bool] = {}
+    maps: list[str] = []
     disagreements: dict[str, str] = {}
     with torch.random.fork_rng(devices=[]):  # a scene seeds torch
         for stage in filter(None, (method.first_stage, method)):
@@ -50,10 +52,11 @@ def anatomy(method: type[Method]) -> dict[str, Any]:
                 "adapter": (inspect.getdoc(stage.adapter) or "").partition("\n")[0] if scene.adapter else None,
             })
             flows |= _flows(scene)
+            maps += scene.method.wants(STAGES, STAGES)[1].explanations
             disagreements |= _disagreements([stage, *functions])
     return describe(method) | {
         "runs": runs, "flows": {place: flows[place] for place in PLACES if place in flows},
-        "disagreements": disagreements,
+        "maps": maps, "disagreements": disagreements,
     }
 
 
@@ -111,6 +114,7 @@ def _flows(scene: Scene) -> dict[str, bool]:
     """What a method takes of a teacher of three stages: the place, and whether a trained layer stands between."""
     _, wanted = scene.method.wants(STAGES, STAGES)
     flows = dict.fromkeys(wanted.features + wanted.preactivations + wanted.weights, scene.adapter is not None)
+    flows |= dict.fromkeys(wanted.explanations, False)
     if wanted.input_gradient:
         flows["image"] = False
     student, teacher = scene.signals()

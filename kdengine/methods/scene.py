@@ -63,10 +63,10 @@ class Scene:
 
     def signals(self) -> tuple[Signals, Signals]:
         """What the method wants to see of the student, with its graph, and of the teacher."""
-        with observing(self.student, self.student.stages, self.wanted) as look:
-            student = look(self.batch.images, self.batch.target)
         with torch.no_grad(), observing(self.teacher, self.teacher.stages, self.wanted_of_teacher) as look:
-            return student, look(self.batch.images, self.batch.target)
+            teacher = look(self.batch.images, self.batch.target)
+        with observing(self.student, self.student.stages, self.wanted) as look:
+            return look(self.batch.images, self.batch.target, lambda _: teacher.logits.argmax(dim=1)), teacher
 
     def terms(self, batch: Batch | None = None, *, step: int = 0) -> dict[str, Tensor]:
         """The terms of one step, from the same adapter and the same random draws every time.

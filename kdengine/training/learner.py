@@ -70,7 +70,7 @@ class Learner:
         Tried on a copy, with the batches that training will bring. Three times: CUDA graphs are recorded at the second
         step and first played at the third.
         """
-        if self.wanted.input_gradient:
+        if self.wanted.differentiates:
             raise KDError(f"torch.compile cannot differentiate a gradient again, as method {self.method.name!r} does. "
                           "Train it with --compile never.")
         size, steps = self.configuration.batch_size, steps_per_epoch(len(split), self.configuration.batch_size)

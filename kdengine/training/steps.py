@@ -73,7 +73,8 @@ class Step:
         if learner.compiled:
             torch.compiler.cudagraph_mark_step_begin()  # nobody reads any more what the step before put out
         with autocast(batch.images.device, learner.precision):
-            student = self.look(batch.images, batch.target)
+            # The teacher names the class whose explanations are compared.
+            student = self.look(batch.images, batch.target, lambda _: self.taught.logits.argmax(dim=1))
         terms = learner.method.terms(student, self.taught, batch, learner.adapter)
         total(terms.values()).backward()
         learner.optimizer.step()

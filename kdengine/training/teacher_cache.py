@@ -43,8 +43,8 @@ LEAVES_BYTES = 500_000_000
 """
 STILL = Policy()
 """The policy whose views are the images themselves."""
-LOGITS, FEATURES, PREACTIVATIONS = "logits", "features-", "preactivations-"
-"""What rows are of; a stage's name follows the last two."""
+LOGITS, FEATURES, PREACTIVATIONS, EXPLANATIONS = "logits", "features-", "preactivations-", "explanations-"
+"""What rows are of; a stage's name follows the last three."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Epoch:
         def maps(kind: str) -> dict[str, Tensor]:
             return {what.removeprefix(kind): rows for what, rows in selected.items() if what.startswith(kind)}
 
-        return Signals(selected[LOGITS], maps(FEATURES), maps(PREACTIVATIONS), self.weights)
+        return Signals(selected[LOGITS], maps(FEATURES), maps(PREACTIVATIONS), self.weights,
+                       explanations=maps(EXPLANATIONS))
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,12 @@ class TeacherCache:
         kept, and asks for a backward pass at every step.
         """
         height, width = split.images.shape[2:]
-        stages = {stage.name: stage for stage in teacher.stages}
+        channels = {stage.name: stage.channels for stage in teacher.stages}
+        cells = {stage.name: math.ceil(height / stage.stride) * math.ceil(width / stage.stride)
+                 for stage in teacher.stages}
         numbers = len(teacher.classes) * (height * width if split.target.dim() > 1 else 1)
-        for name in wanted.features + wanted.preactivations:
-            stage = stages[name]
-            numbers += stage.channels * math.ceil(height / stage.stride) * math.ceil(width / stage.stride)
+        numbers += sum(channels[name] * cells[name] for name in wanted.features + wanted.preactivations)
+        numbers += sum(cells[name] for name in wanted.explanations)
         different = 1 if policy == STILL else epochs
         return not wanted.input_gradient and 2 * numbers * len(split) * different <= self.limit_bytes
 
@@ -179,7 +181,8 @@ def key(**facts: object) -> str:
 def _names(wanted: Wanted) -> tuple[str, ...]:
     """The names of the rows that are kept where this is wanted."""
     return (LOGITS, *(FEATURES + each for each in wanted.features),
-            *(PREACTIVATIONS + each for each in wanted.preactivations))
+            *(PREACTIVATIONS + each for each in wanted.preactivations),
+            *(EXPLANATIONS + each for each in wanted.explanations))
 
 
 def _asked(
@@ -195,15 +198,22 @@ def _asked(
             stop = min(start + CHUNK, count)
             images = views.render(start, stop)
             with torch.no_grad(), autocast(device, precision):
-                signals = look(images)
+                # The students read rounded logits: of two that become equal, theirs and this name the same class.
+                signals = look(images, None, lambda logits: _rounded(_centerd(logits)).argmax(dim=1))
             parts = {LOGITS: _centerd(signals.logits)}
             parts |= {FEATURES + name: each for name, each in signals.features.items()}
             parts |= {PREACTIVATIONS + name: each for name, each in signals.preactivations.items()}
+            parts |= {EXPLANATIONS + name: each for name, each in signals.explanations.items()}
             for what, part in parts.items():
                 if what not in rows:
                     rows[what] = torch.empty(count, *part.shape[1:], dtype=torch.float16, device=device)
-                rows[what][start:stop] = part.clamp(-LARGEST, LARGEST)
+                rows[what][start:stop] = _rounded(part)
     return rows
+
+
+def _rounded(part: Tensor) -> Tensor:
+    """As float16, which is what is kept."""
+    return part.clamp(-LARGEST, LARGEST).half()
 
 
 def _centerd(logits: Tensor) -> Tensor:

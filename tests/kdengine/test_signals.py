@@ -3,7 +3,9 @@
 import threading
 
 import pytest
+import pytorch_grad_cam
 import torch
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from kdengine import models
@@ -24,7 +26,7 @@ class Small(nn.Module):
 
 
 STAGES = (Stage("stage1", "stage", 4, 1),)
-EVERYTHING = Wanted(("stage1",), ("stage1",), ("stage1",), input_gradient=True)
+EVERYTHING = Wanted(("stage1",), ("stage1",), ("stage1",), input_gradient=True, explanations=("stage1",))
 
 
 class Twice(nn.Module):
@@ -136,13 +138,14 @@ def test_half_is_promoted_and_double_stays(dtype, promoted):
         signals = look(torch.rand(2, 3, 5, 5, dtype=dtype), torch.tensor([0, 1]))
     assert signals.logits.dtype == signals.features["stage1"].dtype == promoted
     assert signals.preactivations["stage1"].dtype == signals.weights["stage1"].dtype == promoted
-    assert signals.input_gradient.dtype == promoted
+    assert signals.input_gradient.dtype == signals.explanations["stage1"].dtype == promoted
 
 
 def test_several_requests_become_one():
     assert Wanted(("a", "b")) | Wanted(("b", "c")) == Wanted(("a", "b", "c"))
     assert Wanted(preactivations=("a",), weights=("b", "c")) | Wanted(("a",), ("b",), ("c",), True) == Wanted(
         ("a",), ("a", "b"), ("b", "c"), True)
+    assert Wanted(explanations=("b",)) | Wanted(explanations=("a", "b")) == Wanted(explanations=("b", "a"))
 
 
 def test_of_shared_signals_each_asker_gets_its_own():
@@ -150,6 +153,8 @@ def test_of_shared_signals_each_asker_gets_its_own():
         signals = look(torch.rand(2, 3, 5, 5), torch.tensor([0, 1]))
     none = signals.only(Wanted())
     assert (none.features, none.preactivations, none.weights, none.input_gradient) == ({}, {}, {}, None)
+    assert none.explanations == {}
+    assert signals.only(Wanted(explanations=("stage1",))).explanations == signals.explanations != {}
     own = signals.only(Wanted(preactivations=("stage1",), input_gradient=True))
     assert (list(own.features), list(own.preactivations), list(own.weights)) == ([], ["stage1"], [])
     assert own.logits is signals.logits
@@ -322,7 +327,7 @@ def test_looking_leaves_no_gradient_behind_and_a_teachers_signals_are_constants(
     for one, other in (
         (student.logits, teacher.logits), (student.input_gradient, teacher.input_gradient),
         *((getattr(student, kind)["stage1"], getattr(teacher, kind)["stage1"])
-          for kind in ("features", "preactivations", "weights")),
+          for kind in ("features", "preactivations", "weights", "explanations")),
     ):
         assert torch.equal(one, other)
         assert one.requires_grad
@@ -335,6 +340,113 @@ def test_an_image_without_a_target_gets_the_input_gradient_of_class_0_and_change
     assert torch.equal(gradient, input_gradient(network, images, torch.tensor([1, 0, 0])))
     nothing = input_gradient(network, images, torch.full((3,), IGNORE))
     assert torch.equal(nothing, input_gradient(network, images, torch.zeros(3, dtype=torch.long)))
+
+
+def explanation(network, images, explained=None, wanted=None):
+    with observing(network, STAGES, wanted or Wanted(explanations=("stage1",))) as look:
+        return look(images, torch.zeros(len(images), dtype=torch.long), *([explained] if explained else ())
+                    ).explanations["stage1"]
+
+
+def in_order(*classes):
+    return lambda logits: torch.tensor(classes)
+
+
+class Deep(nn.Module):
+    """A convolution, the explained stage after it, a convolution behind that, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(3, 5, 3, padding=1)
+        self.stage = nn.Sequential(nn.Conv2d(5, 4, 3, padding=1), nn.ReLU(inplace=True))
+        self.behind = nn.Conv2d(4, 6, 3, padding=1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, images):
+        return self.head(self.behind(self.stage(self.before(images))).tanh().mean((2, 3)))
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_an_explanation_is_the_grad_cam_of_another_hand(constant):
+    """pytorch-grad-cam takes activations and gradients with hooks of its own, one image at a time here."""
+    network, images, classes = Deep().eval(), torch.rand(3, 3, 5, 5), (2, 0, 1)
+    with torch.set_grad_enabled(not constant):
+        seen = explanation(network, images, in_order(*classes))
+    assert seen.shape == (3, 5, 5) and seen.any()
+    with pytorch_grad_cam.GradCAM(model=network, target_layers=[network.stage]) as cam:
+        for image, target, each in zip(images, classes, seen, strict=True):
+            expected = torch.from_numpy(cam(image[None], [ClassifierOutputTarget(target)])[0])
+            scaled = (each - each.min()) / (each.max() - each.min() + 1e-7)  # as the library scales its maps
+            torch.testing.assert_close(scaled.detach(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_explanation_is_of_the_class_that_the_network_names_unless_another_is_given():
+    network, images = Deep(), torch.rand(8, 3, 5, 5)
+    named = network(images).argmax(dim=1)
+    assert torch.equal(explanation(network, images), explanation(network, images, lambda _: named))
+    other = explanation(network, images, lambda logits: (logits.argmax(dim=1) + 1) % 3)
+    assert torch.equal(other, explanation(network, images, lambda _: (named + 1) % 3))
+    assert not torch.equal(other, explanation(network, images))
+
+
+def test_an_explanation_can_be_differentiated_again():
+    """By the weights before the stage, in it and behind it, against central differences."""
+    network, images = Deep().double(), torch.rand(2, 3, 4, 4, dtype=torch.float64)
+
+    def energy():
+        return explanation(network, images, in_order(1, 2)).pow(2).sum()
+
+    for layer in (network.before, network.stage[0], network.behind, network.head):
+        gradient, = torch.autograd.grad(energy(), layer.weight)
+        weight = layer.weight.view(-1)
+        for place in (0, len(weight) // 2, len(weight) - 1):
+            values, step = [], 1e-6
+            for shift in (step, -step):
+                with torch.no_grad():
+                    weight[place] += shift
+                values.append(energy().item())
+                with torch.no_grad():
+                    weight[place] -= shift
+            assert gradient.reshape(-1)[place].item() == pytest.approx((values[0] - values[1]) / (2 * step),
+                                                                    rel=1e-4, abs=1e-9)
+
+
+def test_a_teacher_s_graph_begins_at_the_explained_stage():
+    """Nothing before it is kept for a backward pass, so an explanation takes hardly more memory than an answer."""
+    network, graphs = Deep().eval().requires_grad_(False), {}
+    for name in ("before", "stage", "behind"):
+        network.get_submodule(name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: graphs.update({name: output.requires_grad}))
+    with torch.no_grad():
+        seen = explanation(network, torch.rand(2, 3, 5, 5))
+        assert graphs == {"before": False, "stage": False, "behind": True}
+        assert not seen.requires_grad
+    trained = Deep().eval()
+    trained.load_state_dict(network.state_dict())
+    images = torch.rand(2, 3, 5, 5)
+    assert torch.equal(explanation(network, images), explanation(trained, images))
+
+
+def test_of_two_explained_stages_the_deeper_does_not_cut_off_the_other():
+    network, images = Deep().eval().requires_grad_(False), torch.rand(2, 3, 5, 5)
+    stages = (Stage("early", "before", 5, 1), Stage("stage1", "stage", 4, 1))
+    alone = {}
+    for name in ("early", "stage1"):
+        with torch.no_grad(), observing(network, stages, Wanted(explanations=(name,))) as look:
+            alone |= look(images).explanations
+    with torch.no_grad(), observing(network, stages, Wanted(explanations=("stage1", "early"))) as look:
+        both = look(images).explanations
+    assert list(both) == ["stage1", "early"]
+    assert all(torch.equal(each, alone[name]) and each.any() for name, each in both.items())
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_input_gradient_and_explanation_do_not_depend_on_each_other(constant):
+    network, images, target = Small(), torch.rand(2, 3, 5, 5), torch.zeros(2, dtype=torch.long)
+    with torch.set_grad_enabled(not constant), observing(network, STAGES, EVERYTHING) as look:
+        both = look(images, target)
+        assert torch.equal(both.input_gradient, input_gradient(network, images, target))
+        assert torch.equal(both.explanations["stage1"], explanation(network, images))
 
 
 def test_logits_do_not_depend_on_what_else_is_wanted():

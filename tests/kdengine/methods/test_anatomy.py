@@ -24,11 +24,13 @@ LOSSES = {  # the functions of kdengine.losses that each formula is made of
     "fsp": ["fsp", "fsp_matrix", "kl_divergence"], "similarity": ["similarity"], "rkd": ["rkd_distance", "rkd_angle"],
     "pkt": ["pkt"], "crd": ["noise_contrastive"], "crd_batch": ["info_nce"], "cwd": ["channel_distribution"],
     "weights": ["weight_distance"], "input_gradient": ["input_gradient"],
+    "e2kd": ["kl_divergence", "explanation_cosine"],
     "combined": ["kl_divergence", "feature_cosine", "feature_distance", "similarity"],
 }
 FLOWS = {  # of the teacher, with the usual fields: where, and whether a trained layer stands between
     "none": {}, "label_smoothing": {}, "kd": {"logits": False}, "dkd": {"logits": False}, "dist": {"logits": False},
     "cwd": {"logits": False}, "input_gradient": {"image": False}, "rkd": {"stage 3": False}, "crd": {"stage 3": True},
+    "e2kd": {"stage 3": False, "logits": False},
     "fitnet": {"stage 2": True}, "fitnet_original": {"stage 2": True, "logits": False},
     "attention": dict.fromkeys(("stage 1", "stage 2", "stage 3"), False),
     "features_mse": dict.fromkeys(("stage 1", "stage 2", "stage 3"), True),
@@ -84,6 +86,11 @@ def test_what_flows_from_the_teacher(name):
     assert kdengine.method_anatomy(name)["flows"] == FLOWS[name]
 
 
+def test_explanations_alone_flow_as_maps():
+    assert {name: kdengine.method_anatomy(name)["maps"] for name in METHODS if anatomy(METHODS[name])["maps"]} == {
+        "e2kd": ["stage 3"]}
+
+
 def test_a_method_that_needs_no_teacher_takes_nothing_and_every_other_something():
     for name, method in METHODS.items():
         assert bool(anatomy(method)["flows"]) == method.needs_teacher, name
@@ -94,6 +101,7 @@ def test_a_method_that_needs_no_teacher_takes_nothing_and_every_other_something(
     # To know which class is the true one, DKD reads labels in every term; so do input gradients.
     ("dkd", {"cross_entropy", "target_class", "non_target"}, set()),
     ("input_gradient", {"cross_entropy", "gradients"}, set()),
+    ("e2kd", set(), {"kl", "explanation"}),
     ("crd", {"cross_entropy"}, {"contrast"}), ("rkd", {"cross_entropy"}, {"distance", "angle"}),
 ])
 def test_which_terms_read_labels(name, reading, free):

@@ -67,6 +67,7 @@ def test_a_method_that_needs_no_feature_maps_takes_a_network_without_any(name):
 def test_weights_of_zero_want_no_feature_maps():
     assert method("combined", feature_weight=0, relation_weight=0).wants((), ()) == (Wanted(), Wanted())
     assert method("cwd", feature_weight=0).wants((), ()) == (Wanted(), Wanted())
+    assert method("e2kd", explanation_weight=0).wants((), ()) == (Wanted(), Wanted())
 
 
 def test_fields_are_checked_and_read_from_text():

@@ -91,5 +91,35 @@ def test_connected_maps_meet_at_the_smaller_size():
     torch.testing.assert_close(ours, connectors.maps[0](F.adaptive_avg_pool2d(student, (4, 6))))
 
 
+def e2kd(student, teacher, ours, theirs, temperature, weight):
+    """The paper's equations 1 and 3, image by image."""
+    cosines = [(a.ravel() @ b.ravel()) / (a.norm() * b.norm()) for a, b in zip(ours, theirs, strict=True)]
+    return hinton(student, teacher, TARGET, temperature, 1) + weight * (1 - sum(cosines) / len(cosines))
+
+
+@pytest.mark.parametrize(("temperature", "weight"), [(1.0, 1.0), (5.0, 0.2), (4.0, 10.0)])
+def test_e2kd(temperature, weight):
+    generator = torch.Generator().manual_seed(3)
+    ours, theirs = (torch.rand(4, 5, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    made = method("e2kd", temperature=temperature, explanation_weight=weight)
+    terms = made.terms(Signals(STUDENT.double(), explanations={"stage2": ours}),
+                       Signals(TEACHER.double(), explanations={"layer4": theirs}), make_batch(TARGET), None)
+    assert set(terms) == {"kl", "explanation"}
+    expected = e2kd(STUDENT.double(), TEACHER.double(), ours, theirs, temperature, weight)
+    assert sum(terms.values()).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_explanations_of_two_sizes_are_compared_at_the_smaller():
+    fine = torch.rand(4, 4, 6, generator=torch.Generator().manual_seed(4))
+    coarse = fine.unflatten(1, (2, 2)).unflatten(3, (3, 2)).mean(dim=(2, 4))
+    signals = Signals(STUDENT, explanations={"a": fine}), Signals(TEACHER, explanations={"b": coarse})
+    terms = method("e2kd").terms(*signals, make_batch(TARGET), None)
+    assert terms["explanation"].item() == pytest.approx(0, abs=1e-5)
+
+
+def test_without_a_weight_explanations_are_logit_matching_that_reads_no_label():
+    assert loss("e2kd", explanation_weight=0, temperature=7).item() == loss("kd", alpha=1, temperature=7).item()
+
+
 def test_an_identical_student_has_nothing_left_to_learn_from_the_teacher():
     assert loss("kd", student=TEACHER, alpha=1, temperature=7).item() == pytest.approx(0, abs=1e-6)

@@ -91,6 +91,38 @@ def test_a_row_is_the_centred_answer_to_the_view_shown_there(tmp_path):
     torch.testing.assert_close(logits, expected, rtol=2**-10, atol=1e-4)
 
 
+def test_explanations_are_those_of_the_live_teacher(tmp_path):
+    wanted, network, shown = Wanted(explanations=("stage2", "stage1")), teacher(), drawn(epoch=1)
+    with torch.no_grad(), observing(network, network.stages, wanted) as look:
+        expected = look(shown.render(8, 16)).explanations
+    for by in (network, silent()):
+        batch = kept(tmp_path).epoch(by, shown, 0, 1, wanted, "float32").batch(8, 16)
+        assert list(batch.explanations) == ["stage2", "stage1"]
+        for name, each in batch.explanations.items():
+            assert each.dtype == torch.float32 and each.any()
+            torch.testing.assert_close(each, expected[name], rtol=2**-10, atol=1e-4)
+        assert torch.equal(batch.logits, kept(tmp_path / "logits alone").epoch(
+            network, shown, 0, 1, NOTHING_ELSE, "float32").batch(8, 16).logits)
+
+
+def test_of_logits_that_rounding_makes_equal_the_class_is_explained_that_the_student_reads(tmp_path):
+    """Class 1 is ahead of class 0 by less than float16 can tell, at all images."""
+    network = teacher()
+    head = network.net[-1]
+    with torch.no_grad():
+        head.weight.mul_(1e-3)
+        head.weight[1] = -head.weight[0]  # what speaks for one speaks against the other
+        head.bias.copy_(torch.tensor([30, 30.004, -60]))
+        assert (network(drawn().render(0, len(SPLIT))).argmax(dim=1) == 1).all()
+    wanted = Wanted(explanations=("stage2",))
+    batch = kept(tmp_path).epoch(network, drawn(), 0, 0, wanted, "float32").batch(0, len(SPLIT))
+    named = batch.logits.argmax(dim=1)
+    assert (named == 0).all()
+    with torch.no_grad(), observing(network, network.stages, wanted) as look:
+        expected = look(drawn().render(0, len(SPLIT)), None, lambda _: named).explanations["stage2"]
+    torch.testing.assert_close(batch.explanations["stage2"], expected, rtol=2**-10, atol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["none", "crop+flip"])
 @pytest.mark.parametrize("split", [SPLIT, MASKS], ids=["labels", "masks"])
 def test_a_batch_is_what_the_teacher_says_of_it(tmp_path, policy, split):
@@ -132,6 +164,7 @@ def test_what_is_wanted_besides_is_asked_for(tmp_path):
     (Wanted(weights=("stage2",)), "crop", SPLIT, 3 * 5),
     (Wanted(features=("stage1",)), "crop", SPLIT, (3 + 6 * 8 * 8) * 5),
     (Wanted(features=("stage2",), preactivations=("stage2",)), "crop", SPLIT, (3 + 2 * 12 * 4 * 4) * 5),
+    (Wanted(features=("stage1",), explanations=("stage1", "stage2")), "crop", SPLIT, (3 + 7 * 8 * 8 + 4 * 4) * 5),
     (Wanted(features=("stage1",)), "none", SPLIT, 3 + 6 * 8 * 8),  # one pass for all epochs
     (Wanted(), "crop", MASKS, 3 * 8 * 8 * 5),
 ])
@@ -195,8 +228,8 @@ def test_the_first_twenty_losses_are_those_of_the_live_teacher(tmp_path, name, t
 
 
 def test_company_changes_nobody_s_numbers(tmp_path):
-    """One reads logits, one maps besides, one asks the teacher itself."""
-    names = ("kd", "attention", *LIVE)
+    """One reads logits, two maps besides, one asks the teacher itself."""
+    names = ("kd", "attention", "e2kd", *LIVE)
     together, _ = trained(*names, cache=kept(tmp_path / "together"))
     for name, each in zip(names, together, strict=True):
         assert same(each, trained(name, cache=kept(tmp_path / name))[0][0])

@@ -34,6 +34,10 @@ METHODS = {
 }
 
 
+DIFFERENTIATE = ("input_gradient", "e2kd")
+"""Methods that differentiate a gradient again."""
+
+
 def settings(**given):
     return Configuration(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.1, **given})
 
@@ -91,6 +95,60 @@ def test_it_equals_a_plain_loop():
     assert all(row["loss"] == pytest.approx(sum(row["terms"].values())) for row in rows)
 
 
+def test_explanations_equal_a_plain_loop_and_read_no_label():
+    """Every image has a part, whether its label is withheld or not."""
+    configuration = settings(epochs=2, schedule="constant")
+    each = learner("e2kd", configuration, temperature=3, explanation_weight=2)
+    rows, = run(each)
+
+    def explained(features, logits, classes, **again):
+        gradient, = torch.autograd.grad(logits[torch.arange(len(logits)), classes].sum(), features, **again)
+        return (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu().flatten(1)
+
+    network, theirs = tiny.network(), teacher()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    means = []
+    for epoch in range(2):
+        losses = []
+        for _, images, _ in views(SPLIT, POLICIES["crop+flip"], 0, epoch).batches(8):
+            seen = [each.net[:6]((images - 0.5) / 0.25) for each in (network, theirs)]
+            seen[1].requires_grad_()
+            logits, taught = (each.net[6:](features) for each, features in zip((network, theirs), seen, strict=True))
+            named = taught.argmax(1)
+            ours = explained(seen[0], logits, named, create_graph=True)
+            cosine = F.cosine_similarity(ours, explained(seen[1], taught, named).detach())
+            softened = F.softmax(taught.detach() / 3, 1)
+            divergence = F.kl_div(F.log_softmax(logits / 3, 1), softened, reduction="batchmean")
+            loss = 9 * divergence + 2 * (1 - cosine).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        means.append(sum(losses) / len(losses))
+    assert [row["loss"] for row in rows] == pytest.approx(means, rel=1e-4)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(each.network.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+    unlabelled = tiny.split(unlabelled=37)
+    none = learner("e2kd", configuration, split=unlabelled, temperature=3, explanation_weight=2)
+    run(none, split=unlabelled)
+    assert same(weights(none), weights(each))
+
+
+@pytest.mark.parametrize(("precision", "memory_format", "rel"), [
+    ("float32", torch.channels_last, 1e-4), ("bfloat16", torch.contiguous_format, 0.1),
+    ("bfloat16", torch.channels_last, 0.1)])
+def test_explanations_are_learned_in_every_precision_and_memory_format(precision, memory_format, rel):
+    """As far as its rounding allows: the losses of a first epoch are those of the plain way."""
+    configuration = settings(epochs=1, learning_rate=0.01)
+    plain, = run(learner("e2kd", configuration))
+    network = tiny.network().to(memory_format=memory_format)
+    other, = run(Learner(network, method("e2kd"), teacher(), SPLIT, configuration, precision),
+                 teacher_precision=precision)
+    for name, value in plain[0]["terms"].items():
+        assert other[0]["terms"][name] == pytest.approx(value, rel=rel), name
+
+
 @pytest.mark.parametrize("task", METHODS)
 def test_side_by_side_equals_alone_to_the_bit(task):
     split, network = {
@@ -126,7 +184,7 @@ def _traced(compiled, network):
 def test_compiled_equals_as_it_is_up_to_rounding(task, without_a_compiler):
     """Every method sees through the program what it sees through the network; the last batch is a smaller one."""
     split, network = {"classification": (SPLIT, tiny.network), "segmentation": (MASKS, tiny.segmenter)}[task]
-    names = [name for name in METHODS[task] if name != "input_gradient"]
+    names = [name for name in METHODS[task] if name not in DIFFERENTIATE]
 
     def learners():
         return [learner(name, settings(epochs=2, learning_rate=0.01), network(), split) for name in names]
@@ -169,14 +227,15 @@ def test_compiled_to_machine_code_equals_as_it_is_up_to_rounding():
 
 
 def test_what_torch_cannot_compile_is_refused_and_trains_as_it_is(without_a_compiler):
-    twice = learner("input_gradient")
-    with pytest.raises(KDError, match="cannot differentiate a gradient again, as method 'input_gradient'"):
-        twice.compile(SPLIT)
+    twice = [learner(name) for name in DIFFERENTIATE]
+    for each in twice:
+        with pytest.raises(KDError, match=f"cannot differentiate a gradient again, as method '{each.method.name}'"):
+            each.compile(SPLIT)
     looks_at_values = learner()
     looks_at_values.network.register_forward_pre_hook(lambda _, images: print(images[0].sum().item(), end=""))
     with pytest.raises(KDError, match="cannot make a program of tiny on this machine"):
         looks_at_values.compile(SPLIT)
-    assert not twice.compiled and not looks_at_values.compiled
+    assert not any(each.compiled for each in (*twice, looks_at_values))
     assert len(run(looks_at_values)[0]) == 3
 
 

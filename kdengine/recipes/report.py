@@ -17,7 +17,7 @@ from kdengine.errors import KDError
 from kdengine.files import writing
 from kdengine.recipes import archive, comparison, gallery
 from kdengine.recipes.recipe import Outcome, Recipe
-from kdengine.runs import first_stages, results
+from kdengine.runs import costs, first_stages, results
 from kdengine.runs.records import Record
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _settings(outcome: Outcome) -> list[list[str]]:
 
 
 def _cost(record: Record) -> str:
-    """Seconds of its own steps, and of the whole group where several trained side by side; speed and size."""
+    """Seconds of its own steps, and of the whole group where several trained side by side; speed, size, memory."""
     result = record.result
     group, whole = result["side_by_side"], f"{result['training_seconds']:,.0f} s"
     if group == 1:
@@ -219,8 +219,11 @@ def _cost(record: Record) -> str:
         seconds = f"{result['own_seconds']:,.0f} s of its own steps; {whole} for the group of {group}"
     else:
         seconds = f"{whole} with {group - 1} others"
+    peak, whose = result.get("peak_memory"), costs.memory_of(result)
+    memory = f"; memory at most {peak['megabytes']:,.0f} MB ({whose})" if peak else ""
     return (f"{seconds}, {result['images_per_second']:,.0f} images a second; "
-            f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
+            f"{result['flops'] / 1e6:,.1f} MFLOPs (2 × multiply-adds of one forward of one image), "
+            f"weights {result['megabytes']:.2f} MB{memory}")
 
 
 def _methods(outcome: Outcome) -> list[type[methods.Method]]:

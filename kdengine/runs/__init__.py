@@ -40,6 +40,7 @@ from kdengine.runs.networks import (
     teachers,
     teaching_size,
 )
+from kdengine.runs.origins import other_images
 from kdengine.runs.records import ACTIVE
 from kdengine.runs.schema import RunData, Watched
 from kdengine.runs.store import rename
@@ -184,8 +185,8 @@ def snapshots(run: str) -> dict[int, str]:
 __all__ = [
     "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher", "estimate", "families",
     "farthest_examples", "fit_to_show", "go_on", "hard_examples", "images_of", "judge", "list_checkpoints", "list_runs",
-    "list_unreadable", "mask_disagreements",
-    "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
+    "list_unreadable", "mask_disagreements", "method_title", "misses", "move_aside", "other_images",
+    "pace", "pause", "remove", "rename", "results_table", "resume",
     "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",
     "telling_example", "typical_masks", "watch",
 ]

@@ -42,26 +42,30 @@ def logits(reference: str, index: int) -> list[float]:
 
 
 @st.cache_data(max_entries=8, ttl=60, show_spinner=False)
-def size_and_speed(reference: str, digest: str) -> tuple[str, float | None]:
-    """What a network is, in words, and the milliseconds it takes for an image on this machine. digest: of its weights.
+def size_and_speed(reference: str, digest: str) -> tuple[str, float | None, bool]:
+    """What a network is, in words; the milliseconds it takes for an image on this machine; whether others used the
+    machine meanwhile. digest: of its weights.
 
-    None while the machine is so busy that a quarter of the tries take half as long again as another quarter.
+    No milliseconds while a quarter of the tries take half as long again as another quarter.
     """
     del digest
     network = open_network(reference)
     titles = {each["name"]: each["title"] for each in kdengine.list_models()}
     cost = kdengine.measures.cost(network)
-    quick, slow = cost["latency"]["quartiles_ms"]
+    latency = cost["latency"]
+    quick, slow = latency["quartiles_ms"]
     return (f"a {titles[network.architecture]} with {cost['parameters']:,} parameters",
-            cost["latency"]["median_ms"] if slow <= 1.5 * quick else None)
+            latency["median_ms"] if slow <= 1.5 * quick else None, latency["busy"])
 
 
 def pair_in_words(references: Sequence[str]) -> str:
     """A teacher and a student, with what each is and takes."""
     shipped = kdengine.list_checkpoints()
-    (large, longer), (small, shorter) = (size_and_speed(each, shipped[each]["digest"]) for each in references)
+    (large, longer, busy), (small, shorter, busy_then) = (
+        size_and_speed(each, shipped[each]["digest"]) for each in references)
     if longer is None or shorter is None:
         return (f"The teacher is {large}; its student is {small}. How long they take for an image cannot be told while "
                 "this machine is busy.")
+    beside = " Other programs kept the machine busy meanwhile." if busy or busy_then else ""
     return (f"The teacher is {large} and takes **{longer:.1f} ms** an image on this machine; its student is {small} "
-            f"and takes **{shorter:.1f} ms**.")
+            f"and takes **{shorter:.1f} ms**.{beside}")

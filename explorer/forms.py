@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -58,6 +58,28 @@ def _linked(
     st.session_state[seen] = text
     empty = {"value": None} if default is None else {}
     return widget(label, low, high, key=key, on_change=keep, **empty, **more)
+
+
+def linked_names(key: str) -> list[str]:
+    """The names that stand in the link under `key`, see `link_names`.
+
+    Where none do, those that did last in this session, which go back into the link: another page has emptied it.
+    Whoever wrote the link may have put anything there.
+    """
+    if not st.query_params.get_all(key):
+        link_names(key, st.session_state.get(f"{key} in the link", []))
+    names = st.query_params.get_all(key)
+    st.session_state[f"{key} in the link"] = names
+    return names
+
+
+def link_names(key: str, names: Sequence[str]) -> None:
+    """Put names into the link under `key`, in place of those that are there; none takes the key out of it."""
+    if names:
+        st.query_params[key] = list(names)
+    else:
+        st.query_params.pop(key, None)
+    st.session_state[f"{key} in the link"] = list(names)
 
 
 def _number(text: str, whole: bool) -> float | None:

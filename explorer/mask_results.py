@@ -11,7 +11,7 @@ from explorer.networks import open_network
 from explorer.wording import as_text
 from kdengine import KDError, charts
 from kdengine.colors import TEACHER, student_colors
-from kdengine.runs import results
+from kdengine.runs import costs, results
 from kdengine.runs.records import RECORD, read_record
 
 MOST_OTHERS = 8
@@ -24,7 +24,7 @@ IOU_HELP = (
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def measured(reference: str) -> dict | None:
-    """What is stored of a network's test: scores, interval, parameters, milliseconds; None where nothing is."""
+    """What is stored of a network's test: scores, interval, parameters, speed; None where nothing is."""
     try:
         record = read_record(results.folder(reference) / RECORD)
     except KDError:
@@ -33,7 +33,7 @@ def measured(reference: str) -> dict | None:
         return None
     return {
         "test": record.result["test"], "interval": results.interval(reference, record),
-        "parameters": record.result["parameters"], "milliseconds": record.result["latency"]["median_ms"],
+        "parameters": record.result["parameters"], "speed": costs.speed([record]),
     }
 
 
@@ -45,7 +45,10 @@ def colors_of(names: Sequence[str]) -> list[str]:
 def price(reference: str) -> list[str]:
     """What a network costs, as far as it was measured."""
     about = measured(reference)
-    return [f"{segmentation.amount(about['parameters'])} parameters · {about['milliseconds']:.1f} ms"] if about else []
+    if about is None:
+        return []
+    busy = " on a busy machine" if about["speed"].busy else ""
+    return [f"{segmentation.amount(about['parameters'])} parameters · {about['speed'].milliseconds:.1f} ms{busy}"]
 
 
 def show_others(family: families.Family, references: list[str]) -> None:

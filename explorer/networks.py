@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 import kdengine
+from explorer.wording import as_text
 
 if TYPE_CHECKING:
     from kdengine.data import DataSet
@@ -31,3 +32,15 @@ def open_data(name: str, image_size: int | None = None) -> DataSet:
 def open_data_for(name: str, references: Sequence[str]) -> DataSet:
     """A data set at the size of that network of these which looks most closely."""
     return open_data(name, max(open_network(each).input_size for each in references))
+
+
+def warn_of_other_images(references: Mapping[str, str], data: DataSet) -> bool:
+    """Say which networks were tested on other images than these, a sentence each; whether there are any.
+
+    references: what people know each network by.
+    """
+    sentences = [sentence for reference, called in references.items()
+                 if (sentence := kdengine.runs.other_images(reference, data, called))]
+    for sentence in sentences:
+        st.warning(as_text(sentence))
+    return bool(sentences)

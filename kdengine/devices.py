@@ -7,17 +7,21 @@ import os
 import platform
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import psutil
 import torch
 from torch import nn
 
 from kdengine.errors import KDError
 
+_WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
+"""The kinds of CPU time in which a core works, for whomever; systems have some of them or all."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -35,6 +39,26 @@ def cores() -> int:
     """How many CPU cores this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+class OthersLoad:
+    """How much of this machine other processes use, from the moment this is made.
+
+    All CPU time but this process's own. The system counts it in hundredths of a second: within a quarter of a second
+    two cores are told to a twentieth. A GPU is not looked at.
+    """
+
+    def __init__(self) -> None:
+        self._began, self._used = time.perf_counter(), _seconds_of_others()
+
+    def cores(self) -> float:
+        """The cores that others have used since, in the mean."""
+        return max(0.0, (_seconds_of_others() - self._used) / (time.perf_counter() - self._began))
+
+
+def _seconds_of_others() -> float:
+    times = psutil.cpu_times()
+    return sum(getattr(times, kind, 0.0) for kind in _WORKING) - time.process_time()
 
 
 def device_name(device: torch.device) -> str:

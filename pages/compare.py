@@ -22,7 +22,7 @@ from explorer.choosing import (
 )
 from explorer.compare_picture import Picture
 from explorer.comparison import Card
-from explorer.networks import open_network
+from explorer.networks import open_network, warn_of_other_images
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError, charts
 from kdengine.colors import TEACHER, student_colors
@@ -153,7 +153,9 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
             st.html(comparison.bars(card))
             st.caption(f"{as_text(entry.note)} · {note}{object_note(picture, heat_map)}")
     if picture.example:
-        show_misses(family, references)
+        names = {each: family.networks[each].name for each in references}
+        if not warn_of_other_images(names, picture.example[0]):
+            show_misses(family, references)
     st.caption(SCALED)
     if len(cards) > 1:
         show_agreement(family, cards, answers, own, maps)

@@ -9,6 +9,7 @@ from kdengine.runs import summary
 
 st.title("Results")
 unreadable.show()
+warnings = st.container()
 with st.spinner("Comparing the networks …"):
     measured = summary.summaries()
 if measured:
@@ -29,5 +30,7 @@ if measured:
         errors.show(rows, answer.titles(rows))
     st.subheader("Every run, every column")
     everything.show([row for row in kdengine.runs.results_table() if row["data"] == chosen])
+    with warnings:  # last: where the images are not decoded yet, opening them takes a while
+        answer.warn_of_other_images(ticked)
 else:
     st.info("Nothing is measured yet. Train something on the **Distill** page; finished runs appear here.")

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import streamlit as st
 
 import kdengine
-from explorer import families, no_gain
+from explorer import families, networks, no_gain
 from explorer.choosing import MOST_STUDENTS, telling_pair
-from explorer.forms import told_apart
+from explorer.forms import link_names, linked_names, told_apart
 from explorer.wording import as_text
-from kdengine import charts
-from kdengine.runs import results
+from kdengine import KDError, charts
+from kdengine.runs import costs, results
 from kdengine.runs.summary import Summary, latex
 
 MOST_ROWS = 12
 """More methods than these are no picture; the table has them all."""
+TICKED = "row"
+"""Under which the ticked rows stand in the link, each by its first name."""
 AGAINST = {"parameters": "Parameters", "milliseconds": "ms / image", "kl_to_teacher": "KL to teacher, nats"}
 
 
@@ -66,10 +68,15 @@ def show_table(rows: Sequence[Summary]) -> list[Summary]:
     """One row a method in a setting, its seeds averaged; returns the rows that are ticked."""
     headline = rows[0].headline[0].upper() + rows[0].headline[1:]
     ordered, called = sorted(rows, key=lambda row: -row.score), titles(rows)
+    names = [row.names[0] for row in ordered]
+    key = "answer " + " ".join(names)
+    linked = [names.index(name) for name in dict.fromkeys(linked_names(TICKED)) if name in names]
+    if key not in st.session_state or _rows_of(key) != linked:
+        st.session_state[key] = {"selection": {"rows": linked}}
     picked = st.dataframe(
         [cells(row, called[row.names[0]], headline) for row in ordered], width="stretch", hide_index=True,
-        on_select="rerun", selection_mode="multi-row", placeholder="–",
-        key="answer " + " ".join(row.names[0] for row in ordered),
+        on_select=lambda: link_names(TICKED, [names[place] for place in _rows_of(key)]),
+        selection_mode="multi-row", placeholder="–", key=key,
         column_config={"Change": st.column_config.NumberColumn(format="%+.2f pts"),
                        "KL to teacher": st.column_config.NumberColumn(format="%.4f"),
                        "Parameters": st.column_config.NumberColumn(format="compact"),
@@ -80,7 +87,12 @@ def show_table(rows: Sequence[Summary]) -> list[Summary]:
         plain = [cells(row, called[row.names[0]], headline) for row in ordered]
         st.table([{name: as_text(_plain(name, value)) for name, value in row.items()} for row in plain],
                  hide_index=True)
-    return [ordered[place] for place in picked.selection.rows]
+    return [ordered[place] for place in picked["selection"]["rows"]]
+
+
+def _rows_of(key: str) -> list[int]:
+    """The places of the rows that are ticked in a table, as its state says it."""
+    return list(st.session_state[key]["selection"]["rows"])
 
 
 def _plain(name: str, value: object) -> str:
@@ -115,13 +127,37 @@ def show_scatter(rows: Sequence[Summary]) -> None:
     against = st.segmented_control("Against", list(AGAINST), default="parameters", required=True, key="against",
                                    bind="query-params", persist_state="session", format_func=AGAINST.__getitem__)
     called = titles(rows)
-    values = {called[row.names[0]]: (getattr(row, against), row.score) for row in rows
-              if getattr(row, against) is not None}
-    if values:
-        st.altair_chart(charts.scatter(values, AGAINST[against], f"Test {rows[0].headline}",
-                                       logarithmic=against == "parameters"), width="stretch")
-    else:
+    points = [_point(row, called[row.names[0]], against) for row in rows
+              if against != "kl_to_teacher" or row.kl_to_teacher is not None]
+    if not points:
         st.caption("None of these networks has a teacher that it was measured against.")
+        return
+    st.altair_chart(charts.scatter(points, AGAINST[against], f"Test {rows[0].headline}",
+                                   logarithmic=against == "parameters"), width="stretch")
+    if against == "milliseconds":
+        st.caption(" ".join(_on_times(rows)))
+
+
+def _point(row: Summary, label: str, against: str) -> dict[str, object]:
+    """A row in the scatter. A time has its quartiles; one of a busy machine the word for it: its own would hide all
+    others.
+    """
+    timed = against == "milliseconds"
+    low, high = (timed and not row.speed.busy and row.speed.quartiles) or (None, None)
+    return {"label": label, "x": row.speed.milliseconds if timed else getattr(row, against), "low": low, "high": high,
+            "y": row.score, "note": costs.BUSY if timed and row.speed.busy else ""}
+
+
+def _on_times(rows: Sequence[Summary]) -> list[str]:
+    """How the times of networks are to be read, in sentences."""
+    said = ["The median time for one image; a line reaches from the first to the third quartile."]
+    if len({row.network for row in rows}) < len(rows):
+        said.append("Networks of one architecture take the same time: what lies between their points is the machine, "
+                    "not the method.")
+    if any(row.speed.busy for row in rows):
+        said.append("**busy**: other processes used the machine while the time was measured, so it says little of the "
+                    "network.")
+    return said
 
 
 def show_chosen(chosen: Sequence[Summary]) -> None:
@@ -145,6 +181,20 @@ def show_chosen(chosen: Sequence[Summary]) -> None:
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")
     terms.altair_chart(charts.term_curves(histories), width="stretch")
+
+
+def warn_of_other_images(chosen: Sequence[Summary]) -> None:
+    """Say which of the rows that are ticked were tested on other images than are here now.
+
+    Opens the data set; where it is not here there is nothing that answers could be held against.
+    """
+    for size in dict.fromkeys(row.image_size for row in chosen):
+        try:
+            data = networks.open_data(chosen[0].data, size)
+        except KDError:
+            return
+        networks.warn_of_other_images(
+            {name: name for row in chosen if row.image_size == size for name in row.names}, data)
 
 
 def name_of(data: str) -> str:

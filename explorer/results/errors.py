@@ -8,7 +8,8 @@ import streamlit as st
 
 import kdengine
 from explorer import families
-from explorer.networks import open_data
+from explorer.forms import link_names, linked_names
+from explorer.networks import open_data, warn_of_other_images
 from explorer.wording import as_text, error_text
 from kdengine import KDError, charts
 from kdengine.runs.summary import Summary
@@ -17,6 +18,8 @@ MOST_CLASSES = 30
 """Of more classes a matrix cannot be read; the pairs that are confused most often stand in its place."""
 MOST_PAIRS, MOST_IMAGES = 12, 12
 WIDTH = 110  # pixels
+CELL = "cell"
+"""Under which the chosen cell stands in the link: the truth, then the answer."""
 
 
 def show(rows: Sequence[Summary], called: Mapping[str, str]) -> None:
@@ -41,25 +44,38 @@ def show(rows: Sequence[Summary], called: Mapping[str, str]) -> None:
         st.table([{"Images": count, "It is": as_text(truth), "Taken for": as_text(answer)}
                   for count, truth, answer in pairs], hide_index=True)
         return
-    picked = st.altair_chart(charts.confusion(matrix, classes), width="stretch", on_select="rerun",
-                             selection_mode="cell", key=f"cells {chosen}")
-    cell = next(iter(picked.selection.get("cell", [])), None)
+    cell = _chosen_cell(classes)
+    key = f"cells {chosen}"
+    st.altair_chart(charts.confusion(matrix, classes, cell), width="stretch", on_select=lambda: _link_cell(key),
+                    selection_mode="cell", key=key)
     if cell is None:
         st.caption("Rows: what it is. Columns: what the network takes it for. Click a cell to see its images.")
         return
-    show_images(chosen, classes.index(cell["truth"]), classes.index(cell["answer"]), classes)
+    truth, answer = cell
+    show_images(chosen, classes.index(truth), classes.index(answer), classes)
+
+
+def _chosen_cell(classes: Sequence[str]) -> tuple[str, str] | None:
+    """The truth and the answer that the link names; None where it names no two of these classes."""
+    names = linked_names(CELL)
+    return (names[0], names[1]) if len(names) == 2 and set(names) <= set(classes) else None
+
+
+def _link_cell(key: str) -> None:
+    """Put the cell that was clicked into the link."""
+    clicked = next(iter(st.session_state[key].selection.get("cell", [])), None)
+    link_names(CELL, [clicked["truth"], clicked["answer"]] if clicked else [])
 
 
 def show_images(name: str, truth: int, answer: int, classes: Sequence[str]) -> None:
     """The test images of one class that a network takes for another, or for what they are."""
     try:
         images = kdengine.runs.images_of(name, truth, answer)
-        data = open_data(images["data"])
+        data = open_data(images["data"], images["size"])
     except KDError as error:
         st.caption(error_text(error))
         return
-    if data.digest != images["digest"]:
-        st.caption("The data set has changed since this network was tested: its images cannot be told.")
+    if warn_of_other_images({name: name}, data):
         return
     count = len(images["indices"])
     st.markdown(f"**{as_text(classes[truth])}** taken for **{as_text(classes[answer])}**: {count} "

@@ -26,13 +26,23 @@ HELP = {
     "kl_to_teacher": "KL(teacher || student) at T = 1 in nats, mean over the test images.",
     "agreement": "Share of the test images with the teacher's own top class.",
     "calibration_error": "Expected calibration error, 15 equal-width bins.",
-    "milliseconds": "Median of one forward of one image, on the run's device.",
+    "mflops": "Millions of 2 × the multiply-adds of one forward of one image. Operations, not operations a second.",
+    "milliseconds": "Median of at least 50 forwards of one image, on the run's device, after all training of its group "
+                    "had ended. Networks of one architecture take the same time; the rest is the machine.",
+    "milliseconds_low": "First quartile of those forwards: a quarter of them took no longer.",
+    "milliseconds_high": "Third quartile of those forwards: a quarter of them took longer.",
+    "machine": "Busy: other processes used more than a tenth of the machine's cores while the time was measured, so it "
+               "says little of the network. A dash: not noted then.",
+    "memory": "The most memory in use, in 10^6 bytes. Of all that trained side by side: program, data, teacher and "
+              "every student. No student's own share is known.",
+    "memory_of": "Whose memory that is: the whole process or the GPU, and for how many students.",
 }
 FORMATS = {
     "loss": "%.4f", "accuracy": "%.2f%%", "miou": "%.2f%%", "low": "%.1f%%", "high": "%.1f%%", "change": "%+.2f pts",
     "change_low": "%+.2f", "change_high": "%+.2f", "kl_to_teacher": "%.4f", "agreement": "%.2f%%",
     "calibration_error": "%.2f%%", "parameters": "localized",
-    "milliseconds": "%.2f",
+    "mflops": "%.1f", "milliseconds": "%.2f", "milliseconds_low": "%.2f", "milliseconds_high": "%.2f",
+    "memory": "%.0f",
 }
 SHARES = (  # shown in hundredths
     "accuracy", "miou", "low", "high", "change", "change_low", "change_high", "agreement", "calibration_error",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -25,7 +25,7 @@ def changes(rows: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.L
     seeds = [{"label": row["label"], "change": seed} for row in rows if len(row["seeds"]) > 1 for seed in row["seeds"]]
     # What a row is called and what is said of it stands above its line: beside it a phone has no room.
     y = alt.Y("label:N", sort=order, title=None, axis=None)
-    x = alt.X("change:Q", title=f"Change of test {headline}, points", axis=alt.Axis(format="+", tickCount=8),
+    x = alt.X("change:Q", title=f"Change of test {headline}, points", axis=alt.Axis(format="+~f", tickCount=8),
               scale=alt.Scale(domain=[low, high]))
     base = alt.Chart(alt.Data(values=values)).encode(y=y)
     drawn = alt.LayerChart(layer=[
@@ -48,31 +48,41 @@ def changes(rows: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.L
             f", {row['verdict']}" if row["verdict"] else "") for row in sorted(rows, key=lambda row: -row["change"])])
 
 
-def scatter(
-    values: Mapping[str, tuple[float, float]], across: str, upward: str, *, logarithmic: bool = False
-) -> alt.LayerChart:
-    """Networks by two numbers, by name: (x, y), y a share in [0, 1]. across, upward: the titles of the axes."""
-    points = [{"label": name, "x": x, "y": y} for name, (x, y) in values.items()]
-    base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("x:Q", title=across, scale=alt.Scale(type="log" if logarithmic else "linear", zero=False),
-                axis=alt.Axis(format="~s", tickCount=5)),
+def scatter(rows: Sequence[dict[str, Any]], across: str, upward: str, *, logarithmic: bool = False) -> alt.LayerChart:
+    """Networks by two numbers. across, upward: the titles of the axes.
+
+    Rows: label; x; low and high, between which x lies, drawn as a line (None where nobody knows); y, a share in [0, 1];
+    note, a word below the point, which is hollow then; empty for none.
+    """
+    x = alt.X("x:Q", title=across, scale=alt.Scale(type="log" if logarithmic else "linear", zero=False),
+              axis=alt.Axis(format="~s", tickCount=5))
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("y:Q", title=upward, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)))
-    drawn = alt.LayerChart(layer=[base.mark_point(filled=True, size=110, color=STUDENT, opacity=0.8).encode(
-        tooltip=[alt.Tooltip("label:N", title="Network"), alt.Tooltip("x:Q", title=across, format=",.4~r"),
-                 alt.Tooltip("y:Q", title=upward, format=".2%")])]).properties(height=HEIGHT)
-    return told(drawn, f"{upward} against {across}", [f"{each['label']}: {each['y']:.1%} at {each['x']:,.4g}"
-                                                       for each in points])
+    drawn = alt.LayerChart(layer=[
+        base.mark_rule(strokeWidth=2, color=GRAY).encode(x=x.copy(), x2="high:Q").transform_filter(
+            "isValid(datum.low)").transform_calculate(x="datum.low"),
+        base.mark_point(size=110, color=STUDENT, opacity=0.8).encode(
+            x=x, fill=alt.condition("datum.note", alt.value("transparent"), alt.value(STUDENT)),
+            tooltip=[alt.Tooltip("label:N", title="Network"), alt.Tooltip("x:Q", title=across, format=",.4~r"),
+                     alt.Tooltip("y:Q", title=upward, format=".2%"), alt.Tooltip("note:N", title="Machine then")]),
+        base.mark_text(dy=17).encode(x=x.copy(), text="note:N"),
+    ]).properties(height=HEIGHT)
+    return told(drawn, f"{upward} against {across}", [
+        f"{row['label']}: {row['y']:.1%} at {row['x']:,.4g}{', ' if row['note'] else ''}{row['note']}" for row in rows])
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> alt.LayerChart:
+def confusion(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], chosen: tuple[str, str] | None = None
+) -> alt.LayerChart:
     """Whole numbers [C][C], what it is first, as cells that can be chosen (`cell`: truth, answer); right ones green.
 
-    A row's title says which share of its images is answered rightly.
+    A row's title says which share of its images is answered rightly. chosen: the cell that is outlined.
     """
     shares = [row[place] / (sum(row) or 1) for place, row in enumerate(matrix)]
     rows = [f"{name} · {share:.0%}" for name, share in zip(classes, shares, strict=True)]
     values = [{"truth": classes[truth], "row": rows[truth], "answer": classes[answer], "count": count,
-               "share": count / (sum(matrix[truth]) or 1), "right": truth == answer}
+               "share": count / (sum(matrix[truth]) or 1), "right": truth == answer,
+               "chosen": (classes[truth], classes[answer]) == chosen}
               for truth in range(len(classes)) for answer, count in enumerate(matrix[truth]) if count]
     cell = alt.selection_point(name="cell", fields=["truth", "answer"])
     base = alt.Chart(alt.Data(values=values)).encode(
@@ -86,6 +96,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> alt.La
             tooltip=[alt.Tooltip("truth:N", title="It is"), alt.Tooltip("answer:N", title="Taken for"),
                      alt.Tooltip("count:Q", title="Images")]).add_params(cell),
         base.mark_text().encode(text="count:Q"),
+        base.mark_rect(filled=False, stroke=STUDENT, strokeWidth=3, aria=False).transform_filter("datum.chosen"),
     ]).properties(height=alt.Step(max(18, min(30, 340 // len(classes)))))
     wrong = sorted(((count, classes[truth], classes[answer]) for truth, row in enumerate(matrix)
                     for answer, count in enumerate(row) if count and truth != answer), reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdengine import paths
 from kdengine.cli import fidelity
@@ -15,13 +15,22 @@ from kdengine.configuration import DEVICES
 from kdengine.errors import KDError
 from kdengine.runs import records
 
+if TYPE_CHECKING:
+    from kdengine.data import DataSet
+    from kdengine.models.network import Network
+
+_EXPLAINED = {"flops": "flops, 2 x multiply-adds of one forward of one image"}
+"""Measures whose names may mean several things, as people read them."""
+
 
 def add(commands: Commands) -> None:
     """Declare the commands of this module."""
     evaluate = commands.add("evaluate", _evaluate, "Measure a checkpoint on a data set's test split.")
     evaluate.add_argument("checkpoint", help="shipped checkpoint, run, file or ImageNet network")
     evaluate.add_argument("--data", help="data set (the one it was trained on)")
-    evaluate.add_argument("--teacher", help="also measure KL to and agreement with this checkpoint")
+    evaluate.add_argument("--image-size", type=int, metavar="PIXELS",
+                          help="side of the images, for an ImageNet network (the data set's own)")
+    evaluate.add_argument("--teacher", help="measure KL to and agreement with this network (the one that taught it)")
     evaluate.add_argument("--heat", metavar="METHOD",
                           help="also measure whether its heat maps of the true class lie on the object: gradcam, ... "
                                "(data sets that know where it is: shapes, shapes_tied)")
@@ -31,24 +40,18 @@ def add(commands: Commands) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from kdengine import data
     from kdengine.devices import choose_device
     from kdengine.measures import evaluation
-    from kdengine.runs import checkpoints, references
+    from kdengine.runs import origins
 
-    path = references.require(arguments.checkpoint)
-    _say_how_far(arguments.checkpoint)
-    name = arguments.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
-    if name is None:
-        raise KDError(f"{arguments.checkpoint} does not say what it was trained on; name a data set with --data.")
     device = choose_device(arguments.device)
-    network = references.open_reference(arguments.checkpoint).to(device)
-    data_set = data.load(name, image_size=network.input_size)
-    same_classes(network, data_set)
-    test, teacher = data_set.test.to(device), None
-    if arguments.teacher:
-        teacher = references.open_reference(arguments.teacher).to(device)
-        same_classes(teacher, data_set)
+    network, data_set = _open(arguments)
+    if changed := origins.other_images(arguments.checkpoint, data_set):
+        print(shown(changed), file=sys.stderr)
+    test, teacher = data_set.test.to(device), _teacher(arguments, data_set)
+    network.to(device)
+    if teacher is not None:
+        teacher.to(device)
     alike = fidelity.measure(arguments, data_set, str(device))
     if data_set.task == "segmentation":
         measured, _ = evaluation.segment(network, test, teacher)
@@ -63,12 +66,59 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(measured | ({"heat_fidelity": dataclasses.asdict(alike)} if alike else {}))
     else:
-        print_table(["measure", "value"],
-                    [[key, f"{value:,.4f}" if isinstance(value, float) else f"{value}"]
-                     for key, value in measured.items() if value is not None])
+        print_table(["measure", "value"], [[_EXPLAINED.get(key, key), _text(value)]
+                                            for key, value in measured.items() if value is not None])
         if alike:
             fidelity.print_fidelity(alike)
     return 0
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:,.4f}" if isinstance(value, float) else f"{value}"
+
+
+def _open(arguments: argparse.Namespace) -> tuple[Network, DataSet]:
+    """The network, and the data set at the size of its images. Raises KDError unless it knows these classes.
+
+    An ImageNet network keeps the logits of the data set's classes, as one that teaches does.
+    """
+    from kdengine import data
+    from kdengine.runs import checkpoints, references
+
+    reference, size = arguments.checkpoint, arguments.image_size
+    path = references.require(reference)
+    _say_how_far(reference)
+    name = arguments.data or (checkpoints.describe(path).get("data", {}).get("name") if path else None)
+    if name is None:
+        raise KDError(f"{reference} does not say what it was trained on; name a data set with --data.")
+    if path is None:
+        data_set = data.load(name, image_size=size)
+        return references.open_teacher(reference, data_set.classes, data_set.size), data_set
+    network = references.open_reference(reference)
+    if size not in (None, network.input_size):
+        raise KDError(f"--image-size is {size}; {reference} takes images of {network.input_size} pixels, and no other. "
+                      "Leave the option out.")
+    data_set = data.load(name, image_size=network.input_size)
+    same_classes(network, data_set)
+    return network, data_set
+
+
+def _teacher(arguments: argparse.Namespace, data_set: DataSet) -> Network | None:
+    """The teacher that is named, else the one that taught the network; where that one is not to be had, say why."""
+    from kdengine.runs import origins, references
+
+    if arguments.teacher:
+        return references.open_teacher(arguments.teacher, data_set.classes, data_set.size)
+    try:
+        teacher = origins.open_teacher(arguments.checkpoint)
+        if teacher is not None:
+            same_classes(teacher, data_set)
+    except KDError as error:
+        print(shown(f"KL to its teacher and agreement with it are not measured: {error}"), file=sys.stderr)
+        return None
+    return teacher
 
 
 def _say_how_far(reference: str) -> None:
@@ -86,7 +136,7 @@ def _say_how_far(reference: str) -> None:
             print(f"Epoch {record.status['epoch']} of {record.configuration.epochs}, {state}.", file=sys.stderr)
 
 
-def _heat(network: Any, data: Any, method: str) -> dict[str, float]:
+def _heat(network: Network, data: DataSet, method: str) -> dict[str, float]:
     """How far the heat maps of a data set's test images lie on their objects."""
     from kdengine.explain import comparison
 
@@ -96,7 +146,7 @@ def _heat(network: Any, data: Any, method: str) -> dict[str, float]:
     return {name: values.mean().item() for name, values in measures.items()}
 
 
-def same_classes(network: Any, data: Any) -> None:
+def same_classes(network: Network, data: DataSet) -> None:
     if network.task != data.task:
         raise KDError(f"{network.architecture} is for {network.task}; {data.name} is for {data.task}. Name the data "
                       "set it was trained on.")

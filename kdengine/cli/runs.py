@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from kdengine.runs import control, results, store
+    from kdengine.runs import control, costs, results, store
 
     action = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(arguments, word)), None)
     if action and not arguments.run:
@@ -68,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         record = store.read(arguments.run[0])
         state = store.state(record.id)
-        print_json(dataclasses.asdict(record) | {"status": record.status | {"state": state}, "state": state})
+        result = dict(record.result)
+        if peak := record.result.get("peak_memory"):
+            result["peak_memory"] = peak | {"of": costs.memory_of(record.result)}
+        print_json(dataclasses.asdict(record) | {
+            "status": record.status | {"state": state}, "state": state, "result": result})
         if record.ignored:
             print(shown(f"Ignored, as this version does not know them: {', '.join(record.ignored)}"), file=sys.stderr)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import sys
 import time
@@ -12,12 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdengine.devices import autocast, synchronize
+from kdengine.devices import OthersLoad, autocast, synchronize
 from kdengine.errors import KDError
 from kdengine.losses import IGNORE, cross_entropy, kl_divergence
 from kdengine.measures import metrics
 from kdengine.models.network import Network, evaluating
 from kdengine.views import Split
+
+_LOOK_S = 0.25
+"""Seconds that a time is measured for at least: in less, the system cannot tell how much others used the machine."""
+_BUSY = 0.1
+"""Share of the machine's cores in use by others from which it is busy."""
 
 
 def predict(network: Network, split: Split, batch_size: int = 256) -> Tensor:
@@ -140,30 +146,42 @@ def flops(network: Network) -> int:
 
 
 def latency(network: Network, repeats: int = 50) -> dict[str, Any]:
-    """Milliseconds a forward of one image takes: median_ms, quartiles_ms (first and third), mean_ms, std_ms, over
-    `repeats` after 5 to warm up.
+    """Milliseconds a forward of one image takes: median_ms, quartiles_ms (first and third), mean_ms, std_ms.
 
-    Synchronised on a GPU. `threads` are the CPU threads in use, `device` where it ran.
+    Over `repeats` forwards after 5 to warm up, and over more until a quarter of a second has passed; the result says
+    how many. Synchronised on a GPU. `threads` are the CPU threads in use, `device` where it ran. `others_cores`: the
+    CPU cores that other processes used meanwhile, in the mean; `busy`: whether that is more than a tenth of all cores,
+    so that the figure says little of the network.
     """
     image = _one_image(network)
     device = image.device
-    times = []
+    times: list[float] = []
     with evaluating(network), torch.inference_mode():
-        for _ in range(5 + repeats):
-            start = time.perf_counter()
-            network(image)
-            synchronize(device)
-            times.append((time.perf_counter() - start) * 1e3)
-    times = times[5:]
+        for _ in range(5):
+            _milliseconds(network, image)
+        load, began = OthersLoad(), time.perf_counter()
+        while len(times) < repeats or time.perf_counter() - began < _LOOK_S:
+            times.append(_milliseconds(network, image))
+        others = load.cores()
     return {
         "median_ms": statistics.median(times),
         "quartiles_ms": statistics.quantiles(times, method="inclusive")[::2],
         "mean_ms": statistics.fmean(times),
         "std_ms": statistics.stdev(times),
-        "repeats": repeats,
+        "repeats": len(times),
         "threads": torch.get_num_threads(),
         "device": device.type,
+        "others_cores": others,
+        "busy": others > _BUSY * (os.cpu_count() or 1),
     }
+
+
+def _milliseconds(network: Network, image: Tensor) -> float:
+    """How long one forward takes now."""
+    start = time.perf_counter()
+    network(image)
+    synchronize(image.device)
+    return (time.perf_counter() - start) * 1e3
 
 
 def peak_memory(device: torch.device) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
-from kdengine.runs import results, verdicts
+from kdengine.runs import costs, results, verdicts
 from kdengine.runs.records import Record, headline
 from kdengine.runs.verdicts import Pairs, Verdict
 
@@ -38,7 +38,9 @@ READING = (
     "Three seeds or more: whether the method does (paired t over the seeds). Both adjusted by Holm over all that is "
     "held against the same independent student, here or elsewhere. The interval of a change has the confidence at "
     "which it is judged: 95% for one comparison, more for several. A ± is the standard deviation over the seeds. ms / "
-    "image: the median of 50 forwards of one image, and the quartiles; what else the machine did makes it larger."
+    "image: the median of 50 forwards of one image or more, and the quartiles, taken after all training of its group "
+    "had ended; busy: other processes used more than a tenth of all cores meanwhile. Networks of one "
+    "architecture take the same time: where their figures differ, that is the machine and not the method."
 )
 """How the table is to be read."""
 
@@ -106,8 +108,7 @@ def as_text(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     if column in ("loss", "kl_to_teacher"):
         return f"{value:.4f}"
     if column == "milliseconds":
-        quartiles = " to ".join(f"{each:.2f}" for each in row.get("milliseconds_quartiles") or ())
-        return f"{value:.2f} ({quartiles})" if quartiles else f"{value:.2f}"
+        return str(costs.Speed(value, row.get("milliseconds_quartiles"), row.get("milliseconds_busy")))
     if isinstance(value, float):
         return f"{value:.2%}"
     return f"{value:,}" if column == "parameters" else str(value)
@@ -192,8 +193,7 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
     one = len(records) == 1
     values = [headline(record.result["test"]) for record in records]
     sure = results.interval_of({record.id: record for record in records}, source.predictions)
-    latencies = [record.result["latency"] for record in records]
-    quartiles = zip(*(each.get("quartiles_ms", ()) for each in latencies), strict=False)
+    speed = costs.speed(records)
     return {
         "label": label,
         "network": first.configuration.student,
@@ -210,8 +210,9 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
         "kl_to_teacher": mean("kl_to_teacher"),
         "agreement": mean("agreement"),
         "parameters": first.result["parameters"],
-        "milliseconds": statistics.fmean(each["median_ms"] for each in latencies),
-        "milliseconds_quartiles": [statistics.fmean(each) for each in quartiles] or None,
+        "milliseconds": speed.milliseconds,
+        "milliseconds_quartiles": speed.quartiles,
+        "milliseconds_busy": speed.busy,
     }
 
 

@@ -12,7 +12,7 @@ from kdengine import methods
 from kdengine.configuration import Configuration
 from kdengine.measures import uncertainty
 from kdengine.recipes.recipe import Outcome, test_images
-from kdengine.runs import diagnosis, first_stages, verdicts
+from kdengine.runs import costs, diagnosis, first_stages, verdicts
 from kdengine.runs.diagnosis import Diagnosis
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
@@ -176,7 +176,7 @@ def _settings(part: Part) -> Iterator[str]:
 
 
 def _cost(record: Record) -> str:
-    """Seconds of its own steps, and of the whole group where several trained side by side; speed and size."""
+    """Seconds of its own steps, and of the whole group where several trained side by side; speed, size, memory."""
     result = record.result
     group, whole = result["side_by_side"], f"{result['training_seconds']:,.0f} s"
     if group == 1:
@@ -185,5 +185,8 @@ def _cost(record: Record) -> str:
         seconds = f"{result['own_seconds']:,.0f} s of its own steps; {whole} for the group of {group}"
     else:
         seconds = f"{whole} with {group - 1} others"
+    peak, whose = result.get("peak_memory"), costs.memory_of(result)
+    memory = f"; memory at most {peak['megabytes']:,.0f} MB ({whose})" if peak else ""
     return (f"{seconds}, {result['images_per_second']:,.0f} images a second; "
-            f"{result['flops'] / 1e6:,.1f} MFLOPs, {result['megabytes']:.2f} MB")
+            f"{result['flops'] / 1e6:,.1f} MFLOPs (2 × multiply-adds of one forward of one image), "
+            f"weights {result['megabytes']:.2f} MB{memory}")

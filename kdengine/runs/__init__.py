@@ -42,6 +42,7 @@ from kdengine.runs.networks import (
     teachers,
     teaching_size,
 )
+from kdengine.runs.origins import other_images
 from kdengine.runs.records import ACTIVE
 from kdengine.runs.schema import RunData, Watched
 from kdengine.runs.store import rename
@@ -187,7 +188,7 @@ __all__ = [
     "HeatFidelity", "Pace", "answers_over_epochs", "bring_back", "check", "confusion", "default_teacher",
     "diagnose", "estimate", "families", "farthest_examples", "fit_to_show", "go_on", "hard_examples",
     "heat_fidelity", "images_of", "judge", "list_checkpoints", "list_runs", "list_unreadable", "mask_disagreements",
-    "method_title", "misses", "move_aside", "pace", "pause", "remove", "rename", "results_table", "resume",
-    "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers", "teaching_size",
-    "telling_example", "typical_masks", "watch",
+    "method_title", "misses", "move_aside", "other_images", "pace", "pause", "remove", "rename", "results_table",
+    "resume", "shipped_families", "snapshots", "start", "stop", "student_titles", "teacher_of", "teachers",
+    "teaching_size", "telling_example", "typical_masks", "watch",
 ]

@@ -61,7 +61,7 @@ def confusion(name: str) -> dict[str, Any] | None:
 
 
 def images_of(name: str, truth: int, answer: int) -> dict[str, Any]:
-    """The test images of one class that a classifier takes for another: `data`, its `digest`, and `indices`.
+    """The test images of one class that a classifier takes for another: `data`, their `size`, and `indices`.
 
     Raises KDError where its answers are not stored.
     """
@@ -70,7 +70,7 @@ def images_of(name: str, truth: int, answer: int) -> dict[str, Any]:
         raise KDError(f"What {name} answered to the test images is not stored.")
     record = records.read_record(results.folder(name) / records.RECORD)
     there = (stored["target"] == truth) & (verdicts.answers(stored) == answer)
-    return {"data": record.configuration.data, "digest": record.data["digest"], "indices": there.nonzero()[0].tolist()}
+    return {"data": record.configuration.data, "size": record.data["size"], "indices": there.nonzero()[0].tolist()}
 
 
 def misses(name: str) -> tuple[int, int] | None:

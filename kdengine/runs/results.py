@@ -17,7 +17,7 @@ from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.measures import uncertainty
 from kdengine.paths import checkpoints_root, child, runs_root
-from kdengine.runs import store, verdicts
+from kdengine.runs import costs, store, verdicts
 from kdengine.runs.checkpoints import SHIPPED, describe
 from kdengine.runs.records import (
     FINISHED,
@@ -59,9 +59,16 @@ COLUMNS: dict[str, str] = {
     "agreement": "Agreement",
     "calibration_error": "Calibration error",
     "parameters": "Parameters",
+    "mflops": "MFLOPs",
     "milliseconds": "ms / image",
+    "milliseconds_low": "ms from",
+    "milliseconds_high": "ms to",
+    "machine": "Machine then",
+    "memory": "Peak MB",
+    "memory_of": "Peak MB of",
 }
 _PERCENT = {"accuracy", "miou", "low", "high", "agreement", "calibration_error"}
+_DECIMALS = {"loss": ".4f", "kl_to_teacher": ".4f", "mflops": ",.1f", "memory": ",.0f"}
 _MARKUP = re.compile(r"[\\|`\[\]<!]")
 _POINTS = {"change", "change_low", "change_high"}
 
@@ -126,7 +133,7 @@ def as_text(value: Any, column: str) -> str:
     if column in _POINTS:
         return f"{100 * value:+.2f} pts"
     if isinstance(value, float):
-        return f"{value:.4f}" if column in ("loss", "kl_to_teacher") else f"{value:.2f}"
+        return f"{value:{_DECIMALS.get(column, '.2f')}}"
     return f"{value:,}" if column == "parameters" else str(value)
 
 
@@ -165,6 +172,8 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
     configuration, test = record.configuration, record.result["test"]
     sure = interval(name, record)
     change_low, change_high = (judged and judged.interval) or (None, None)
+    speed, memory = costs.speed([record]), record.result.get("peak_memory")
+    quick, slow = speed.quartiles or (None, None)
     settings = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in configuration.hyperparameters.items())
     return {
@@ -190,7 +199,13 @@ def _row(name: str, record: Record, judged: Verdict | None) -> dict[str, Any]:
         "agreement": test.get("agreement"),
         "calibration_error": test.get("calibration_error"),
         "parameters": record.result["parameters"],
-        "milliseconds": record.result["latency"]["median_ms"],
+        "mflops": record.result["flops"] / 1e6,
+        "milliseconds": speed.milliseconds,
+        "milliseconds_low": quick,
+        "milliseconds_high": slow,
+        "machine": {True: costs.BUSY, False: "quiet", None: None}[speed.busy],
+        "memory": memory and memory["megabytes"],
+        "memory_of": costs.memory_of(record.result),
     }
 
 

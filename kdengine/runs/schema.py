@@ -115,7 +115,8 @@ class Environment(TypedDict, total=False):
 
 
 class Latency(TypedDict):
-    """Milliseconds of one forward of one image."""
+    """Milliseconds of one forward of one image. others_cores: CPU cores that other processes used meanwhile; busy:
+    whether that makes the figure worth little. Older records say neither."""
 
     median_ms: Amount
     std_ms: Amount
@@ -124,6 +125,15 @@ class Latency(TypedDict):
     repeats: NotRequired[Some]
     threads: NotRequired[Some]
     device: NotRequired[Text]
+    others_cores: NotRequired[Amount]
+    busy: NotRequired[bool]
+
+
+class Memory(TypedDict):
+    """The most memory in use, in 10^6 bytes. of: `process`, or `GPU`; both serve all students side by side."""
+
+    megabytes: Amount
+    of: Text
 
 
 class Result(TypedDict, total=False):
@@ -136,7 +146,7 @@ class Result(TypedDict, total=False):
     megabytes: Amount
     flops: Count
     latency: Latency
-    peak_memory: Values | None
+    peak_memory: Memory | None
     training_seconds: Amount
     own_seconds: Amount
     images_per_second: Amount

@@ -20,7 +20,7 @@ from kdengine.runs.opening import open_group
 from kdengine.runs.progress import ProgressFile
 from kdengine.runs.records import FAILED, FINISHED, RUNNING, STOPPED, Record
 from kdengine.runs.resuming import forget_states, resume_file, save_state
-from kdengine.runs.schema import Measures, Result, Scores, State, Teacher
+from kdengine.runs.schema import Measures, Memory, Result, Scores, State, Teacher
 from kdengine.runs.store import TRAINING
 from kdengine.training import Learner
 from kdengine.views import Split, policy
@@ -153,7 +153,7 @@ class Session:
             "megabytes": cost["megabytes"],
             "flops": cost["flops"],
             "latency": cost["latency"],
-            "peak_memory": evaluation.peak_memory(self.group.device),
+            "peak_memory": cast(Memory | None, evaluation.peak_memory(self.group.device)),
             "training_seconds": seconds,
         }
         if len(own) == len(history):

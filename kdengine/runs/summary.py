@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdengine.runs import results, verdicts
+from kdengine.runs import costs, results, verdicts
+from kdengine.runs.costs import Speed
 from kdengine.runs.records import STUDENT, Record, headline, headline_name
 
 
@@ -14,17 +15,18 @@ from kdengine.runs.records import STUDENT, Record, headline, headline_name
 class Summary:
     """Runs that are equal but for the seed.
 
-    names: of these results, a seed each. method, hyperparameters: of all of them. teaches: whether they had no teacher,
-    and one of them taught another result. labels: how many training images may
+    names: of these results, a seed each. image_size: pixels a side. method, hyperparameters: of all of them. teaches:
+    whether they had no teacher, and one of them taught another result. labels: how many training images may
     be read with their label. headline: accuracy or mIoU, of the last epoch; score: its mean, in [0, 1]; interval: over
     the test images for one seed, over the seeds for more; None where that cannot be told. changes: against the
     independent student, a seed each, in [-1, 1]; change, change_interval, verdict: as `kdengine.runs.verdicts` judges
     them. All four are empty or None of an independent student, and where there is none to be held against.
-    kl_to_teacher, milliseconds: means over the seeds.
+    kl_to_teacher: the mean over the seeds. speed: see `kdengine.runs.costs.speed`.
     """
 
     names: tuple[str, ...]
     data: str
+    image_size: int
     network: str
     method: str
     hyperparameters: Mapping[str, object]
@@ -40,7 +42,7 @@ class Summary:
     verdict: str | None
     kl_to_teacher: float | None
     parameters: int
-    milliseconds: float
+    speed: Speed
 
 
 def summaries(records: Mapping[str, Record] | None = None) -> list[Summary]:
@@ -96,8 +98,8 @@ def _summary(
     kl = [value for test in tests if (value := test.get("kl_to_teacher")) is not None]
     configuration, sure = first.configuration, results.interval_of(dict(zip(names, own, strict=True)))
     return Summary(
-        names=names, data=configuration.data, network=configuration.student, method=configuration.method,
-        hyperparameters=configuration.hyperparameters,
+        names=names, data=configuration.data, image_size=first.data["size"], network=configuration.student,
+        method=configuration.method, hyperparameters=configuration.hyperparameters,
         teaches=configuration.method == "none" and any(record.files.get(STUDENT) in taught for record in own),
         epochs=configuration.epochs,
         labels=first.data["labelled"], headline=headline_name(tests[0]), score=statistics.fmean(scores),
@@ -105,5 +107,5 @@ def _summary(
         change=statistics.fmean(changes) if changes else None,
         change_interval=verdict.interval if verdict else None, verdict=verdict.text if verdict else None,
         kl_to_teacher=statistics.fmean(kl) if kl else None, parameters=first.result["parameters"],
-        milliseconds=statistics.fmean(record.result["latency"]["median_ms"] for record in own),
+        speed=costs.speed(own),
     )

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import statistics
 import time
 from collections.abc import Mapping
 from itertools import product
 from typing import Any, Literal, NamedTuple, TypedDict
 
-import psutil
 import torch
 from torch import nn
 
-from kdengine.devices import autocast, device_name, memory_formats, multiplies_bfloat16, set_memory_format, synchronize
+from kdengine.devices import (
+    OthersLoad,
+    autocast,
+    device_name,
+    memory_formats,
+    multiplies_bfloat16,
+    set_memory_format,
+    synchronize,
+)
 from kdengine.errors import KDError
 from kdengine.files import read_json, write_json
 from kdengine.models.network import Network
@@ -172,9 +180,10 @@ def _device(network: Network) -> torch.device:
 
 def _require_quiet() -> None:
     """Raise KDError where others use the machine now: this process sleeps meanwhile."""
-    cores = psutil.cpu_percent(_LOOK_S) / 100 * (psutil.cpu_count() or 1)
-    if cores > _BUSY:
-        raise KDError(f"Other work takes {cores:.1f} of {psutil.cpu_count()} cores, so a measurement would say little. "
+    load = OthersLoad()
+    time.sleep(_LOOK_S)
+    if (cores := load.cores()) > _BUSY:
+        raise KDError(f"Other work takes {cores:.1f} of {os.cpu_count()} cores, so a measurement would say little. "
                       "Nothing was settled; try again when the machine is quiet.")
 
 

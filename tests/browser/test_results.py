@@ -43,3 +43,27 @@ def test_ticked_rows_are_compared_on_a_picture(page):
     expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
     settle(page)
     expect(page).to_have_url(re.compile("digits\\+students=Logit"))
+
+
+def test_a_copied_link_opens_with_the_ticked_rows_and_the_cell(page):
+    """Also after another page, and what is chosen anew takes the place of what the link said."""
+    page.goto("/results?row=digits-resnet8-kd&cell=1&cell=4")
+    settle(page)
+    expect(page.get_by_role("link", name="Compare these")).to_be_visible()
+    expect(page.get_by_text("1 taken for 4: ")).to_be_visible()
+    page.locator('[data-testid="stVegaLiteChart"] svg').nth(4).wait_for()
+    page.locator('[aria-label*="It is: 2; Taken for: 9;"]').click()
+    expect(page.get_by_text("2 taken for 9: ")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"row=digits-resnet8-kd&cell=2&cell=9$"))
+    page.get_by_role("link", name="Methods").first.click()
+    expect(page.get_by_role("heading", name="Methods", level=1)).to_be_visible()
+    settle(page)
+    page.get_by_role("link", name="Results").first.click()
+    expect(page.get_by_text("2 taken for 9: ")).to_be_visible()
+    expect(page.get_by_role("link", name="Compare these")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"row=digits-resnet8-kd&cell=2&cell=9$"))
+    settle(page)
+    page.locator('[data-testid="stVegaLiteChart"] svg').nth(4).wait_for()
+    page.locator('[data-testid="stDataFrame"]').first.click(position={"x": 20, "y": 95})  # the row that is ticked
+    expect(page.get_by_text("Tick rows in the table")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/results\?cell=2&cell=9$"))

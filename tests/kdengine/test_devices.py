@@ -111,3 +111,20 @@ def test_many_threads_in_and_out_leave_the_number_as_it_was():
         assert set(pool.map(use, range(200))) == {(1, 3)}
     assert torch.get_num_threads() == 3
     assert in_thread(torch.get_num_threads) == 3
+
+
+def test_the_load_of_others_is_all_work_but_this_process_s_own(monkeypatch):
+    """In two seconds all cores worked for 3.5 more, this process for 1.5 of them: others used one core."""
+    clock = SimpleNamespace(perf_counter=lambda: now["clock"], process_time=lambda: now["own"])
+    monkeypatch.setattr(devices, "time", clock)
+    monkeypatch.setattr(devices.psutil, "cpu_times", lambda: SimpleNamespace(**now["all"]))
+    now = {"clock": 10.0, "own": 4.0,
+           "all": {"user": 5.0, "nice": 1.0, "system": 1.0, "idle": 50.0, "iowait": 1.0, "steal": 0.0, "guest": 0.0}}
+    load = devices.OthersLoad()
+    now |= {"clock": 12.0, "own": 5.5,
+            "all": {"user": 7.0, "nice": 1.5, "system": 1.5, "idle": 55.0, "iowait": 9.0, "steal": 0.5, "guest": 7.0}}
+    assert load.cores() == pytest.approx(1.0)
+    now["own"] = 9.0  # counted more finely than the system's own
+    assert load.cores() == 0.0
+    now["all"] = {"user": 9.5, "system": 5.0, "idle": 60.0}  # as on macOS and Windows, which have fewer kinds
+    assert load.cores() == pytest.approx((9.5 + 5.0 - 9.0 - 3.0) / 2)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def test_start_shows_the_shipped_pair_s_own_numbers():
     assert distilled["hyperparameters"]["alpha"] == 1  # so that sentence is true
     for size in ("ResNet-20 with 272,474 parameters", "ResNet-8 with 78,042 parameters"):  # counted by hand: He 2016
         assert re.search(rf"{size} and takes \*\*\d+\.\d ms\*\*", words(at))
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_start_says_so_where_others_kept_the_machine_busy(monkeypatch, busy):
+    st.cache_data.clear()
+    measure = kdengine.measures.cost
+
+    def cost(network):
+        measured = measure(network)
+        return measured | {"latency": measured["latency"] | {"quartiles_ms": [1.0, 1.2], "busy": busy}}
+
+    monkeypatch.setattr(kdengine.measures, "cost", cost)
+    assert ("Other programs kept the machine busy meanwhile." in words(open_page("start"))) == busy
+    st.cache_data.clear()
 
 
 def test_start_shows_a_digit_that_the_student_alone_misreads():
@@ -385,6 +400,113 @@ def test_the_results_are_there_as_a_plain_table_too():
     assert len(plain) == len(figures)
     place = list(figures["name"]).index("digits-resnet8-kd")
     assert plain["Test accuracy"].iloc[place].replace("\\", "") == f"{figures['accuracy'].iloc[place]:.2f}%"
+
+
+def open_results(**query):
+    """The page at a link; a list is a name that stands there several times."""
+    at = AppTest.from_file(str(APP), default_timeout=90)
+    at.query_params.update(query)
+    at.switch_page("../pages/results.py").run()
+    assert not at.exception, at.exception
+    return at
+
+
+def test_ticked_rows_and_the_chosen_cell_come_back_from_a_link():
+    at = open_results(row=["digits-resnet8-none", "digits-resnet8-kd"], cell=["1", "4"])
+    curves = json.loads(at.get("vega_lite_chart")[1].proto.spec)
+    assert "digits-resnet8-none: " in curves["description"] and "digits-resnet8-kd: " in curves["description"]
+    assert "Tick rows" not in words(at) and "Click a cell" not in words(at)
+    found = kdengine.runs.images_of("digits-resnet8-none", 1, 4)["indices"]
+    assert f"**1** taken for **4**: {len(found)} test images" in words(at)
+    matrix = json.loads(at.get("vega_lite_chart")[4].proto.spec)
+    assert {(each["truth"], each["answer"]) for layer in matrix["layer"] for each in layer["data"]["values"]
+            if each["chosen"]} == {("1", "4")}
+
+
+def test_the_ticked_rows_and_the_cell_survive_another_page():
+    at = open_results(row=["digits-resnet8-kd"], cell=["1", "4"])
+    at.switch_page("../pages/methods.py").run()
+    at.query_params.clear()  # as the browser does where a link leads to another page
+    at.switch_page("../pages/results.py").run()
+    assert not at.exception, at.exception
+    assert "**1** taken for **4**" in words(at) and "Tick rows" not in words(at)
+    assert at.query_params["row"] == "digits-resnet8-kd" and at.query_params["cell"] == ["1", "4"]
+
+
+@pytest.mark.parametrize("query", [
+    {"row": ["nobody", "shapes-resnet8-kd", "![](http://x)"]}, {"cell": ["1"]}, {"cell": ["1", "4", "5"]},
+    {"cell": ["circle", "1"]}, {"cell": ["", ""]}, {"row": [""]},
+])
+def test_what_is_no_row_and_no_cell_chooses_none(query):
+    at = open_results(**query)
+    assert "Tick rows" in words(at) and "Click a cell" in words(at)
+
+
+def test_a_row_that_is_named_twice_is_ticked_once():
+    at = open_results(row=["digits-resnet8-kd", "digits-resnet8-kd"])
+    assert "Tick rows" not in words(at)
+
+
+@pytest.fixture
+def older_images(tmp_path, monkeypatch):
+    """The shipped results, one of whose records names other images than today's."""
+    shutil.copytree(paths.PROJECT / "checkpoints", tmp_path / "checkpoints")
+    path = tmp_path / "checkpoints" / "records" / "digits-resnet8-none" / RECORD
+    record = json.loads(path.read_text())
+    record["data"]["digest"] = "0123456789abcdef"
+    path.write_text(json.dumps(record))
+    monkeypatch.setenv("KDENGINE_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    st.cache_data.clear()
+
+
+def warnings(at):
+    return [each.value for each in at.warning]
+
+
+def test_a_network_of_other_images_says_so_where_they_would_be_shown(older_images):
+    about = "digits-resnet8-none was trained and tested on other images of Handwritten digits than are here now"
+    at = open_results(row=["digits-resnet8-none", "digits-resnet8-kd"])
+    assert [each.startswith(about) for each in warnings(at)] == [True]
+    at = open_results(cell=["1", "4"], confused="Independent student · digits-resnet8-none")
+    assert [each.startswith(about) for each in warnings(at)] == [True] and "taken for **4**" not in words(at)
+    assert warnings(open_results(row=["digits-resnet8-kd"])) == []
+    at = open_page("compare")
+    said, = warnings(at)
+    assert said.startswith("Independent student · resnet8 was trained and tested on other images of Handwritten digits")
+    assert said.endswith("its stored answers cannot be compared with today's images.")
+    assert "One picture is an anecdote" not in words(at)
+
+
+def test_networks_of_today_s_images_are_compared_without_a_word():
+    st.cache_data.clear()
+    at = open_page("compare")
+    assert warnings(at) == [] and "One picture is an anecdote" in words(at)
+
+
+def timed(busy):
+    """A run of the digits' student in a setting of its own, timed on a busy machine or a quiet one."""
+    record = results.finished()["digits-resnet8-label_smoothing"]
+    record.id = record.group = "timed"
+    record.configuration = dataclasses.replace(record.configuration, hyperparameters={"smoothing": 0.2})
+    record.result = record.result | {"latency": {"median_ms": 40.0, "std_ms": 9.0, "quartiles_ms": [20.0, 90.0],
+                                                 "busy": busy, "others_cores": 1.5}}
+    (paths.runs_root() / "timed").mkdir(parents=True)
+    record.save(paths.runs_root() / "timed")
+
+
+@pytest.mark.parametrize(("busy", "said"), [(True, "at 40, busy"), (False, "at 40")])
+def test_a_time_of_a_busy_machine_is_marked_in_words(busy, said):
+    timed(busy)
+    at = open_page("results", against="ms / image")
+    drawn = [json.loads(each.proto.spec)["description"] for each in at.get("vega_lite_chart")]
+    scatter = next(each for each in drawn if each.startswith("Test accuracy against ms / image"))
+    assert f"{said};" in scatter or f"{said}." in scatter
+    assert ("other processes used the machine" in words(at)) == busy
+    assert "what lies between their points is the machine, not the method" in words(at)
+    table = at.dataframe[1].value
+    row = table[table["name"] == "timed"].iloc[0]
+    assert (row["machine"], row["milliseconds_low"]) == ("busy" if busy else "quiet", 20.0)
+    assert row["mflops"] == pytest.approx(25.003264) and row["memory_of"] == "process, 4 students"
 
 
 def test_a_data_set_that_is_gone_keeps_its_results(waiting):

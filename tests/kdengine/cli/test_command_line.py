@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from kdengine import data, losses, models, paths
 from kdengine.__main__ import main, parser
@@ -125,7 +126,8 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["data", "cifar100"], "python -m kdengine data cifar100 --download"),
     (["evaluate", "nobody"], "Unknown checkpoint 'nobody'"),
     (["evaluate", "efficientnet_lite0"], "does not say what it was trained on; name a data set with --data"),
-    (["evaluate", "digits-teacher", "--teacher", "efficientnet_lite0"], "knows 1000 classes"),
+    (["evaluate", "digits-teacher", "--teacher", "efficientnet_lite0"], "'0' is none of the 1000 ImageNet classes"),
+    (["evaluate", "digits-teacher", "--image-size", "64"], "--image-size is 64; digits-teacher takes images of 32"),
     (["evaluate", "digits-teacher", "--heat", "gradcam"], "Where the objects of digits lie is not known; --heat is"),
     (["evaluate", "digits-resnet8-kd", "--heat-fidelity"], "against the teacher's. Name it with --teacher."),
     (["evaluate", "digits-resnet8-kd", "--images", "9"], "--images says how many images --heat-fidelity takes."),
@@ -555,6 +557,65 @@ def test_a_network_that_has_not_finished_is_said_to(capsys, waiting):
     assert status == 0
     assert err.startswith("Its record cannot be read, only its weights: ")
     assert run(capsys, "evaluate", "digits-resnet8-kd")[2] == ""
+
+
+def test_a_network_is_held_against_the_very_teacher_that_taught_it_or_none(capsys, tmp_path, monkeypatch):
+    stored = checkpoints.describe(references.locate("digits-resnet8-kd"))["scores"]["test"]
+    status, out, err = run(capsys, "evaluate", "digits-resnet8-kd", "--json")
+    measured = json.loads(out)
+    assert (status, err) == (0, "")
+    assert measured["kl_to_teacher"] == pytest.approx(stored["kl_to_teacher"], rel=1e-4)
+    assert measured["agreement"] == stored["agreement"]
+    for teacher, reason in (
+        ({"reference": "nobody", "digest": "d"}, "its teacher nobody is gone."),
+        ({"reference": "digits-teacher", "digest": "d"}, "its teacher digits-teacher has other weights today: "),
+    ):
+        checkpoints.save(references.open_reference("digits-resnet8-kd"), tmp_path / "taught", method="kd", scores={},
+                         data={"name": "digits"}, teacher=teacher)
+        status, out, err = run(capsys, "evaluate", str(tmp_path / "taught"), "--json")
+        assert status == 0 and "kl_to_teacher" not in json.loads(out) and "agreement" not in json.loads(out)
+        assert err.startswith(f"KL to its teacher and agreement with it are not measured: {reason}")
+        assert err.count("\n") == 1
+        status, out, err = run(capsys, "evaluate", str(tmp_path / "taught"), "--json", "--teacher", "digits-teacher")
+        assert (status, err) == (0, "") and json.loads(out)["agreement"] == stored["agreement"]
+
+
+def test_a_network_of_other_images_says_so_and_is_measured_on_these(capsys, tmp_path):
+    checkpoints.save(references.open_reference("digits-resnet8-kd"), tmp_path / "older", method="kd", scores={},
+                     data={"name": "digits", "digest": "0123456789abcdef"})
+    status, out, err = run(capsys, "evaluate", str(tmp_path / "older"), "--json")
+    assert status == 0 and json.loads(out)["n"] == 359
+    assert "was trained and tested on other images of Handwritten digits" in err and err.count("\n") == 1
+
+
+def test_an_imagenet_network_is_measured_on_the_classes_of_the_data_set_alone(capsys, tmp_path):
+    """Two photos of each of two classes: of its 1,000 logits only these two are asked."""
+    for split in ("train", "test"):
+        for name, colour in (("tench", (40, 90, 40)), ("golf ball", (240, 240, 240))):
+            folder = tmp_path / "data" / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(12 if split == "train" else 2):
+                Image.new("RGB", (64, 64), (*colour[:2], colour[2] + number)).save(folder / f"{number}.png")
+    place = f"folder:{tmp_path / 'data' / 'photos'}"
+    status, out, err = run(capsys, "evaluate", "efficientnet_lite0", "--data", place, "--image-size", "48", "--json")
+    assert status == 0, err
+    measured, photos = json.loads(out), data.load(place, image_size=48)
+    logits = evaluation.predict(models.pretrained("efficientnet_lite0", input_size=48), photos.test)
+    names = models.pretrained("efficientnet_lite0").classes
+    two = logits[:, [names.index(each) for each in photos.classes]]
+    assert measured["n"] == 4
+    assert measured["loss"] == pytest.approx(F.cross_entropy(two, photos.test.target.long()).item(), rel=1e-4)
+    assert measured["top1"] == (two.argmax(dim=1) == photos.test.target).double().mean().item()
+
+
+def test_a_run_s_peak_of_memory_is_named_after_its_process(capsys, tmp_path):
+    record = made.finished("mine")
+    record.result |= {"peak_memory": {"megabytes": 900.0, "of": "process"}, "side_by_side": 4}
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    record.save(tmp_path / "runs" / "mine")
+    shown = json.loads(run(capsys, "runs", "mine")[1])
+    assert shown["result"]["peak_memory"] == {"megabytes": 900.0, "of": "process, 4 students"}
+    assert shown["result"]["test"] == record.result["test"]
 
 
 def test_a_resumed_run_need_not_be_waited_for(capsys, waiting):

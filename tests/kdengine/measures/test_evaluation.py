@@ -1,6 +1,7 @@
 """Evaluation: measures against hand-worked values, costs against counts."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,24 +165,52 @@ def test_cost_counts_trained_numbers_and_stored_bytes():
     assert measured["flops"] == pytest.approx(82e6, rel=0.02)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that each forward moves on by the next of some spans, in seconds, and nothing else does."""
+    def install(spans, others=0.0):
+        now, left, network = [0.0], iter(spans), tiny.network()
+
+        def forward(images):
+            now[0] += next(left)
+
+        monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+        monkeypatch.setattr(evaluation, "OthersLoad", lambda: SimpleNamespace(cores=lambda: others))
+        monkeypatch.setattr(evaluation.os, "cpu_count", lambda: 4)
+        monkeypatch.setattr(network, "forward", forward)
+        return network
+
+    return install
+
+
 def test_latency_reports_its_own_conditions():
     measured = evaluation.latency(tiny.network(), repeats=7)
-    assert measured["repeats"] == 7
+    assert measured["repeats"] >= 7
     assert measured["threads"] == torch.get_num_threads()
     assert measured["device"] == "cpu"
     assert measured["median_ms"] > 0
     assert measured["std_ms"] >= 0
     low, high = measured["quartiles_ms"]
     assert low <= measured["median_ms"] <= high
+    assert measured["others_cores"] >= 0
 
 
-def test_the_quartiles_of_a_forward_do_not_follow_one_slow_one(monkeypatch):
-    """Milliseconds 1 to 8 and 1,000, each begun and ended on a clock; the first five warm up."""
-    spans = [0.001] * 5 + [each / 1000 for each in (1, 2, 3, 4, 5, 6, 7, 8, 1000)]
-    ticks = iter([edge for span in spans for edge in (0.0, span)])
-    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(ticks))
-    measured = evaluation.latency(tiny.network(), repeats=9)
+def test_the_quartiles_of_a_forward_do_not_follow_one_slow_one(clock):
+    """Milliseconds 1 to 8 and 1,000; the first five warm up."""
+    measured = evaluation.latency(clock([0.1] * 5 + [each / 1000 for each in (1, 2, 3, 4, 5, 6, 7, 8, 1000)]), 9)
     assert measured["median_ms"] == pytest.approx(5) and measured["quartiles_ms"] == pytest.approx([3, 7])
+    assert measured["repeats"] == 9
+
+
+def test_a_quick_forward_is_repeated_for_as_long_as_it_takes_to_see_what_others_do(clock):
+    measured = evaluation.latency(clock([2**-7] * 100), repeats=3)  # 7.8 ms: 32 of them are a quarter of a second
+    assert measured["repeats"] == 32 and measured["median_ms"] == 1000 * 2**-7
+
+
+@pytest.mark.parametrize(("others", "busy"), [(0.0, False), (0.4, False), (0.41, True), (3.0, True)])
+def test_a_machine_of_which_others_use_more_than_a_tenth_is_busy(clock, others, busy):
+    measured = evaluation.latency(clock([0.1] * 9, others), repeats=3)
+    assert (measured["others_cores"], measured["busy"]) == (others, busy)
 
 
 def test_peak_memory_of_this_process_is_more_than_a_tensor_it_holds():

@@ -101,7 +101,8 @@ FACTS = [
     "resnet8, kd (temperature 3.0, alpha 0.9), taught by Teacher, 20 epochs, batch 64, sgd 0.05, momentum 0.9, cosine, "
     "weight decay 0.0005",
     "resnet20, none, 20 epochs, batch 64, sgd 0.05, momentum 0.9, cosine, weight decay 0.0005",
-    "KD, seed 0", "12 s with 2 others, 2,345 images a second; 25.0 MFLOPs, 0.31 MB",
+    "KD, seed 0", "12 s with 2 others, 2,345 images a second; 25.0 MFLOPs (2 × multiply-adds of one forward of one "
+    "image), weights 0.31 MB",
 ]
 
 
@@ -110,6 +111,8 @@ def test_seconds_are_those_of_a_student_s_own_steps_where_they_were_counted(outc
     outcome.records["DKD", 0].result |= {"side_by_side": 1}
     text = report.markdown(outcome)
     assert "| KD, seed 0 | 312 s of its own steps; 1,540 s for the group of 4, 2,345 images a second; " in text
+    outcome.records["KD", 0].result |= {"peak_memory": {"megabytes": 1412.9, "of": "process"}}
+    assert "weights 0.31 MB; memory at most 1,413 MB (process, 4 students) |" in report.markdown(outcome)
     assert "| DKD, seed 0 | 12 s, 2,345 images a second; " in text
     assert "| Independent, seed 0 | 12 s with 2 others, 2,345 images a second; " in text
 

@@ -64,6 +64,23 @@ def test_a_change_is_told_against_an_independent_twin(tmp_path):
     assert row("close")["verdict"] == "not distinguishable (p = 0.5)"  # 2 of 2 discordant: 2 * (1/2)^2
 
 
+def test_a_row_says_how_its_costs_were_taken(tmp_path):
+    finished(tmp_path, "old", 60, Configuration(method="none"))
+    finished(tmp_path, "new", 60, Configuration(method="none", seed=1))
+    record = results.finished()["new"]
+    record.result["latency"] |= {"quartiles_ms": [1.0, 2.0], "busy": True, "others_cores": 1.5}
+    record.result |= {"peak_memory": {"megabytes": 1412.9, "of": "process"}, "side_by_side": 4}
+    record.save(results.folder("new"))
+    costs = ("mflops", "milliseconds", "milliseconds_low", "milliseconds_high", "machine", "memory", "memory_of")
+    assert [row("new")[each] for each in costs] == [25.0, 1.25, 1.0, 2.0, "busy", 1412.9, "process, 4 students"]
+    assert [row("old")[each] for each in costs] == [25.0, 1.25, None, None, None, None, None]
+    assert [results.as_text(row("new")[each], each) for each in costs] == [
+        "25.0", "1.25", "1.00", "2.00", "busy", "1,413", "process, 4 students"]
+    record.result["latency"]["busy"] = False
+    record.save(results.folder("new"))
+    assert row("new")["machine"] == "quiet"
+
+
 def test_a_first_stage_is_no_result_but_a_network_another_started_from_is(tmp_path):
     finished(tmp_path, "first", 50, Configuration(method="fsp_first"))
     finished(tmp_path, "second", 60, Configuration(method="fsp", initial="first"))

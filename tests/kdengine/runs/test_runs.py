@@ -143,6 +143,24 @@ def test_a_group_leaves_complete_records(waiting):
                          records.PREDICTIONS, watched.FILE, store.LOCK}
 
 
+def test_times_are_taken_alone_once_the_whole_group_has_trained(waiting, monkeypatch):
+    """Also where a student's training ends before that of another."""
+    seen, measure = [], evaluation.latency
+
+    def latency(network):
+        seen.append([(store.read(run).status["epoch"], threading.active_count()) for run in ids])
+        return measure(network)
+
+    monkeypatch.setattr(evaluation, "latency", latency)
+    ids = control.submit([configuration("kd", threads=2), configuration(threads=2), configuration("rkd", threads=2)])
+    threads = threading.active_count()
+    worker.work(ids)
+    assert seen == 3 * [3 * [(2, threads)]]  # none of those that trained at the same time is left
+    for run in ids:
+        latency = store.read(run).result["latency"]
+        assert latency["repeats"] >= 50 and latency["busy"] == (latency["others_cores"] > 0.1 * os.cpu_count())
+
+
 @pytest.mark.parametrize(("asked", "nats", "taken"), [
     ("auto", 0.0019, "bfloat16"), ("auto", 0.0021, "float32"), ("bfloat16", 0.0021, "bfloat16"),
 ])

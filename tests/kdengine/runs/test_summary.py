@@ -11,7 +11,7 @@ from kdengine.configuration import Configuration
 from kdengine.errors import KDError
 from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
-from kdengine.runs import results, verdicts
+from kdengine.runs import costs, results, verdicts
 from kdengine.runs.records import STUDENT
 from kdengine.runs.summary import latex, summaries
 from tests.kdengine.recipes.scene import answers, finished, made
@@ -127,10 +127,21 @@ def test_what_is_taken_for_what_is_counted_from_stored_answers():
     images = kdengine.runs.images_of(name, truth, answer)
     assert images["indices"] == [index for index in range(len(answered))
                                  if (stored["target"][index], answered[index]) == (truth, answer)]
-    assert images["digest"] == results.finished()[name].data["digest"]
+    assert images["size"] == results.finished()[name].data["size"]
     assert kdengine.runs.confusion("nobody") is None
     with pytest.raises(KDError, match="What nobody answered"):
         kdengine.runs.images_of("nobody", 0, 1)
+
+
+def test_a_seed_that_was_timed_on_a_busy_machine_moves_no_time():
+    outcome = made(THREE, METHODS)
+    for record, median in zip(outcome.of("KD"), (2.0, 4.0, 90.0), strict=True):
+        record.result["latency"] = {"median_ms": median, "std_ms": 0.1, "busy": median == 90.0}
+        record.save(results.folder(record.id))
+    rows = by_method(summaries())
+    assert rows["kd"].speed == costs.Speed(3.0, None, False)
+    assert rows["dkd"].speed == costs.Speed(1.25, (1.2, 1.5), None)
+    assert rows["kd"].image_size == 32
 
 
 def test_the_farthest_examples_are_those_with_the_largest_divergence():

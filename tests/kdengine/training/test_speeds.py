@@ -23,7 +23,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(speeds, "multiplies_bfloat16", lambda device: False)
 
     def install(*seconds, load=0.0):
-        """seconds: by way, for each round in turn; the last for all further ones. load: percent of all cores."""
+        """seconds: by way, for each round in turn; the last for all further ones. load: cores that others use."""
         def step_seconds(ways, batch_size):
             measured = seconds[min(len(rounds), len(seconds) - 1)]
             rounds.append(batch_size)
@@ -31,8 +31,9 @@ def machine(monkeypatch):
 
         loads = iter(load) if isinstance(load, list) else None
         monkeypatch.setattr(speeds, "_step_seconds", step_seconds)
-        monkeypatch.setattr(speeds.psutil, "cpu_percent", lambda _: next(loads) if loads else load)
-        monkeypatch.setattr(speeds.psutil, "cpu_count", lambda: 4)
+        monkeypatch.setattr(speeds, "_LOOK_S", 0.0)
+        monkeypatch.setattr(speeds.OthersLoad, "cores", lambda self: next(loads) if loads else load)
+        monkeypatch.setattr(speeds.os, "cpu_count", lambda: 4)
         return rounds
 
     return install
@@ -84,7 +85,7 @@ def test_rounds_that_disagree_settle_nothing(machine):
     assert speeds.execution(tiny.network(), 8, training=True) == speeds.default_execution(tiny.network())
 
 
-@pytest.mark.parametrize("load", [10.0, [0.0, 10.0]])  # from the beginning, or since
+@pytest.mark.parametrize("load", [0.4, [0.0, 0.4]])  # from the beginning, or since
 def test_a_machine_that_others_use_settles_nothing(machine, load):
     machine(table(1.0, 2.0, 0.5, 2.0), load=load)
     with pytest.raises(KDError, match=r"Other work takes 0\.4 of 4 cores"):

@@ -48,11 +48,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     network, data_set = _open(arguments)
     if changed := origins.other_images(arguments.checkpoint, data_set):
         print(shown(changed), file=sys.stderr)
-    test, teacher = data_set.test.to(device), _teacher(arguments, data_set)
+    test, (reference, teacher) = data_set.test.to(device), _teacher(arguments, data_set)
     network.to(device)
     if teacher is not None:
         teacher.to(device)
-    alike = fidelity.measure(arguments, data_set, str(device))
+    alike = fidelity.measure(arguments, reference, data_set, str(device))
     if data_set.task == "segmentation":
         measured, _ = evaluation.segment(network, test, teacher)
     else:
@@ -105,20 +105,23 @@ def _open(arguments: argparse.Namespace) -> tuple[Network, DataSet]:
     return network, data_set
 
 
-def _teacher(arguments: argparse.Namespace, data_set: DataSet) -> Network | None:
-    """The teacher that is named, else the one that taught the network; where that one is not to be had, say why."""
+def _teacher(arguments: argparse.Namespace, data_set: DataSet) -> tuple[str | None, Network | None]:
+    """The teacher that is named, else the one that taught the network, after its reference.
+
+    Where that one is not to be had, it says why, and there is none.
+    """
     from kdengine.runs import origins, references
 
     if arguments.teacher:
-        return references.open_teacher(arguments.teacher, data_set.classes, data_set.size)
+        return arguments.teacher, references.open_teacher(arguments.teacher, data_set.classes, data_set.size)
     try:
-        teacher = origins.open_teacher(arguments.checkpoint)
-        if teacher is not None:
-            same_classes(teacher, data_set)
+        own = origins.open_teacher(arguments.checkpoint)
+        if own is not None:
+            same_classes(own[1], data_set)
     except KDError as error:
         print(shown(f"KL to its teacher and agreement with it are not measured: {error}"), file=sys.stderr)
-        return None
-    return teacher
+        own = None
+    return own or (None, None)
 
 
 def _say_how_far(reference: str) -> None:

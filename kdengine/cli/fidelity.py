@@ -26,16 +26,22 @@ def add_heat_fidelity(evaluate: argparse.ArgumentParser) -> None:
                           help=f"how many test images --heat-fidelity takes (all, at most {MOST_IMAGES:,})")
 
 
-def measure(arguments: argparse.Namespace, data: DataSet, device: str) -> HeatFidelity | None:
-    """What `--heat-fidelity` asks for; None where it does not. Raises KDError for options that need another."""
+def measure(
+    arguments: argparse.Namespace, teacher: str | None, data: DataSet, device: str
+) -> HeatFidelity | None:
+    """What `--heat-fidelity` asks for; None where it does not. Raises KDError for options that need another.
+
+    teacher: its reference, None where there is none.
+    """
     if not arguments.heat_fidelity:
         if arguments.images is not None:
             raise KDError("--images says how many images --heat-fidelity takes. Give both, or neither.")
         return None
-    if not arguments.teacher:
-        raise KDError("--heat-fidelity holds heat maps against the teacher's. Name it with --teacher.")
+    if teacher is None:
+        raise KDError(f"--heat-fidelity holds heat maps against the teacher's, and none is known of "
+                      f"{arguments.checkpoint}. Name it with --teacher.")
     count = MOST_IMAGES if arguments.images is None else arguments.images
-    return heat_fidelity(arguments.checkpoint, arguments.teacher, data, method=arguments.heat_fidelity, count=count,
+    return heat_fidelity(arguments.checkpoint, teacher, data, method=arguments.heat_fidelity, count=count,
                          device=device)
 
 

@@ -61,8 +61,8 @@ def other_images(reference: str, data: DataSet, called: str | None = None) -> st
             "today's images.")
 
 
-def open_teacher(reference: str) -> Network | None:
-    """The very network that taught this one; None where it had no teacher.
+def open_teacher(reference: str) -> tuple[str, Network] | None:
+    """The very network that taught this one, after its reference; None where it had no teacher.
 
     Raises KDError, with the reason, where the teacher is gone or cannot be opened, or has other weights today.
     """
@@ -77,4 +77,4 @@ def open_teacher(reference: str) -> Network | None:
     if (digest := checkpoints.network_digest(network)) != stated:
         raise KDError(f"its teacher {name} has other weights today: their digest is {digest}, "
                       f"{f'not {stated}' if stated else 'and it does not say which taught it'}.")
-    return network
+    return teacher, network

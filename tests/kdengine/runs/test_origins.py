@@ -77,7 +77,8 @@ def test_what_nobody_can_compare_is_told_of_nobody(copied, digits):
 
 
 def test_a_teacher_is_opened_where_it_is_the_very_one_that_taught():
-    teacher = origins.open_teacher(STUDENT)
+    reference, teacher = origins.open_teacher(STUDENT)
+    assert reference == TEACHER
     assert checkpoints.network_digest(teacher) == checkpoints.describe(references.locate(TEACHER))["digest"]
     assert origins.open_teacher(TEACHER) is None  # it had none
 
@@ -99,7 +100,7 @@ def test_an_imagenet_teacher_is_opened_as_it_taught(tmp_path):
     for name, digest in (("fish", checkpoints.network_digest(lite)), ("bird", OTHER)):
         checkpoints.save(student, tmp_path / f"{name}.safetensors", method="kd", scores={},
                          teacher={"reference": "efficientnet_lite0", "digest": digest})
-    teacher = origins.open_teacher(str(tmp_path / "fish.safetensors"))
+    _, teacher = origins.open_teacher(str(tmp_path / "fish.safetensors"))
     assert (teacher.classes, teacher.input_size) == (("tench", "church"), 64)
     with pytest.raises(KDError, match="its teacher efficientnet_lite0 has other weights today"):
         origins.open_teacher(str(tmp_path / "bird.safetensors"))

@@ -10,6 +10,7 @@ import kdengine
 from explorer import families
 from explorer.choosing import MOST_STUDENTS, telling_pair
 from explorer.forms import told_apart
+from explorer.recipes import own_sweep
 from explorer.wording import as_text
 from kdengine import charts
 from kdengine.runs import results
@@ -139,6 +140,7 @@ def show_chosen(chosen: Sequence[Summary]) -> None:
         image = kdengine.runs.telling_example(family.first, *pair) if len(pair) == 2 else None
         st.page_link("../pages/compare.py", label="**Compare these**", icon=":material/compare:",
                      query_params=families.link(data, family.first, students, image or 0))
+    own_sweep.offer([name for row in chosen for name in row.names])
     histories = {row.names[0]: results.history(row.names[0]) for row in chosen}
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")

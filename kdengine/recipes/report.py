@@ -66,6 +66,8 @@ def markdown(outcome: Outcome) -> str:
     titles = list(comparison.titles(recipe).values())
     lines = [f"# {recipe.title}: {outcome.plan.setting}", "", recipe.question, "",
              f"Command: `{outcome.plan.command}`", ""]
+    for name, text in outcome.plan.files.items():
+        lines += [f"`{name}`:", "", "```toml", text.rstrip(), "```", ""]
     lines += ["## Results", "", *results.markdown_table(titles, comparison.texts(recipe, table)), ""]
     lines += [comparison.READING, ""]
     printed_titles, printed = comparison.printed(outcome, table)
@@ -90,7 +92,9 @@ def html(outcome: Outcome) -> str:
     titles = list(comparison.titles(recipe).values())
     parts = [f"<h1>{escape(recipe.title)}</h1><p><b>{escape(outcome.plan.setting)}</b></p>"
              f"<p>{escape(recipe.question)}</p>",
-             f"<pre>{escape(outcome.plan.command)}</pre>", "<h2>Results</h2>",
+             f"<pre>{escape(outcome.plan.command)}</pre>",
+             *(f"<p><code>{name}</code>:</p><pre>{escape(text.rstrip())}</pre>"
+               for name, text in outcome.plan.files.items()), "<h2>Results</h2>",
              _html_table(titles, comparison.texts(recipe, table)), f"<p>{escape(comparison.READING)}</p>"]
     printed_titles, printed = comparison.printed(outcome, table)
     if printed:

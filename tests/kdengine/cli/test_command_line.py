@@ -26,8 +26,8 @@ from kdengine.views import Split
 from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
-COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "results", "import",
-            "export", "worker")
+COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "sweep", "results",
+            "import", "export", "worker")
 QUICK = ["--share", "0.1", "--epochs", "1", "--precision", "float32", "--threads", "1"]
 
 

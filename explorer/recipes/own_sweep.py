@@ -52,7 +52,7 @@ def choose() -> Plan | None:
                 "such a file, on **Distill** and **Results**.")
     left, right = st.columns([1, 1], gap="large")
     with left:
-        text = st.text_area("The sweep, in TOML", EXAMPLE, height=380, max_chars=MOST, key=_FILE, bind="query-params",
+        text = st.text_area("The sweep, in TOML", EXAMPLE, height=440, max_chars=MOST, key=_FILE, bind="query-params",
                             persist_state="session")
         st.file_uploader("Or open a file", type="toml", max_upload_size=1, key=_UPLOAD, on_change=_open)
     with right:
@@ -108,4 +108,4 @@ def _describe(plan: Plan) -> None:
     st.dataframe(
         [{"Network": part.label, "Architecture": part.configuration.student, "Method": part.configuration.method,
           "Teacher": part.teacher or part.configuration.teacher} for part in plan.parts],
-        hide_index=True, width="stretch", height=310, placeholder="–", alt="The networks that it trains")
+        hide_index=True, width="stretch", placeholder="–", alt="The networks that it trains")

@@ -60,6 +60,14 @@ def test_a_chart_says_its_numbers_in_words_and_its_text_can_be_read(name):
         "currentColor"}
 
 
+@pytest.mark.parametrize(("names", "pixels"), [
+    (["kd"], 320), (["a name too long for two", "b", "c"], 320), (["a name too long for two", "b", "c", "d"], 340),
+    ([f"run {place}" for place in range(7)], 340)])
+def test_a_long_legend_takes_no_room_from_the_curves(names, pixels):
+    for curves in (charts.accuracy_curves, charts.term_curves, charts.total_losses):
+        assert curves({name: [row(1)] for name in names}).to_dict()["height"] == pixels
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_short_run_grows_on_axes_that_stand_still(count):
     rows = [{"epoch": 1, "right": 0.25, "wrong": 0.125}, {"epoch": 2, "right": 0.5, "wrong": 0.25}][:count]

@@ -128,7 +128,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
     (["evaluate", "digits-teacher", "--heat", "gradcam"], "Where the objects of digits lie is not known; --heat is"),
     (["methods", "dkk"], "Unknown method 'dkk'"),
     (["runs", "nothing"], "There is no run 'nothing'"),
-    (["runs", "one", "two"], "2 runs are named; only --stop, --resume and --remove take several."),
+    (["runs", "one", "two"], "2 runs are named; only --stop, --resume, --remove and --config take several."),
     (["export", "nobody", "x.onnx"], "Unknown checkpoint 'nobody'"),
     (["export", "digits-teacher", f"{__file__}/x.onnx"], "test_command_line.py cannot be used: "),
 ])

@@ -5,7 +5,7 @@ import itertools
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdengine import methods
@@ -177,6 +177,7 @@ CONFIGURATIONS = st.builds(
 
 
 @given(CONFIGURATIONS, WORDS)
+@example(Configuration(data="".join(map(chr, range(1, 256))), student="\u2028\U0001f600"), "A comment")
 def test_what_is_written_is_read_again(configuration, heading):
     sweep = sweep_file.read(sweep_file.write([configuration], " ".join(filter(str.isprintable, heading))))
     assert sweep.students == [configuration]

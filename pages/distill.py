@@ -7,6 +7,7 @@ import streamlit as st
 import kdengine
 from explorer import demonstration, forms, no_gain, pinned, report, training_form, unreadable
 from explorer.live import BADGES, SECONDS_BETWEEN_LOOKS, estimate, show_progress, stop_button
+from explorer.recipes import own_sweep
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.charts import accuracy_curves, term_curves
@@ -189,6 +190,8 @@ def live(ids: list[str], was_active: bool) -> None:
         hold.button("Go on", on_click=kdengine.runs.go_on, args=(paused,), type="primary")
     for run, each in watched.items():
         show_run(run, each, labels[run])
+    if done := [run for run, each in watched.items() if each["state"] == FINISHED]:
+        own_sweep.offer(done)
     histories = {labels[run]: each["history"] for run, each in watched.items() if each["history"]}
     if histories:
         accuracy, terms = st.columns(2)

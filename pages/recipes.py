@@ -6,6 +6,7 @@ import streamlit as st
 
 import kdengine
 from explorer import downloads, forms
+from explorer.recipes import own_sweep
 from explorer.wording import as_text, error_text, show_error
 from kdengine import KDError
 from kdengine.measures.uncertainty import SEEDS_FOR_A_METHOD
@@ -21,17 +22,17 @@ def recipes() -> dict[str, dict]:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Measuring and drawing …")
-def results_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
-    """What a recipe shows, once for the same finished runs. A resource: charts need not be copied."""
-    del runs
-    return kdengine.recipes.recipe_results(kdengine.recipes.plan(name, scale, seeds))
+def results_of(_plan: kdengine.recipes.Plan, identity: str, runs: tuple[str, ...]) -> dict:
+    """What a plan shows, once for the same finished runs. A resource: charts need not be copied."""
+    del identity, runs
+    return kdengine.recipes.recipe_results(_plan)
 
 
 @st.cache_data(max_entries=8, show_spinner="Writing the report …")
-def report_of(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> dict:
+def report_of(_plan: kdengine.recipes.Plan, identity: str, runs: tuple[str, ...]) -> dict:
     """The report, once for the same finished runs."""
-    del runs
-    return kdengine.recipes.recipe_report(kdengine.recipes.plan(name, scale, seeds))
+    del identity, runs
+    return kdengine.recipes.recipe_report(_plan)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -77,9 +78,8 @@ def describe(name: str, scale: str, seeds: int) -> None:
         )
 
 
-def live(name: str, scale: str, seeds: int, was_running: bool) -> None:
+def live(plan: kdengine.recipes.Plan, was_running: bool) -> None:
     """Progress and the buttons, as it is now; asks for a whole rerun when a network has finished or all has ended."""
-    plan = kdengine.recipes.plan(name, scale, seeds)
     watched = kdengine.recipes.progress(plan)
     networks = watched["networks"]
     done = finished(networks)
@@ -155,9 +155,9 @@ def show_earlier(name: str) -> None:
                                key=f"earlier-{report['name']}")
 
 
-def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
+def show(plan: kdengine.recipes.Plan, runs: tuple[str, ...]) -> None:
     """What was trained here: table, observations, figures, heat maps and the report."""
-    results = results_of(name, scale, seeds, runs)
+    results = results_of(plan, plan.identity, runs)
     tell(results)
     if results["gallery"]:
         st.subheader(results["gallery_title"])
@@ -165,25 +165,35 @@ def show(name: str, scale: str, seeds: int, runs: tuple[str, ...]) -> None:
         st.caption(results["gallery_caption"])
     st.subheader("Lab report")
     left, right, note = st.columns([1, 1, 3], vertical_alignment="center")
-    left.download_button("Download HTML", lambda: report_of(name, scale, seeds, runs)["html"],
-                         f"{name}-{scale}-{seeds}.html", "text/html", width="stretch")
-    right.download_button("Download Markdown", lambda: report_of(name, scale, seeds, runs)["markdown"],
-                          f"{name}-{scale}-{seeds}.md", "text/markdown", width="stretch")
+    name = f"{plan.recipe.name}-{plan.scale}-{plan.seeds}"
+    left.download_button("Download HTML", lambda: report_of(plan, plan.identity, runs)["html"],
+                         f"{name}.html", "text/html", width="stretch")
+    right.download_button("Download Markdown", lambda: report_of(plan, plan.identity, runs)["markdown"],
+                          f"{name}.md", "text/markdown", width="stretch")
     note.caption("Hardware, versions, data, settings, tables, figures and formulas, from the runs' own records.")
 
 
-st.title("Recipes")
-name, scale, seeds = choose()
-describe(name, scale, seeds)
-show_earlier(name)
-if downloads.present(recipes()[name]["scales"][scale]["data"]):
+def follow(plan: kdengine.recipes.Plan) -> None:
+    """How far a plan is, its buttons, and what it has come to."""
     try:
-        watched = kdengine.recipes.progress(kdengine.recipes.plan(name, scale, seeds))
+        watched = kdengine.recipes.progress(plan)
         runs = tuple(finished(watched["networks"]))
         st.session_state["shown"] = runs
-        st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(
-            name, scale, seeds, watched["running"])
+        st.fragment(live, run_every=SECONDS_BETWEEN_LOOKS if watched["running"] else None)(plan, watched["running"])
         if runs:
-            show(name, scale, seeds, runs)
+            show(plan, runs)
     except KDError as error:
         show_error(error)
+
+
+heading, choice = st.columns([1, 3], vertical_alignment="bottom")
+heading.title("Recipes")
+if own_sweep.chosen(choice):
+    if own := own_sweep.choose():
+        follow(own)
+else:
+    name, scale, seeds = choose()
+    describe(name, scale, seeds)
+    show_earlier(name)
+    if downloads.present(recipes()[name]["scales"][scale]["data"]):
+        follow(kdengine.recipes.plan(name, scale, seeds))

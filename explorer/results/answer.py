@@ -10,6 +10,7 @@ import kdengine
 from explorer import families, networks, no_gain
 from explorer.choosing import MOST_STUDENTS, telling_pair
 from explorer.forms import link_names, linked_names, told_apart
+from explorer.recipes import own_sweep
 from explorer.wording import as_text
 from kdengine import KDError, charts
 from kdengine.runs import costs, results
@@ -177,6 +178,7 @@ def show_chosen(chosen: Sequence[Summary]) -> None:
                      query_params=families.link(data, family.first, students, image or 0))
     called = titles(chosen)
     no_gain.show({called[row.names[0]]: row.names for row in chosen})
+    own_sweep.offer([name for row in chosen for name in row.names])
     histories = {row.names[0]: results.history(row.names[0]) for row in chosen}
     accuracy, terms = st.columns(2)
     accuracy.altair_chart(charts.accuracy_curves(histories), width="stretch")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import altair as alt
@@ -16,6 +17,8 @@ GRAY = "#8a93a3"
 """Readable on white and on black."""
 _SHORT_NAME = 14
 """Characters."""
+_LEGEND_ROW, _LEGEND_ROWS = 20, 3
+"""Pixels of a row of a legend, and for how many HEIGHT has room."""
 
 _Chart = TypeVar("_Chart", alt.Chart, alt.LayerChart)
 
@@ -48,8 +51,17 @@ def by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     colors = student_colors(names)
     if with_teacher:
         names, colors = ["Teacher", *names], [TEACHER, *colors]
-    # As many beside each other as a phone has room for: what does not fit would be cut off
-    columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
-                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300,
+                     legend=alt.Legend(title=None, orient="bottom", columns=_columns(names), labelLimit=300,
                                        symbolSize=100, clipHeight=16))  # pixels: rows as close as their text
+
+
+def height(names: Collection[str]) -> int:
+    """Pixels of a chart with a legend of these names below it: a page takes the legend's rows from the chart."""
+    rows = math.ceil(len(names) / _columns(names))
+    return HEIGHT + _LEGEND_ROW * max(0, rows - _LEGEND_ROWS)
+
+
+def _columns(names: Collection[str]) -> int:
+    """As many names beside each other as a phone has room for: what does not fit would be cut off."""
+    return 2 if max(map(len, names), default=0) <= _SHORT_NAME else 1

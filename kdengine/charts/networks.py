@@ -73,41 +73,51 @@ def by_teacher(points: Sequence[dict[str, Any]]) -> alt.Chart:
         f"student {point['student_accuracy']:.1%}" for point in points])
 
 
-def against_temperature(points: Sequence[dict[str, Any]]) -> alt.Chart:
-    """Accuracies against the temperature, one line a series. Points: temperature, series, accuracy."""
+def against(points: Sequence[dict[str, Any]], name: str, title: str) -> alt.Chart:
+    """Scores against a setting, one line a series. Points: x, the setting's value; series; score, in [0, 1].
+
+    name: of the setting. title: what the scores are. A step of the axis is a value, whatever lies between them.
+    """
     drawn = alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
-        x=alt.X("temperature:Q", title="Temperature T", scale=alt.Scale(type="log", base=2)),
-        y=alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        x=alt.X("x:O", title=name.capitalize(), axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("score:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
         color=alt.Color("series:N", scale=alt.Scale(range=list(STUDENTS)),
                         legend=alt.Legend(title=None, orient="bottom")),
-        tooltip=[alt.Tooltip("temperature:Q"), alt.Tooltip("series:N"), alt.Tooltip("accuracy:Q", format=".2%")],
+        tooltip=[alt.Tooltip("x:O", title=name.capitalize()), alt.Tooltip("series:N", title="Series"),
+                 alt.Tooltip("score:Q", title=title, format=".2%")],
     ).properties(height=HEIGHT)
-    return told(drawn, "Accuracy against the temperature", [
-        f"{point['series']} at T = {point['temperature']:g}: {point['accuracy']:.1%}" for point in points])
+    return told(drawn, f"{title} against {name}", [
+        f"{point['series']} at {name} {_value(point['x'])}: {point['score']:.1%}" for point in points])
 
 
-def grid(points: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """Validation accuracy over temperature and alpha as a heat map.
+def grid(points: Sequence[dict[str, Any]], across: str, up: str, headline: str = "accuracy") -> alt.LayerChart:
+    """Validation scores over two settings as a heat map.
 
-    Points: temperature, alpha, validation, test, and whether it is the chosen one, which is outlined.
+    Points: x, y (values of the settings), validation, test, and whether it is chosen, which is outlined. across, up:
+    names of the settings. headline: what the scores are.
     """
     base = alt.Chart(alt.Data(values=list(points))).encode(
-        x=alt.X("temperature:O", title="Temperature T", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("alpha:O", title="alpha", sort="descending"))
+        x=alt.X("x:O", title=across.capitalize(), axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("y:O", title=up.capitalize(), sort="descending"))
     middle = sum(point["validation"] for point in points) / max(1, len(points))
     color = alt.Color("validation:Q", title="Validation", legend=alt.Legend(format=".1%"),
                       scale=alt.Scale(scheme="viridis"))
     cells = base.mark_rect().encode(color=color, tooltip=[
-        alt.Tooltip("temperature:O", title="T"), alt.Tooltip("alpha:O"),
-        alt.Tooltip("validation:Q", format=".2%"), alt.Tooltip("test:Q", format=".2%")])
+        alt.Tooltip("x:O", title=across.capitalize()), alt.Tooltip("y:O", title=up.capitalize()),
+        alt.Tooltip("validation:Q", title=f"Validation {headline}", format=".2%"),
+        alt.Tooltip("test:Q", title=f"Test {headline}", format=".2%")])
     numbers = base.mark_text().encode(  # viridis is dark where it is low
         text=alt.Text("validation:Q", format=".1%"),
         color=alt.condition(f"datum.validation > {middle}", alt.value("#1f2430"), alt.value("white")))
     outline = base.transform_filter("datum.chosen").mark_rect(filled=False, stroke="#d64550", strokeWidth=3)
     drawn = alt.LayerChart(layer=[cells, numbers, outline]).properties(width=alt.Step(64), height=alt.Step(36))
-    return told(drawn, "Validation accuracy over temperature and alpha", [
-        f"T {point['temperature']:g}, alpha {point['alpha']:g}: {point['validation']:.1%}"
+    return told(drawn, f"Validation {headline} over {across} and {up}", [
+        f"{across} {_value(point['x'])}, {up} {_value(point['y'])}: {point['validation']:.1%}"
         f"{', chosen' if point['chosen'] else ''}" for point in points])
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.LayerChart:

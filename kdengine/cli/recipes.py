@@ -1,4 +1,4 @@
-"""`recipe`, the lab experiments; `results`, the reports that were measured earlier."""
+"""`recipe`, the lab experiments; `sweep`, one's own; `results`, the reports that were measured earlier."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kdengine import trust
+from kdengine import files, trust
 from kdengine.cli.parsing import Commands, add_json, add_replace
 from kdengine.cli.printing import print_json, print_table, shown
 from kdengine.configuration import LEARNING_RATES
 from kdengine.errors import KDError, unknown_name
 from kdengine.runs import records
+
+if TYPE_CHECKING:
+    from kdengine.recipes import Plan
 
 
 def add(commands: Commands) -> None:
@@ -43,12 +47,14 @@ def add(commands: Commands) -> None:
                         help="the same as --skip Combined")
     recipe.add_argument("--teacher", metavar="MODEL", help="another architecture for the teachers")
     recipe.add_argument("--student", metavar="MODEL", help="another architecture for the students")
-    recipe.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
-    recipe.add_argument("--keep", metavar="NAME",
-                        help="make its networks of the first seed checkpoints, NAME and their label")
-    add_replace(recipe)
-    recipe.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
-    add_json(recipe)
+    _add_outcome_options(recipe)
+
+    sweep = commands.add(
+        "sweep", _sweep, "Run an experiment of your own, as a file says it: train what is missing, tell the table.",
+        epilog="A file holds the fields of a run once, and a table [[method]] for each method; a list is a grid. "
+               "`python -m kdengine runs RUN --config` prints a run as such a file; the README has an example.")
+    sweep.add_argument("--config", type=Path, metavar="FILE", required=True, help="the file, in TOML")
+    _add_outcome_options(sweep)
 
     earlier = commands.add(
         "results", _results, "List the lab reports that were measured earlier; verify them, or write them again.")
@@ -59,10 +65,17 @@ def add(commands: Commands) -> None:
     add_json(earlier)
 
 
+def _add_outcome_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--so-far", action="store_true", help="train nothing; tell what has finished")
+    parser.add_argument("--keep", metavar="NAME",
+                        help="make its networks of the first seed checkpoints, NAME and their label")
+    add_replace(parser)
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.md there")
+    add_json(parser)
+
+
 def _recipe(arguments: argparse.Namespace) -> int:
     from kdengine import recipes
-    from kdengine.recipes import comparison, remarks, report, sections
-    from kdengine.runs import results
 
     if arguments.name is None:
         descriptions = [recipes.describe(each) for each in recipes.RECIPES.values()]
@@ -75,6 +88,25 @@ def _recipe(arguments: argparse.Namespace) -> int:
     plan = recipes.plan(arguments.name, arguments.scale, arguments.seeds, **changes)
     trust.add(arguments.teacher or "")
     trust.add(arguments.student or "")
+    return _carry_out(plan, arguments)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from kdengine import recipes
+
+    content = files.content(arguments.config)
+    if content is None:
+        raise KDError(f"There is no file {arguments.config}. Write one, or have a run written as one: "
+                      "python -m kdengine runs RUN --config.")
+    return _carry_out(recipes.read_sweep(content.decode("utf-8-sig", errors="replace")), arguments)
+
+
+def _carry_out(plan: Plan, arguments: argparse.Namespace) -> int:
+    """Train what of a plan is missing, tell its table, write its report, keep its networks; 1 where any has failed."""
+    from kdengine import recipes
+    from kdengine.recipes import comparison, remarks, report, sections
+    from kdengine.runs import results
+
     names = {} if arguments.keep is None else {part.label: _slug(arguments.keep, part.label) for part in plan.parts}
     results.check_names(list(names.values()), replace=arguments.replace)
 
@@ -103,9 +135,10 @@ def _recipe(arguments: argparse.Namespace) -> int:
     if arguments.report and outcome.records:
         page = report.write(outcome, arguments.report)
         print(f"Report: {page}", file=sys.stderr)
-    for (label, seed), record in outcome.records.items():
-        if names and seed == 0:
-            print(f"Kept as {results.keep(record.id, names[label], replace=arguments.replace)}", file=sys.stderr)
+    for part in plan.parts:
+        record = outcome.records.get((part.label, part.configuration.seed))
+        if names and record:
+            print(f"Kept as {results.keep(record.id, names[part.label], replace=arguments.replace)}", file=sys.stderr)
     for (label, seed), reason in outcome.failures.items():
         print(f"{label}, seed {seed} failed: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0

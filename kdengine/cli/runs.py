@@ -17,12 +17,14 @@ from kdengine.runs import records
 def add(commands: Commands) -> None:
     """Declare the commands of this module."""
     listed = commands.add("runs", run, "List runs, show one, or stop, resume, remove, keep it.")
-    listed.add_argument("run", nargs="*", help="a run's id; --stop, --resume and --remove take several")
+    listed.add_argument("run", nargs="*", help="a run's id; --stop, --resume, --remove and --config take several")
     action = listed.add_mutually_exclusive_group()
     action.add_argument("--stop", action="store_true", help="stop it at its last complete epoch")
     action.add_argument("--resume", action="store_true",
                         help="continue it from its last complete epoch, and wait for its end")
     action.add_argument("--remove", action="store_true", help="delete it and its files")
+    action.add_argument("--config", action="store_true",
+                        help="print it as a file for `sweep`; several runs of one group as one")
     action.add_argument("--log", action="store_true", help="print what its worker printed")
     action.add_argument("--keep", metavar="NAME", help="make it a checkpoint of that name, beside the shipped ones")
     listed.add_argument("--detach", action="store_true", help="with --resume: return at once")
@@ -36,7 +38,8 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from kdengine.runs import control, costs, results, store
 
-    action = next((word for word in ("stop", "resume", "remove", "log", "keep") if getattr(arguments, word)), None)
+    actions = ("stop", "resume", "remove", "config", "log", "keep")
+    action = next((word for word in actions if getattr(arguments, word)), None)
     if action and not arguments.run:
         raise KDError(f"--{action} needs the name of a run; `python -m kdengine runs` lists them.")
     if not arguments.run:
@@ -59,8 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
         for run in arguments.run:
             (control.stop if arguments.stop else control.remove)(run)
             print(f"Stopping {run} at its last complete epoch." if arguments.stop else f"Removed {run}.")
+    elif arguments.config:
+        from kdengine import __version__, recipes
+
+        print(recipes.write_sweep(arguments.run, __version__), end="")
     elif len(arguments.run) > 1:
-        raise KDError(f"{len(arguments.run)} runs are named; only --stop, --resume and --remove take several.")
+        raise KDError(f"{len(arguments.run)} runs are named; only --stop, --resume, --remove and --config take "
+                      "several.")
     elif arguments.log:
         print(store.log(arguments.run[0]) or f"The worker of {arguments.run[0]} has printed nothing.\n", end="")
     elif arguments.keep is not None:

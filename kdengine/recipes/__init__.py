@@ -1,7 +1,9 @@
 """The lab experiments: planned, trained, watched, and what came out of them."""
 
+from kdengine.recipes.own_sweep import read_sweep, write_sweep
 from kdengine.recipes.plans import (
     RECIPES,
+    check,
     describe,
     log,
     plan,
@@ -24,7 +26,7 @@ from kdengine.recipes.shown import (
 )
 
 __all__ = [
-    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "earlier_results", "group_report",
-    "list_recipes", "log", "measured", "plan", "progress", "recipe", "recipe_report", "recipe_results", "run",
-    "running", "so_far", "start", "stop",
+    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "check", "describe", "earlier_results", "group_report",
+    "list_recipes", "log", "measured", "plan", "progress", "read_sweep", "recipe", "recipe_report", "recipe_results",
+    "run", "running", "so_far", "start", "stop", "write_sweep",
 ]

@@ -141,6 +141,8 @@ def write(outcome: Outcome, table: Sequence[dict[str, Any]], folder: Path) -> No
         "others": [{"name": name, "record": asdict(everything[name])} for name in others],
     })
     arrays = _arrays(outcome.source, {name: everything[name] for name in [*own, *others]})
+    for name, text in plan.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
     with replacing(folder / ANSWERS) as written, written.open("wb") as file:
         numpy.savez_compressed(file, allow_pickle=False, **arrays)
     if outcome.looks:
@@ -160,7 +162,7 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
         others = {each["name"]: records.parse(each["record"], each["name"]) for each in content["others"]}
     except KDError as error:
         raise KDError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
-    plan = _plan(content)
+    plan = _plan(content, folder)
     if unknown := sorted({label for label, _ in networks} - {part.label for part in plan.parts}):
         raise KDError(f"{path} has networks that {plan.recipe.name} does not train today: {', '.join(unknown)}. Run "
                       f"its command again: {content['command']}")
@@ -212,9 +214,12 @@ def _looks(folder: Path) -> list[list[Look]]:
         raise KDError(f"{folder / LOOKS} cannot be read: {str(error).rstrip('.')}.") from error
 
 
-def _plan(content: _Content) -> Plan:
-    from kdengine.recipes import plans
+def _plan(content: _Content, folder: Path) -> Plan:
+    from kdengine.recipes import own_sweep, plans
 
+    if content["recipe"] == own_sweep.NAME:
+        text = files.content(folder / own_sweep.FILE)
+        return own_sweep.read_sweep((text or b"").decode("utf-8", errors="replace"))
     return plans.plan(content["recipe"], content["scale"], content["seeds"], **content["changes"])
 
 

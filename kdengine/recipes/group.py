@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdengine import methods
-from kdengine.colors import INDEPENDENT
 from kdengine.configuration import LEARNING_RATES, Configuration
 from kdengine.errors import KDError
+from kdengine.recipes.parts import labels
 from kdengine.recipes.recipe import Outcome, Plan, Recipe
 from kdengine.runs import store, verdicts
-from kdengine.runs.records import FAILED, FINISHED, Record, score_text
+from kdengine.runs.records import FAILED, FINISHED, score_text
 from kdengine.runs.sweeps import Part
 
 _USUAL = {each.name: each.default for each in dataclasses.fields(Configuration)}
@@ -38,18 +37,15 @@ class Group(Plan):
             words += ["--method", each.method, *fields]
         return words
 
-    def seeds_of(self, part: Part) -> Iterable[int]:
-        """See Plan.seeds_of."""
-        return (part.configuration.seed,)
-
 
 def outcome(ids: Sequence[str]) -> Outcome:
     """What runs of one group have come to. Raises KDError for none, unknown ones, and several groups or networks."""
     records = [store.read(run) for run in ids]
     if len({(record.group, record.configuration.student) for record in records}) != 1:
         raise KDError(f"A report is of runs of one group and one network; given were {', '.join(ids) or 'none'}.")
-    labels = _labels(records)
-    parts = [Part(labels[record.id], record.configuration) for record in records]
+    called = labels([(record.configuration.method, record.configuration.hyperparameters) for record in records])
+    label_of = {record.id: label for record, label in zip(records, called, strict=True)}
+    parts = [Part(label_of[record.id], record.configuration) for record in records]
     group = Recipe(
         name="group", title="Students side by side", parts=lambda scale: parts,
         question="What do these methods change, trained on the same views of the same data?",
@@ -57,9 +53,9 @@ def outcome(ids: Sequence[str]) -> Outcome:
     states = {record.id: store.state(record.id) for record in records}
     return Outcome(
         Group(group),
-        {(labels[record.id], record.configuration.seed): record for record in records
+        {(label_of[record.id], record.configuration.seed): record for record in records
          if states[record.id] == FINISHED},
-        {(labels[record.id], record.configuration.seed): record.status["reason"] or "no reason is known"
+        {(label_of[record.id], record.configuration.seed): record.status["reason"] or "no reason is known"
          for record in records if states[record.id] == FAILED})
 
 
@@ -70,15 +66,6 @@ def _baseline_elsewhere(outcome: Outcome) -> list[str]:
     elsewhere = sorted({twins[run] for run in own if run in twins} - own)
     return [f"The independent student that the changes are held against was trained in another group: {run}, "
             f"{score_text(everything[run].result['test'])}." for run in elsewhere]
-
-
-def _labels(records: Sequence[Record]) -> dict[str, str]:
-    """What each student is called; the one alone as in every recipe."""
-    called = methods.told_apart([(record.configuration.method, record.configuration.hyperparameters)
-                                 for record in records])
-    alone = methods.titled("none")
-    return {record.id: INDEPENDENT if title == alone else title
-            for record, title in zip(records, called, strict=True)}
 
 
 def _word(value: object) -> str:

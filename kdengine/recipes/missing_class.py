@@ -8,7 +8,7 @@ from typing import Any
 
 from altair.typing import ChartType
 
-from kdengine.charts import against_temperature
+from kdengine.charts import against
 from kdengine.errors import KDError
 from kdengine.recipes.parts import students, teacher
 from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
@@ -80,11 +80,12 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
         if part.configuration.method == "kd" and records:
             measured = [value for (label, _), value in outcome.measures.items() if label == part.label]
             for key, name in (("missing", "as trained"), ("missing_corrected", "bias corrected")):
-                points.append({"temperature": part.configuration.hyperparameters["temperature"], "series": name,
-                               "accuracy": statistics.fmean(each[key] for each in measured)})
+                points.append({"x": part.configuration.hyperparameters["temperature"], "series": name,
+                               "score": statistics.fmean(each[key] for each in measured)})
     if not points:
         return {}
-    return {"Accuracy on the class that no student saw, against the temperature.": against_temperature(points)}
+    return {"Accuracy on the class that no student saw, against the temperature.":
+            against(points, "temperature", "Accuracy")}
 
 
 def _remarks(outcome: Outcome) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdengine.colors import INDEPENDENT
 from kdengine.configuration import Configuration
 from kdengine.runs.sweeps import Part
 
@@ -13,6 +14,14 @@ from kdengine.runs.sweeps import Part
 def teacher(label: str, **settings: Any) -> Part:
     """A network trained on the labels alone, once, to teach others."""
     return Part(label, Configuration(**settings), seeded=False)
+
+
+def labels(students: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What students side by side are called, see `methods.told_apart`; the one alone as in every recipe."""
+    from kdengine import methods
+
+    alone = methods.titled("none")
+    return [INDEPENDENT if title == alone else title for title in methods.told_apart(students)]
 
 
 def few_labels(scale: str) -> int | None:

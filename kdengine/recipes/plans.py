@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +51,33 @@ def plan(name: str, scale: str = "quick", seeds: int = 1, **changes: Any) -> Pla
     return Plan(recipe(name), scale, seeds, {key: value for key, value in changes.items() if value is not None})
 
 
+def check(plan: Plan) -> None:
+    """Raise KDError for all that some part of a plan could only fail with, perhaps after hours, and data not here."""
+    from kdengine import data
+    from kdengine.runs import checks, inputs
+
+    stages: dict[str, Sequence[Stage] | None] = {}
+    for part in plan.parts:
+        configuration = part.configuration
+        checks.check_alone(configuration, taught=part.taught)
+        outline = inputs.outline(configuration)
+        taught = checks.teacher_stages(configuration, outline) if part.teacher is None else stages[part.teacher]
+        stages[part.label] = checks.check_student(configuration, outline, taught)
+    for name, size in {(part.configuration.data, part.configuration.image_size) for part in plan.parts}:
+        data.load(name, image_size=size)
+
+
 def run(plan: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
     """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
 
-    See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, for
-    networks nobody knows, and data that are not here.
+    See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, as
+    `check`.
     """
     place = _place(plan)
     with _take_lock(plan) as lock:
         if not lock.handed_on:  # where `start` began it, a stop may have been asked for since
             _forget_stop(plan)
-        _check(plan)
+        check(plan)
         sweeps.run(plan.parts, plan.seeds, on_change, lambda: not (place / _STOP).exists())
         return _outcome(plan)
 
@@ -72,7 +88,10 @@ def start(plan: Plan) -> None:
     with _take_lock(plan) as lock, files.writing(place):
         (place / _LOG).write_bytes(b"")
         _forget_stop(plan)
-        processes.launch(plan.arguments, place / _LOG, {place / _LOCK: lock})
+        for name, text in plan.files.items():
+            (place / name).write_text(text, encoding="utf-8")
+        arguments = [str(place / word) if word in plan.files else word for word in plan.arguments]
+        processes.launch(arguments, place / _LOG, {place / _LOCK: lock})
 
 
 def stop(plan: Plan) -> None:
@@ -142,31 +161,9 @@ def progress(plan: Plan) -> dict[str, Any]:
     return {"running": running(plan), "networks": networks, "log": log(plan)}
 
 
-def _check(plan: Plan) -> None:
-    from kdengine import data, models
-    from kdengine.runs import checks, inputs
-
-    for name in {part.configuration.student for part in plan.parts}:
-        models.require(name)
-    stages: dict[str, tuple[Stage, ...] | None] = {}
-    for part in plan.parts:  # else a network that one of its methods cannot use would be met after hours
-        outline = inputs.outline(part.configuration)
-        taught = stages[part.teacher] if part.teacher is not None else _stages(part.configuration.teacher)
-        stages[part.label] = checks.check_student(part.configuration, outline, taught)
-    for name, size in {(part.configuration.data, part.configuration.image_size) for part in plan.parts}:
-        data.load(name, image_size=size)
-
-
-def _stages(teacher: str | None) -> tuple[Stage, ...] | None:
-    """Those of a packaged network; None where it is none."""
-    from kdengine import models
-
-    return models.MODELS[teacher].stages if teacher in models.MODELS else None
-
-
 def _place(plan: Plan) -> Path:
     """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
-    digest = hashlib.sha256(plan.command.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(plan.identity.encode()).hexdigest()[:12]
     return runs_root() / ".recipes" / f"{plan.recipe.name}-{digest}"
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError, unknown_name
 from kdengine.runs import results, sweeps
-from kdengine.runs.records import Record
+from kdengine.runs.records import Record, headline
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class Plan:
             self._require_one(f"{name}s", values)
         return [dataclasses.replace(part, configuration=self._changed(part)) for part in parts]
 
-    def seeds_of(self, part: Part) -> Iterable[int]:
+    def seeds_of(self, part: Part) -> range:
         """The seeds a part is trained with."""
-        return range(self.seeds if part.seeded else 1)
+        return part.seeds(self.seeds)
 
     @property
     def arguments(self) -> list[str]:
@@ -94,17 +95,26 @@ class Plan:
         return shlex.join(["python", "-m", "kdengine", *self.arguments])
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """The text of each file that its command names; they lie beside its report."""
+        return {}
+
+    @property
+    def identity(self) -> str:
+        """Equal for plans that train the same."""
+        return self.command
+
+    @property
     def setting(self) -> str:
         """What is trained on what, and how much of it: the title line of its report."""
         teachers, taught = ([part.configuration for part in self.parts if part.seeded == seeded]
                             for seeded in (False, True))
         first = taught[0]
-        labels = (f"{first.labels_per_class} labels per class" if first.labels_per_class
-                  else f"masks of {first.labelled_images} images" if first.labelled_images else "every label")
+        labels = " or ".join(dict.fromkeys(map(_labels_read, taught)))
         epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return ", ".join([
-            f"{_named(teachers) or first.teacher} to {_named(taught)}",
+            " to ".join(filter(None, [_named(teachers) or first.teacher, _named(taught)])),
             first.data + (f" at {first.image_size} px" if first.image_size else ""),
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
             labels, epochs, seeds])
@@ -151,6 +161,12 @@ class Plan:
 def _named(configurations: Sequence[Configuration]) -> str:
     """The architectures of several networks, each once."""
     return ", ".join(dict.fromkeys(each.student for each in configurations))
+
+
+def _labels_read(student: Configuration) -> str:
+    if student.labels_per_class:
+        return f"{student.labels_per_class} labels per class"
+    return f"masks of {student.labelled_images} images" if student.labelled_images else "every label"
 
 
 def _hyperparameter(part: Part, name: str) -> float | None:
@@ -226,6 +242,11 @@ class Outcome:
     def of(self, label: str) -> list[Record]:
         """The finished records of one part, by seed."""
         return [record for (each, _), record in sorted(self.records.items()) if each == label]
+
+    def scores(self, label: str) -> dict[str, float]:
+        """The headline of one part that has finished, on `validation` and on `test`: means over its seeds."""
+        return {split: statistics.fmean(headline(record.result[split]) for record in self.of(label))
+                for split in ("validation", "test")}
 
     def teachers(self) -> list[Record]:
         """The finished records of the networks that are there to teach."""

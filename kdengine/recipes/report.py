@@ -110,6 +110,9 @@ def blocks(outcome: Outcome, author: str = "", discussion: str = "") -> Iterator
                 comparison.texts(outcome.plan.recipe, table, rest))
     yield Heading("To repeat it")
     yield Code(outcome.plan.command)
+    for name, text in outcome.plan.files.items():
+        yield Note(f"{name}:")
+        yield Code(text.rstrip())
 
 
 def figures(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, ChartType]:

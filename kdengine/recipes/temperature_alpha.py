@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from altair.typing import ChartType
@@ -39,13 +38,8 @@ def _points(outcome: Outcome) -> list[dict[str, Any]]:
     """Each finished point of the grid: label, temperature, alpha, and mean validation and test accuracy."""
     points = []
     for part in outcome.parts:
-        records = outcome.of(part.label)
-        if part.configuration.method == "kd" and records:
-            points.append({
-                "label": part.label, **part.configuration.hyperparameters,
-                **{split: statistics.fmean(record.result[split]["top1"] for record in records)
-                   for split in ("validation", "test")},
-            })
+        if part.configuration.method == "kd" and outcome.of(part.label):
+            points.append({"label": part.label, **part.configuration.hyperparameters, **outcome.scores(part.label)})
     return points
 
 
@@ -73,7 +67,8 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
         return {}
     chosen = {point["label"] for step, point in _chosen(outcome).items() if step == "grid"}
     return {"Validation accuracy over T and alpha, the chosen point outlined; the test images take no part in it.":
-            grid([point | {"chosen": point["label"] in chosen} for point in points])}
+            grid([{"x": point["temperature"], "y": point["alpha"], "chosen": point["label"] in chosen, **point}
+                  for point in points], "temperature", "alpha")}
 
 
 def _remarks(outcome: Outcome) -> list[str]:

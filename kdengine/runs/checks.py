@@ -20,33 +20,43 @@ def check(configurations: Sequence[Configuration]) -> None:
 
     Names, hyperparameters, device and threads; what the data are, and whether these networks and methods fit them.
     """
-    from kdengine import methods, models, views
-    from kdengine.devices import choose_device, cores
-    from kdengine.runs import references
-
     one_group(configurations)
+    for each in configurations:
+        check_alone(each, taught=each.teacher is not None)
     shared = configurations[0]
-    if shared.views is not None:
-        views.policy(shared.views)
-    for each in configurations:
-        if each.warmup_epochs > each.epochs:
-            raise KDError(f"warmup_epochs is {each.warmup_epochs:g} of {each.epochs} epochs, so the learning rate is "
-                          "never reached; allowed are at most as many as there are epochs.")
-    for each in configurations:
-        method = methods.method(each.method, **each.hyperparameters)
-        if method.needs_teacher and each.teacher is None:
-            raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")
-        models.require(each.student, start=each.pretrained)
-    choose_device(shared.device)
-    if shared.threads is not None and shared.threads > cores():
-        raise KDError(f"threads is {shared.threads}; this process has {cores()} CPU cores, and more threads than cores "
-                      "wait for each other. Leave it out, or take fewer.")
     data = outline(shared)
-    taught = None
-    if shared.teacher is not None:
-        taught = references.check_teacher(shared.teacher, data.task, data.classes, data.size)
+    taught = teacher_stages(shared, data)
     for each in configurations:
         check_student(each, data, taught)
+
+
+def check_alone(configuration: Configuration, *, taught: bool) -> None:
+    """Raise KDError for what is wrong with a run whatever its data and its teacher are. taught: whether it has one."""
+    from kdengine import methods, models, views
+    from kdengine.devices import choose_device, cores
+
+    if configuration.views is not None:
+        views.policy(configuration.views)
+    if configuration.warmup_epochs > configuration.epochs:
+        raise KDError(f"warmup_epochs is {configuration.warmup_epochs:g} of {configuration.epochs} epochs, so the "
+                      "learning rate is never reached; allowed are at most as many as there are epochs.")
+    method = methods.method(configuration.method, **configuration.hyperparameters)
+    if method.needs_teacher and not taught:
+        raise KDError(f"Method {method.name!r} needs a teacher. Name a checkpoint or a run (--teacher).")
+    models.require(configuration.student, start=configuration.pretrained)
+    choose_device(configuration.device)
+    if configuration.threads is not None and configuration.threads > cores():
+        raise KDError(f"threads is {configuration.threads}; this process has {cores()} CPU cores, and more threads "
+                      "than cores wait for each other. Leave it out, or take fewer.")
+
+
+def teacher_stages(configuration: Configuration, data: Outline) -> Sequence[Stage] | None:
+    """The stages of a run's teacher, None without one; raises KDError unless it can teach these data."""
+    from kdengine.runs import references
+
+    if configuration.teacher is None:
+        return None
+    return references.check_teacher(configuration.teacher, data.task, data.classes, data.size)
 
 
 def check_student(

@@ -37,7 +37,7 @@ class Part:
 
     label: what tables call it, unique in its sweep. teacher, start: labels of the parts that teach it, and that it
     starts from, None where there is none; they stand before it. seeded: whether it is trained once a seed; a part
-    that is not is trained once, with seed 0.
+    that is not is trained once. Its configuration has its first seed.
     """
 
     label: str
@@ -50,6 +50,11 @@ class Part:
     def taught(self) -> bool:
         """Whether a teacher takes part: another network of the sweep, or one that is there already."""
         return self.teacher is not None or self.configuration.teacher is not None
+
+    def seeds(self, count: int) -> range:
+        """The seeds it is trained with in a sweep of so many."""
+        first = self.configuration.seed
+        return range(first, first + (count if self.seeded else 1))
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def _wanted(parts: Sequence[Part], seeds: int) -> dict[tuple[str, int], Part]:
     """Every run of the sweep, its seed in its configuration."""
     wanted = {}
     for part in parts:
-        for seed in range(seeds if part.seeded else 1):
+        for seed in part.seeds(seeds):
             configuration = dataclasses.replace(part.configuration, seed=seed)
             wanted[part.label, seed] = dataclasses.replace(part, configuration=configuration)
     return wanted
@@ -161,8 +166,8 @@ def _concrete(
     for field, label in (("teacher", part.teacher), ("initial", part.start)):
         if label is None:
             continue
-        seed = part.configuration.seed if (label, part.configuration.seed) in wanted else 0
-        each = runs.get((label, seed))
+        own = label, part.configuration.seed
+        each = runs.get(own if own in wanted else next(key for key in wanted if key[0] == label))
         if each is None or each.state != FINISHED:
             return None
         leans[field] = each.record.id

@@ -22,6 +22,7 @@ STATES = {title: f"/{title.lower()}" for title in pages.PAGES} | {
     "Errors": f"/segmentation?mask+family={quote_plus('Shapes, pixel by pixel (shipped)')}&mask+image=3&show=Errors",
     "Example": "/temperature?of=Example",
     "Own runs": f"/distill?view={quote_plus('Your own runs')}",
+    "Own sweep": f"/recipes?run={quote_plus('A sweep of your own')}",
 } | {f"Learn {step}": f"/learn?step={step}&done=12345678" for step in range(1, 9)}
 """Each page with content in it, by a name."""
 del STATES["Learn"]

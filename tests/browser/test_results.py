@@ -1,6 +1,7 @@
 """Results in a real browser: a cell of what is taken for what shows its images, ticked rows lead to Compare."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,10 @@ def test_ticked_rows_are_compared_on_a_picture(page):
     grid = page.locator('[data-testid="stDataFrame"]').first
     grid.click(position={"x": 20, "y": 95})  # the second row: logit matching
     expect(page.get_by_text("Tick rows in the table")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as a sweep file").click()
+    written = kdengine.recipes.write_sweep(["digits-resnet8-kd"], kdengine.__version__)
+    assert Path(download.value.path()).read_text() == written
     page.get_by_role("link", name="Compare these").click()
     expect(page.get_by_role("heading", name="Compare", level=1)).to_be_visible()
     settle(page)

@@ -34,14 +34,18 @@ CHARTS = {
                                "ms / image", "Test accuracy"),
                 "Test accuracy against ms / image. A: 50.0% at 1.25; B: 25.0% at 9, busy."),
     "ranking": (charts.ranking({"A": 2.0, "B": 1.0}, "Distance"), "Distance. B: 1.0000; A: 2.0000."),
-    "grid": (charts.grid([{"temperature": 4.0, "alpha": 0.9, "validation": 0.5, "test": 0.4, "chosen": True}]),
-             "Validation accuracy over temperature and alpha. T 4, alpha 0.9: 50.0%, chosen."),
+    "grid": (charts.grid([{"x": 4.0, "y": 0.9, "validation": 0.5, "test": 0.4, "chosen": True}], "temperature",
+                         "alpha"),
+             "Validation accuracy over temperature and alpha. temperature 4, alpha 0.9: 50.0%, chosen."),
+    "grid of words": (charts.grid([{"x": "l2", "y": 5, "validation": 0.5, "test": 0.4, "chosen": False}], "distance",
+                                  "labels per class", "mIoU"),
+                      "Validation mIoU over distance and labels per class. distance l2, labels per class 5: 50.0%."),
     "by teacher": (charts.by_teacher([{"teacher": "A", "parameters": 1000, "teacher_accuracy": 0.5,
                                        "student_accuracy": 0.25}]),
                    "Test accuracy of teacher and student against the teacher's parameters. "
                    "A, 1,000 parameters: teacher 50.0%, student 25.0%."),
-    "against T": (charts.against_temperature([{"temperature": 4, "series": "A", "accuracy": 0.5}]),
-                  "Accuracy against the temperature. A at T = 4: 50.0%."),
+    "against T": (charts.against([{"x": 4.0, "series": "A", "score": 0.5}], "temperature", "Accuracy"),
+                  "Accuracy against temperature. A at temperature 4: 50.0%."),
     "objects": (charts.on_objects([{"network": "A", "method": "Grad-CAM"} | INTERVAL], 0.3, "Heat"),
                 "Heat. A, Grad-CAM: 50.0% (40.0% to 60.0%), in the other boxes 25.0%."),
     "classes": (charts.class_ious({"A": [0.5, None]}, ["cat", "dog"]), "Test IoU of each class. cat, A: 50.0%."),
@@ -58,6 +62,14 @@ def test_a_chart_says_its_numbers_in_words_and_its_text_can_be_read(name):
             config["legend"]["titleFontSize"], config["text"]["fontSize"]} == {14}
     assert {config[part][f"{kind}Color"] for part in ("axis", "legend") for kind in ("label", "title")} == {
         "currentColor"}
+
+
+@pytest.mark.parametrize(("names", "pixels"), [
+    (["kd"], 320), (["a name too long for two", "b", "c"], 320), (["a name too long for two", "b", "c", "d"], 340),
+    ([f"run {place}" for place in range(7)], 340)])
+def test_a_long_legend_takes_no_room_from_the_curves(names, pixels):
+    for curves in (charts.accuracy_curves, charts.term_curves, charts.total_losses):
+        assert curves({name: [row(1)] for name in names}).to_dict()["height"] == pixels
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -28,6 +28,7 @@ STATES = {
     "segmentation": ("segmentation", {}),
     "segmentation heat": ("segmentation", {"show": "Heat maps"}),
     "recipes": ("recipes", {}),
+    "own sweep": ("recipes", {"run": "A sweep of your own"}),
     "results": ("results", {}),
     **{f"learn {step}": ("learn", {"step": str(step)}) for step in range(1, 9)},
 }
@@ -38,8 +39,8 @@ SESSION = ("answer ", "guess ", "truth ", "group", "epoch ", "name ", "kind", "a
 what follows from another control."""
 OTHER = {"method": "dkd"}
 """What to choose where the options are known here by their titles alone."""
-KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "radio", "toggle",
-         "button_group")
+KINDS = ("selectbox", "slider", "select_slider", "multiselect", "number_input", "text_input", "text_area", "radio",
+         "toggle", "button_group")
 
 
 @pytest.fixture(autouse=True)

@@ -105,7 +105,7 @@ def test_what_can_be_downloaded_is_offered_and_a_folder_is_described(launched):
     at.selectbox(key="recipe").set_value("segmentation_kd").run()
     assert "PASCAL VOC 2012 is not on this machine. It can be downloaded (2,000 MB)" in words(at)
     assert [each.label for each in at.button if each.label.startswith("Download")] == ["Download 2,000 MB"]
-    at.get("button_group")[0].set_value("lab").run()
+    at.button_group(key="scale").set_value("lab").run()
     told = words(at).replace("\\", "")
     assert "camvid is not on this machine, and there is no download of it." in told
     assert f"Put it at {data_root() / 'camvid'}: a folder with `train/` and `test/`" in told

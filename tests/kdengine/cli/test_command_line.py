@@ -28,8 +28,8 @@ from kdengine.views import Split
 from tests.kdengine import made
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
-COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "results", "import",
-            "export", "worker")
+COMMANDS = ("train", "distill", "evaluate", "runs", "data", "models", "methods", "recipe", "sweep", "results",
+            "import", "export", "worker")
 QUICK = ["--share", "0.1", "--epochs", "1", "--precision", "float32", "--threads", "1"]
 
 
@@ -138,7 +138,7 @@ def test_a_run_can_be_kept_under_a_name(capsys, monkeypatch, tmp_path):
      "Unknown heat map 'gradcat'. Did you mean 'gradcam'?"),
     (["methods", "dkk"], "Unknown method 'dkk'"),
     (["runs", "nothing"], "There is no run 'nothing'"),
-    (["runs", "one", "two"], "2 runs are named; only --stop, --resume and --remove take several."),
+    (["runs", "one", "two"], "2 runs are named; only --stop, --resume, --remove and --config take several."),
     (["export", "nobody", "x.onnx"], "Unknown checkpoint 'nobody'"),
     (["export", "digits-teacher", f"{__file__}/x.onnx"], "test_command_line.py cannot be used: "),
 ])

@@ -478,8 +478,8 @@ def test_the_missing_class_over_the_temperature_is_a_mean_over_the_seeds():
                                          measured={"kl_to_teacher": 0.1})
     figure, = MISSING_CLASS.figures(Outcome(plan, held)).values()
     assert drawn_from(figure) == [
-        {"temperature": 4.0, "series": "as trained", "accuracy": 0.0},
-        {"temperature": 4.0, "series": "bias corrected", "accuracy": pytest.approx(0.6)},
+        {"x": 4.0, "series": "as trained", "score": 0.0},
+        {"x": 4.0, "series": "bias corrected", "score": pytest.approx(0.6)},
     ]
     row = {each["label"]: each for each in comparison.rows(Outcome(plan, held))}["Soft targets, T 4"]
     texts = [comparison.as_text(MISSING_CLASS, row, key) for key in MISSING_CLASS.columns]

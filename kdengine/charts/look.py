@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import altair as alt
@@ -16,6 +16,8 @@ GRAY = "#8a93a3"
 """Readable on white and on black."""
 _SHORT_NAME = 14
 """Characters."""
+_ROW, _FEW_ROWS = 24, 2
+"""Pixels of a legend's row, and how many rows leave the lines room enough."""
 
 _Chart = TypeVar("_Chart", alt.Chart, alt.LayerChart)
 
@@ -48,8 +50,17 @@ def by_run(histories: Mapping[str, Any], with_teacher: bool) -> alt.Color:
     colors = student_colors(names)
     if with_teacher:
         names, colors = ["Teacher", *names], [TEACHER, *colors]
-    # As many beside each other as a phone has room for: what does not fit would be cut off
-    columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colors),
-                     legend=alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=300,
+                     legend=alt.Legend(title=None, orient="bottom", columns=_columns(names), labelLimit=300,
                                        symbolSize=100, clipHeight=16))  # pixels: rows as close as their text
+
+
+def tall(names: Iterable[str]) -> int:
+    """Pixels of a chart with a legend of these names below it: a page fits both into that height."""
+    named = list(names)
+    return HEIGHT + _ROW * max(0, -(-len(named) // _columns(named)) - _FEW_ROWS)
+
+
+def _columns(names: Sequence[str]) -> int:
+    """As many names beside each other as a phone has room for: what does not fit would be cut off."""
+    return 2 if max(map(len, names), default=0) <= _SHORT_NAME else 1

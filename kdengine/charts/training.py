@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from kdengine.charts.look import GRAY, HEIGHT, by_run, epoch_axis, few, told
+from kdengine.charts.look import GRAY, HEIGHT, by_run, epoch_axis, few, tall, told
 from kdengine.colors import RIGHT, WRONG
 from kdengine.runs.records import headline, headline_name
 
@@ -50,7 +50,7 @@ def accuracy_curves(
     said = [f"Teacher: {teacher:.1%}"] if teacher is not None else []
     said += [f"{name}: {headline(rows[-1]['validation']):.1%} after epoch {rows[-1]['epoch']}"
              for name, rows in histories.items() if rows]
-    return told(alt.LayerChart(layer=layers).properties(height=HEIGHT), f"{title} over the epochs", said)
+    return told(alt.LayerChart(layer=layers).properties(height=tall(histories)), f"{title} over the epochs", said)
 
 
 def total_losses(histories: Mapping[str, Sequence[dict[str, Any]]]) -> alt.Chart:
@@ -70,7 +70,7 @@ def _lines(histories: Mapping[str, Sequence[dict[str, Any]]], key: str, title: s
         x=epoch_axis(), y=alt.Y("value:Q", title=title), color=by_run(histories, False),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("epoch:Q", title="Epoch"),
                  alt.Tooltip("value:Q", title=title, format=".4g")],
-    ).properties(height=HEIGHT)
+    ).properties(height=tall(histories))
     return told(drawn, f"{title} over the epochs", [
         f"{name}: {rows[-1][key]:.4g} after epoch {rows[-1]['epoch']}" for name, rows in histories.items() if rows])
 
@@ -90,7 +90,7 @@ def term_curves(histories: Mapping[str, Sequence[dict[str, Any]]], epochs: int |
             symbolFillColor=GRAY, symbolOpacity=1, symbolStrokeWidth=2, symbolSize=300)),
         tooltip=[alt.Tooltip("run:N", title="Run"), alt.Tooltip("term:N", title="Term"),
                  alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title="Weighted value", format=".4f")],
-    ).properties(height=HEIGHT)
+    ).properties(height=tall(histories))
     return told(drawn, "Terms of the training loss over the epochs", [
         f"{name}: {', '.join(f'{term} {value:.4f}'.replace('_', ' ') for term, value in rows[-1]['terms'].items())} "
         f"after epoch {rows[-1]['epoch']}" for name, rows in histories.items() if rows])

@@ -2,6 +2,7 @@
 
 from kdengine.recipes.plans import (
     RECIPES,
+    check,
     describe,
     log,
     plan,
@@ -24,7 +25,7 @@ from kdengine.recipes.shown import (
 )
 
 __all__ = [
-    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "describe", "earlier_results", "group_report",
-    "list_recipes", "log", "measured", "plan", "progress", "recipe", "recipe_report", "recipe_results", "run",
-    "running", "so_far", "start", "stop",
+    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "check", "describe", "earlier_results",
+    "group_report", "list_recipes", "log", "measured", "plan", "progress", "recipe", "recipe_report", "recipe_results",
+    "run", "running", "so_far", "start", "stop",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kdengine.measures import uncertainty
+from kdengine.recipes import advice
 from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
 from kdengine.runs import results, verdicts
 from kdengine.runs.records import Record, headline
@@ -133,16 +134,41 @@ def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str
 
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """What the numbers say, in sentences; nothing that was not measured."""
-    recipe = outcome.plan.recipe
-    sentences = [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome)]
+    distilled = _distilled(outcome, table)
+    return [*_open(outcome), *_labels(outcome), *_teachers(outcome, table), *_contrasts(outcome),
+            *_ranked(outcome.plan.recipe, distilled), *_judgements(distilled), *advice.no_baseline(outcome, distilled),
+            *advice.no_gain(outcome, distilled), *outcome.plan.recipe.remarks(outcome)]
+
+
+def answer(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
+    """Those of the remarks that answer the recipe's question.
+
+    Its own comparisons and sentences, or else who came first; then what may be said of the methods, or why nothing.
+    """
+    recipe, distilled = outcome.plan.recipe, _distilled(outcome, table)
+    own = [*_contrasts(outcome), *recipe.remarks(outcome)] or _ranked(recipe, distilled)
+    return [*own, *_judgements(distilled), *advice.no_gain(outcome, distilled)[:1]]
+
+
+def _distilled(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of students with a method."""
     taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
-    distilled = [row for row in table if row["label"] in taught]
+    return [row for row in table if row["label"] in taught]
+
+
+def _ranked(recipe: Recipe, distilled: Sequence[dict[str, Any]]) -> list[str]:
+    sentences = []
     if distilled and recipe.ranks:
         best = max(distilled, key=lambda row: row["accuracy"])
         sentences.append(f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
                          f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).")
         closest = min(distilled, key=lambda row: row["kl_to_teacher"])
         sentences.append(f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats.")
+    return sentences
+
+
+def _judgements(distilled: Sequence[dict[str, Any]]) -> list[str]:
+    sentences = []
     if distilled:
         few = min(row["seeds"] for row in distilled)
         if few < uncertainty.SEEDS_FOR_A_METHOD:
@@ -153,7 +179,7 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
             if named:
                 sentences.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
                                  f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
-    return sentences + _no_baseline(outcome, distilled) + _no_gain(outcome, distilled) + recipe.remarks(outcome)
+    return sentences
 
 
 def _open(outcome: Outcome) -> list[str]:
@@ -217,7 +243,7 @@ def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
                  if record.configuration.seed in theirs]
         if pairs:
             compared[first, second] = pairs
-    among = _among(outcome)
+    among = {record.id: record for record in outcome.records.values()}
     if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared.values()):
         judged = verdicts.of_seeds(list(compared.values()), among)
     else:
@@ -237,46 +263,6 @@ def _contrasts(outcome: Outcome) -> list[str]:
 
 def _between(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" (interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})"
-
-
-def _no_baseline(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
-    """Which students have no independent one beside them, and how to get it."""
-    alone = [row["label"] for row in distilled if row["change"] is None]
-    if not alone or outcome.missing:
-        return []
-    plan = outcome.plan
-    changes = {name: value for name, value in plan.changes.items() if name not in ("skip", "only")}
-    commands = [f" Train it: {dataclasses.replace(plan, changes=changes | {'only': [part.label]}).command}"
-                for part in plan.recipe.parts(plan.scale) if part.taught and part.configuration.method == "none"]
-    return [f"No baseline yet for {', '.join(alone)}: there is no independent student of the same seed, data and "
-            f"schedule, so no change can be told.{''.join(commands)}"]
-
-
-def _no_gain(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
-    """Where no student is above the independent one: what was measured that bears on it, and what may be tried."""
-    changes = {row["label"]: row["change"] for row in distilled if row["change"] is not None}
-    if outcome.missing or not changes or max(changes.values()) > 0:
-        return []
-    recipe, best = outcome.plan.recipe, max(changes, key=lambda label: changes[label])
-    records = [record for label in changes for record in outcome.of(label)]
-    label, option = (("mask", "--labelled-images") if recipe.headline == "mIoU" else ("label", "--labels-per-class"))
-    sentences = [f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} points."]
-    tries = ["another temperature or weight, chosen on validation images"]
-    if all(record.data["labelled"] == record.data["train"] for record in records):
-        sentences.append(f"Every training image has its {label}, which leaves a teacher little to add.")
-        tries.insert(0, f"fewer {label}s ({option})")
-    rising = [label for label in changes if any(map(_rose_to_the_end, map(outcome.source.history, (
-        record.id for record in outcome.of(label)))))]
-    if rising:
-        sentences.append(f"The validation {recipe.headline} was highest in the last epoch for {', '.join(rising)}.")
-        tries.append("more epochs (--epochs)")
-    return [" ".join([*sentences, f"What may be tried: {'; '.join(tries)}."])]
-
-
-def _rose_to_the_end(history: Sequence[dict[str, Any]]) -> bool:
-    """Whether no earlier epoch was as good on validation as the last one."""
-    *earlier, last = (headline(row["validation"]) for row in history)
-    return bool(earlier) and last > max(earlier)
 
 
 def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
@@ -315,10 +301,6 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
 def _sure(shares: list[float], count: int) -> uncertainty.Interval:
     """Over `count` images where there is one seed, over the seeds where there are more."""
     return uncertainty.share_interval(shares[0], count) if len(shares) == 1 else uncertainty.mean_interval(shares)
-
-
-def _among(outcome: Outcome) -> dict[str, Record]:
-    return {record.id: record for record in outcome.records.values()}
 
 
 def _judged(

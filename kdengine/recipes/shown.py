@@ -24,28 +24,27 @@ def list_recipes() -> list[dict[str, Any]]:
 def recipe_results(plan: Plan) -> dict[str, Any]:
     """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
-    figures: Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where the recipe has none;
-    gallery_title and gallery_caption say what it shows.
+    answer: those of the remarks that answer its question. figures: Altair charts by caption, the main one first.
+    gallery: heat maps, or masks, as HTML, empty where the recipe has none; gallery_title and gallery_caption say what
+    it shows.
     """
     outcome = plans.so_far(plan)
     recipe = outcome.plan.recipe
     looks = gallery.looks(outcome) if recipe.gallery else []
     return _texts_and_charts(outcome, comparison.rows(outcome)) | {
-        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
-        "gallery_title": gallery.TITLES[recipe.headline],
-        "gallery_caption": gallery.CAPTIONS[recipe.headline],
-    }
+        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else ""}
 
 
 def earlier_results(recipe: str) -> list[dict[str, Any]]:
-    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, without a gallery, and more.
+    """What lab reports in `results/` say of a recipe, as `recipe_results`, without a gallery, and more.
 
     name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
-    sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
+    sheets print, may be empty), apart (in what these differ), html (the report), picture (the file with what its
+    gallery showed, or None). Those of most seeds, which can say most, come first. Folders that cannot be read are left
     to `kdengine results verify`.
     """
     reports = []
-    for folder, outcome, table in _archives():
+    for folder, outcome, table in sorted(_archives(), key=lambda each: -each[1].plan.seeds):
         plan = outcome.plan
         if plan.recipe.name != recipe or not outcome.records:
             continue
@@ -54,6 +53,7 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
         reports.append(_texts_and_charts(outcome, table) | {
             "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
             "device": newest.environment["device_name"], "apart": plan.recipe.apart,
+            "picture": next(folder.glob("*.jpg"), None),
             "printed": [dict(zip(titles, cells, strict=True)) for cells in printed],
             "html": (folder / report.PAGE).read_text(encoding="utf-8"),
         })
@@ -82,14 +82,18 @@ def group_report(ids: Sequence[str]) -> dict[str, str]:
 
 
 def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A recipe's table as texts, how to read it, what it says, and its charts."""
+    """A recipe's table as texts, how to read it, what it says, its charts, and what its pictures show."""
     recipe = outcome.plan.recipe
+    drawn = report.figures(outcome, table)
     titles = comparison.titles(recipe).values()
     return {
         "table": [dict(zip(titles, cells, strict=True)) for cells in comparison.texts(recipe, table)],
         "reading": comparison.READING,
+        "answer": comparison.answer(outcome, table),
         "remarks": comparison.remarks(outcome, table),
-        "figures": report.figures(outcome, table),
+        "figures": recipe.figures(outcome) | drawn if recipe.leads else drawn,
+        "gallery_title": gallery.TITLES[recipe.headline],
+        "gallery_caption": gallery.CAPTIONS[recipe.headline],
     }
 
 

@@ -341,10 +341,10 @@ def test_who_has_a_baseline_is_told_nothing_of_it():
 
 
 @pytest.mark.parametrize(("labelled", "validation", "said"), [
-    (1258, (0.5, 0.25), " Every training image has its label, which leaves a teacher little to add. What may be tried: "
+    (1258, (0.5, 0.25), "Every training image has its label, which leaves a teacher little to add. What may be tried: "
                         "fewer labels (--labels-per-class); another temperature or weight, chosen on validation "
                         "images."),
-    (100, (0.25, 0.5), " The validation accuracy was highest in the last epoch for KD, CRD. What may be tried: another "
+    (100, (0.25, 0.5), "The validation accuracy was highest in the last epoch for KD, CRD. What may be tried: another "
                        "temperature or weight, chosen on validation images; more epochs (--epochs)."),
 ])
 def test_where_nobody_gains_what_was_measured_and_what_may_be_tried_is_told(labelled, validation, said):
@@ -355,7 +355,9 @@ def test_where_nobody_gains_what_was_measured_and_what_may_be_tried_is_told(labe
             json.dumps(row(epoch, validation={"n": 50, "top1": top1})) + "\n"
             for epoch, top1 in enumerate(validation, start=1)))
     told = comparison.remarks(outcome, comparison.rows(outcome))
-    assert told[-1] == "No student is above the independent one: CRD comes closest, +0.00 points." + said
+    nobody = "No student is above the independent one: CRD comes closest, +0.00 points."
+    assert told[-2:] == [nobody, said]
+    assert comparison.answer(outcome, comparison.rows(outcome))[-1] == nobody
 
 
 def test_where_one_gains_nothing_is_advised():
@@ -395,6 +397,35 @@ def test_nothing_is_said_of_what_was_not_measured():
 def test_nothing_of_methods_without_a_method():
     assert remarks({"Teacher": [90], "Independent": [60]}, {"Independent": ("none", {})}) == [
         "Teacher (resnet20): 90.00% in this very pipeline."]
+
+
+def answer(right, **more):
+    labels_of = {label: each for label, each in METHODS.items() if label in right}
+    outcome = made(right, labels_of, **more)
+    return comparison.answer(outcome, comparison.rows(outcome))
+
+
+def test_the_answer_is_the_recipe_s_own_comparison_and_what_may_be_said_of_the_methods():
+    labels_of = {label: each for label, each in METHODS.items() if label in THREE}
+    outcome = made(THREE, labels_of, contrasts=lambda outcome: [("KD", "CRD")],
+                   remarks=lambda outcome: ["And one more."])
+    table = comparison.rows(outcome)
+    told = comparison.answer(outcome, table)
+    assert set(told) < set(comparison.remarks(outcome, table))
+    assert told[0].startswith("KD against CRD: +15.67 points of test accuracy")
+    assert told[1] == "And one more."
+    assert [each.split(" than ")[0] for each in told[2:]] == ["Better", "Worse"]
+
+
+def test_where_a_recipe_compares_no_pair_the_answer_is_who_came_first():
+    told = answer({"Teacher": [90], "Independent": [60], "KD": [65], "CRD": [70]})
+    assert [each.partition(", ")[0] for each in told] == [
+        "Highest mean accuracy among the students with a method: CRD", "Closest to its teacher: KD",
+        "1 seed cannot say that a method is better: that takes 3 or more."]
+
+
+def test_before_anything_is_compared_there_is_no_answer():
+    assert answer({"Teacher": [90]}, seeds=1) == []
 
 
 def test_remarks_of_the_recipe_come_last():

@@ -44,6 +44,8 @@ def _linked(
 ) -> Any:
     def keep() -> None:
         value = st.session_state[key]
+        if isinstance(value, float):  # 0.7 and a step of 0.1 are 0.7999999999999999
+            value = st.session_state[key] = float(f"{value:.10g}")
         if value in (None, default):
             st.query_params.pop(key, None)
         else:

@@ -35,6 +35,8 @@ NUMBERS: dict[str, tuple[str, float, float, dict[str, Any]]] = {
 """Settings that are numbers, in the form's order: label, lowest, highest, and what else the field is."""
 
 
+_OWN = ""
+"""The option that changes nothing; None would be an empty field to Streamlit."""
 _WIDTH = 240
 """Pixels of a number's field: four beside each other on a laptop, one below the other on a phone."""
 
@@ -148,9 +150,10 @@ def _another(label: str, own: Plan, usual: str, name: str, options: dict[str, st
     """A choice of something else than the scale's own, which comes first; None for that one."""
     called = {each["name"]: each["title"] for each in kdengine.list_data()} | model_titles()
     titles = {each: title for each, title in options.items() if each != usual}
-    return st.selectbox(label, [None, *titles], key=f"{own.recipe.name}.{name}", bind="query-params",
-                        persist_state="session", required=True,
-                        format_func=lambda each: titles.get(each) or f"{called.get(usual, usual)} (its own)")
+    chosen = st.selectbox(label, [_OWN, *titles], key=f"{own.recipe.name}.{name}", bind="query-params",
+                          persist_state="session",
+                          format_func=lambda each: titles.get(each) or f"{called.get(usual, usual)} (its own)")
+    return None if chosen == _OWN else chosen
 
 
 def _number(own: Plan, name: str, usual: float | None) -> float | None:

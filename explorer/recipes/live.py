@@ -86,11 +86,13 @@ def _told(watched: dict[str, Any], done: int, training: Sequence[dict[str, Any]]
         return f":green-badge[Finished] All {count} networks are trained."
     if watched["running"]:
         shared = f", shared with {others}" if (others := _others(training)) else ""
-        now = f"Now {_named(training)}{shared}." if training else "Starting …"
+        later = sum(each["state"] == "waiting" for each in watched["networks"])
+        then = f"; then {later} more network{'s' if later > 1 else ''}" if later else ""
+        now = f"Now {_named(training)}{shared}{then}." if training else "Starting …"
         return f"**{done} of {count} networks trained.** {now}"
     if training and not watched["begun"]:
         return (f"Not started. In training now, for {_others(training) or 'somebody else'}: {_named(training)}. This "
-                "experiment will share it.")
+                f"experiment will share {'it' if len(training) == 1 else 'them'}.")
     if training:
         return f"**{done} of {count} networks trained.** Stopping: {_named(training)} ends with this epoch."
     if watched["begun"]:
@@ -104,7 +106,9 @@ def _named(training: Sequence[dict[str, Any]]) -> str:
     names = ", ".join(map(as_text, labels[:MOST_NAMED]))
     names += f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     if all(each["teaches"] for each in training):
-        return f"the teacher: {names}" if len(training) == 1 else f"{len(training)} teachers: {names}"
+        if labels == ["Teacher"]:
+            return "the teacher"
+        return f"a teacher: {names}" if len(training) == 1 else f"{len(training)} teachers: {names}"
     return f"a student: {names}" if len(training) == 1 else f"{len(training)} students side by side: {names}"
 
 

@@ -141,13 +141,13 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def answer(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
-    """Those of the remarks that answer the recipe's question.
+    """Those of the remarks that answer the recipe's question, the first of them what is still missing.
 
     Its own comparisons and sentences, or else who came first; then what may be said of the methods, or why nothing.
     """
     recipe, distilled = outcome.plan.recipe, _distilled(outcome, table)
     own = [*_contrasts(outcome), *recipe.remarks(outcome)] or _ranked(recipe, distilled)
-    return [*own, *_judgements(distilled), *advice.no_gain(outcome, distilled)[:1]]
+    return [*_open(outcome), *own, *_judgements(distilled), *advice.no_gain(outcome, distilled)[:1]]
 
 
 def _distilled(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

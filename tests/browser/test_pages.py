@@ -102,7 +102,8 @@ def test_a_recipe_is_started_followed_and_stopped_from_the_page(page):
     page.goto("/recipes")
     settle(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("0 of 4 networks trained. Now the teacher: Teacher.")).to_be_visible(timeout=120_000)
+    told = page.get_by_text(re.compile("^0 of 4 networks trained. Now the teacher; then"))
+    expect(told).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_role("button", name="Continue", exact=True)).to_be_visible(timeout=120_000)
     assert page.locator('[data-testid="stException"]').count() == 0

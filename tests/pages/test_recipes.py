@@ -240,6 +240,17 @@ def test_a_recipe_keeps_its_changes_and_another_has_its_own(launched):
     assert at.number_input(key="six_methods.epochs").value == 3
 
 
+def test_changes_outlive_a_visit_to_another_page(launched):
+    at = opened(recipe="Six methods")
+    at.number_input(key="six_methods.epochs").set_value(3).run()
+    at.selectbox(key="six_methods.student").set_value("resnet14").run()
+    before = command(at)
+    at.switch_page("../pages/methods.py").run()
+    at.switch_page("../pages/recipes.py").run()
+    assert not at.exception, at.exception
+    assert command(at) == before == recipes.plan("six_methods", epochs=3, student="resnet14").command
+
+
 def test_what_is_not_changed_follows_the_scale(launched):
     at = opened(recipe="Few labels")
     at.number_input(key="few_labels.batch_size").set_value(32).run()
@@ -319,7 +330,7 @@ def test_a_running_recipe_tells_what_trains_how_far_it_is_and_shows_how_it_learn
     assert "**0 of 4 networks trained.** Starting …" in words(at)
     in_training([plan.parts[0].configuration], seconds_left=1300.0)
     at.run()
-    assert "**0 of 4 networks trained.** Now the teacher: Teacher." in words(at)
+    assert "**0 of 4 networks trained.** Now the teacher; then 3 more networks." in words(at)
     assert bars(at) == ["Epoch 1 of 20 · 70 images a second"]  # no guess before the first epoch is complete
     assert len(at.get("vega_lite_chart")) == 0
 
@@ -345,12 +356,12 @@ def test_what_another_recipe_trains_is_told_as_such_and_its_progress_is_not_show
     recipes.start(plan)
     in_training([plan.parts[0].configuration], rows=[row(1)], seconds_left=60.0)
     at = opened(recipe="Six methods")
-    assert ("Not started. In training now, for Response or feature (quick): the teacher: Teacher. This experiment will "
+    assert ("Not started. In training now, for Response or feature (quick): the teacher. This experiment will "
             "share it.") in words(at).replace("\\", "")
     assert bars(at) == [] and len(at.get("vega_lite_chart")) == 0
     button(at, "Run").click().run()
-    assert ("**0 of 7 networks trained.** Now the teacher: Teacher, shared with Response or feature (quick)."
-            in words(at).replace("\\", ""))
+    assert ("**0 of 7 networks trained.** Now the teacher, shared with Response or feature (quick); then 6 more "
+            "networks.") in words(at).replace("\\", "")
     assert bars(at) == ["Epoch 2 of 20 · 70 images a second · about 1 min left"]
 
 
@@ -360,7 +371,7 @@ def test_a_network_that_still_ends_its_epoch_after_stop_is_told(launched):
     in_training([plan.parts[0].configuration])
     processes.take(next(runs_root().glob(".recipes/*/lock")), 0).release()  # as it ends
     at = opened()
-    assert "Stopping: the teacher: Teacher ends with this epoch." in words(at)
+    assert "Stopping: the teacher ends with this epoch." in words(at)
     assert "Continue" in labels(at)
 
 

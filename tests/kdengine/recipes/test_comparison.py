@@ -424,8 +424,10 @@ def test_where_a_recipe_compares_no_pair_the_answer_is_who_came_first():
         "1 seed cannot say that a method is better: that takes 3 or more."]
 
 
-def test_before_anything_is_compared_there_is_no_answer():
-    assert answer({"Teacher": [90]}, seeds=1) == []
+def test_an_answer_says_first_that_networks_are_missing():
+    outcome = made({"Teacher": [90]}, METHODS, seeds=1)
+    assert comparison.answer(outcome, comparison.rows(outcome)) == [
+        "So far: 4 networks are still to be trained; no method is judged before."]
 
 
 def test_remarks_of_the_recipe_come_last():

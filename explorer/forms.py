@@ -44,18 +44,21 @@ def _linked(
 ) -> Any:
     def keep() -> None:
         value = st.session_state[key]
+        if isinstance(value, float):  # 0.7 and a step of 0.1 are 0.7999999999999999
+            value = st.session_state[key] = float(f"{value:.10g}")
         if value in (None, default):
             st.query_params.pop(key, None)
         else:
             st.query_params[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
-        st.session_state[seen] = st.query_params.get(key, "")
+        st.session_state[seen] = st.query_params.get(key, ""), default
 
     seen, text = f"{key} in the link", st.query_params.get(key, "")
-    # The link has another one than at the last run: the browser's Back has brought an older one.
-    if key not in st.session_state or text != st.session_state.get(seen, text):
+    # The link has another one than at the last run: the browser's Back has brought an older one. Or the default is
+    # another, of another scale, and what is not in the link follows it.
+    if key not in st.session_state or (text, default) != st.session_state.get(seen, (text, default)):
         linked = _number(text, isinstance(low, int))
         st.session_state[key] = linked if linked is not None and low <= linked <= high else default
-    st.session_state[seen] = text
+    st.session_state[seen] = text, default
     empty = {"value": None} if default is None else {}
     return widget(label, low, high, key=key, on_change=keep, **empty, **more)
 

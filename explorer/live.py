@@ -94,6 +94,14 @@ def length(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def about(seconds: float) -> str:
+    """A duration that is a guess, as people say it."""
+    if seconds < 45:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {seconds / 3600:.0f} h"
+
+
 def _before(queued: RunData) -> str:
     """How many groups have their turn before a queued run, in words."""
     groups = {run["group"] for run in kdengine.list_runs() if run["state"] in ACTIVE
@@ -133,6 +141,6 @@ def show_progress(watched: Sequence[Watched]) -> None:
         if all(each["pausing"] for each in active):
             text += ", then a pause"
         elif progress["images_per_second"]:
-            text += (f" · {progress['images_per_second']:,.0f} images a second · "
-                     f"{length(progress['seconds_left'])} left")
+            text += f" · {progress['images_per_second']:,.0f} images a second"
+            text += f" · {about(progress['seconds_left'])} left" if progress["epoch"] else ""
         st.progress(min(1.0, done / (progress["epochs"] * progress["of"])), text)

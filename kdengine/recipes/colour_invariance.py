@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from kdengine.colors import INDEPENDENT
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import SCHEDULE, Column, Recipe, test_images
+from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 
@@ -89,6 +90,21 @@ def measure(record: Record) -> dict[str, float]:
                 "same_answer": metrics.agreement(after, before)}
 
 
+def _remarks(outcome: Outcome) -> list[str]:
+    """How often the students of either teacher keep their answer."""
+    sentences = []
+    for method in ("KD", "CRD"):
+        kept = {teacher: statistics.fmean(outcome.measures[label, record.configuration.seed]["same_answer"]
+                                          for record in records)
+                for teacher in ("colour-tuned", "plain")
+                if (records := outcome.of(label := f"{method}, {teacher} teacher"))}
+        if len(kept) == 2:
+            sentences.append(f"{method}: the student of the color-tuned teacher keeps its answer on "
+                             f"{kept['colour-tuned']:.2%} of the images when their colors change, that of the plain "
+                             f"one on {kept['plain']:.2%}.")
+    return sentences
+
+
 COLOUR_INVARIANCE = Recipe(
     name="colour_invariance",
     title="Robustness to colour",
@@ -96,5 +112,6 @@ COLOUR_INVARIANCE = Recipe(
     parts=_parts,
     columns=COLUMNS,
     measure=measure,
+    remarks=_remarks,
     gallery=True,
 )

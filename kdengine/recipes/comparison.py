@@ -173,7 +173,7 @@ def contrasts(outcome: Outcome) -> list[dict[str, Any]]:
                  if record.configuration.seed in theirs]
         if pairs:
             compared[first, second] = pairs
-    among = _among(outcome)
+    among = {record.id: record for record in outcome.records.values()}
     if all(len(pairs) >= uncertainty.SEEDS_FOR_A_METHOD for pairs in compared.values()):
         judged = verdicts.of_seeds(list(compared.values()), among)
     else:
@@ -219,10 +219,6 @@ def _row(label: str, records: list[Record], source: Source) -> dict[str, Any]:
 def _sure(shares: list[float], count: int) -> uncertainty.Interval:
     """Over `count` images where there is one seed, over the seeds where there are more."""
     return uncertainty.share_interval(shares[0], count) if len(shares) == 1 else uncertainty.mean_interval(shares)
-
-
-def _among(outcome: Outcome) -> dict[str, Record]:
-    return {record.id: record for record in outcome.records.values()}
 
 
 def _judged(

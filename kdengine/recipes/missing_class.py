@@ -92,8 +92,24 @@ def _remarks(outcome: Outcome) -> list[str]:
     if not outcome.records:
         return []
     names = next(iter(outcome.records.values())).data["classes"]
-    return [f"The missing class is {names[MISSING]!r}. Its logit is shifted until one in {len(names)} test images is "
+    return [*_recognized(outcome, names[MISSING]),
+            f"The missing class is {names[MISSING]!r}. Its logit is shifted until one in {len(names)} test images is "
             "named as it, which takes every class to be as frequent and reads no label."]
+
+
+def _recognized(outcome: Outcome, name: str) -> list[str]:
+    """How much of the missing class the hard labels teach, and the soft targets at their best."""
+    means = {part.label: [statistics.fmean(outcome.measures[part.label, record.configuration.seed][key]
+                                           for record in records) for key in ("missing", "missing_corrected")]
+             for part in outcome.parts if part.taught and (records := outcome.of(part.label))}
+    soft = [part.label for part in outcome.parts if part.label in means and part.configuration.method == "kd"]
+    if not soft:
+        return []
+    best = max(soft, key=lambda label: means[label][1])
+    hard = "".join(f"; {label}: {values[0]:.2%}, {values[1]:.2%}" for label, values in means.items()
+                   if label not in soft)
+    return [f"Of the test images of {name!r}, which no student's training images hold, {best} names "
+            f"{means[best][0]:.2%} as trained, and {means[best][1]:.2%} with its bias corrected{hard}."]
 
 
 MISSING_CLASS = Recipe(
@@ -109,5 +125,6 @@ MISSING_CLASS = Recipe(
     },
     measure=_measure,
     figures=_figures,
+    leads=True,
     remarks=_remarks,
 )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from kdengine import files
 from kdengine.errors import KDError, unknown_name
+from kdengine.files import Some, Text
 from kdengine.paths import runs_root
 from kdengine.recipes.colour_invariance import COLOUR_INVARIANCE
 from kdengine.recipes.eleven_models import ELEVEN_MODELS
 from kdengine.recipes.few_labels import FEW_LABELS
 from kdengine.recipes.missing_class import MISSING_CLASS
-from kdengine.recipes.recipe import SCALES, Outcome, Plan, Recipe
+from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
 from kdengine.recipes.response_vs_feature import RESPONSE_VS_FEATURE
 from kdengine.recipes.segmentation_kd import SEGMENTATION_KD
 from kdengine.recipes.six_methods import SIX_METHODS
@@ -22,12 +24,13 @@ from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
 from kdengine.runs import processes, sweeps
-from kdengine.runs.records import FAILED, FINISHED
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED
 
 if TYPE_CHECKING:
     from kdengine.signals import Stage
 
-_LOCK, _STOP, _LOG = "lock", "stop", "log.txt"
+_FOLDER = ".recipes"
+_LOCK, _STOP, _LOG, _PLAN = "lock", "stop", "log.txt", "plan.json"
 _LOCK_PATIENCE_S = 2.0  # a page's probe may hold it for a moment
 
 RECIPES: dict[str, Recipe] = {
@@ -39,6 +42,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+class _Written(TypedDict):
+    """What `plan.json` holds."""
+
+    recipe: Text
+    scale: Text
+    seeds: Some
+    changes: dict[Text, Any]
+
+
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises KDError for an unknown one."""
     if name not in RECIPES:
@@ -47,13 +59,17 @@ def recipe(name: str) -> Recipe:
 
 
 def plan(name: str, scale: str = "quick", seeds: int = 1, **changes: Any) -> Plan:
-    """A recipe as it is to be run; changes that are None change nothing. Raises KDError as `Plan`."""
-    return Plan(recipe(name), scale, seeds, {key: value for key, value in changes.items() if value is not None})
+    """A recipe as it is to be run; changes that are None change nothing. Raises KDError as `Plan`.
+
+    Equal changes are one plan, in whichever order they are named.
+    """
+    in_order = dict.fromkeys((*CHANGES, *changes))
+    return Plan(recipe(name), scale, seeds, {key: value for key in in_order if (value := changes.get(key)) is not None})
 
 
 def check(plan: Plan) -> None:
-    """Raise KDError for all that some part of a plan could only fail with, perhaps after hours, and data not here."""
-    from kdengine import data
+    """Raise KDError for all that some part of a plan could only fail with, perhaps after hours; no picture is opened.
+    """
     from kdengine.runs import checks, inputs
 
     stages: dict[str, Sequence[Stage] | None] = {}
@@ -63,22 +79,22 @@ def check(plan: Plan) -> None:
         outline = inputs.outline(configuration)
         taught = checks.teacher_stages(configuration, outline) if part.teacher is None else stages[part.teacher]
         stages[part.label] = checks.check_student(configuration, outline, taught)
-    for name, size in {(part.configuration.data, part.configuration.image_size) for part in plan.parts}:
-        data.load(name, image_size=size)
 
 
 def run(plan: Plan, on_change: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
     """Train what a plan has not trained yet, and return all of it, or what there is once `stop` was called.
 
     See `sweeps.run`. Raises KDError while another process runs the same plan, and, before anything is trained, as
-    `check`.
+    `check`, and for data that cannot be read.
     """
     place = _place(plan)
     with _take_lock(plan) as lock:
         if not lock.handed_on:  # where `start` began it, a stop may have been asked for since
             _forget_stop(plan)
         check(plan)
-        sweeps.run(plan.parts, plan.seeds, on_change, lambda: not (place / _STOP).exists())
+        _load(plan)
+        sweeps.run(plan.parts, plan.seeds, on_change, lambda: not (place / _STOP).exists(),
+                   lambda runs: {run for run, others in _sharing(plan, runs).items() if others})
         return _outcome(plan)
 
 
@@ -95,7 +111,10 @@ def start(plan: Plan) -> None:
 
 
 def stop(plan: Plan) -> None:
-    """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end."""
+    """Ask the process that runs a plan to stop what it trains at the last complete epoch, and to end.
+
+    What another recipe that is run now needs too goes on.
+    """
     place = _place(plan)
     with files.writing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -127,44 +146,78 @@ def describe(each: Recipe) -> dict[str, Any]:
     """
     scales = {}
     for scale in SCALES:
-        parts = each.parts(scale)
+        plan = Plan(each, scale)
         scales[scale] = {
             "about": SCALES[scale],
-            "data": parts[0].configuration.data,
-            "share": parts[0].configuration.share,
-            "epochs": parts[0].configuration.epochs,
-            "labels_per_class": parts[-1].configuration.labels_per_class,
-            "parts": [{"label": part.label, "network": part.configuration.student,
-                       "method": part.configuration.method, "teacher": part.teacher or part.configuration.teacher,
-                       "start": part.start}
-                      for part in parts],
+            "data": plan.parts[0].configuration.data,
+            "share": plan.parts[0].configuration.share,
+            "epochs": plan.parts[0].configuration.epochs,
+            "labels_per_class": plan.parts[-1].configuration.labels_per_class,
+            "parts": plan.networks,
         }
     return {"name": each.name, "title": each.title, "question": each.question, "scales": scales}
 
 
 def progress(plan: Plan) -> dict[str, Any]:
-    """How far a plan is: running, and in `networks` the label, seed, run, state, epoch, epochs and reason of each.
+    """How far a plan is: running, begun, log, and in `networks` the label, seed, run, state, epoch, ... of each.
 
-    The state is one of a run's, or `waiting` where there is none yet.
+    begun: whether anybody has ever run this very plan: its networks may be there without, for another recipe. Of a
+    network, state is one of a run's, or `waiting` where there is none yet; teaches says whether it is one of the
+    teachers; shared_with are the titles of other recipes that are run now, where it is in training for them too.
     """
+    by_label = {part.label: part for part in plan.parts}
+    runs = sweeps.look(plan.parts, plan.seeds)
+    training = {each.record.id for each in runs.values() if each and each.state in ACTIVE}
+    sharing = _sharing(plan, training) if training else {}
     networks = []
-    for (label, seed), each in sweeps.look(plan.parts, plan.seeds).items():
+    for (label, seed), each in runs.items():
         networks.append({
             "label": label,
             "seed": seed,
+            "teaches": not by_label[label].seeded,
+            "shared_with": sharing.get(each.record.id, []) if each else [],
             "run": each and each.record.id,
             "state": each.state if each else "waiting",
             "epoch": each.record.status["epoch"] if each else 0,
-            "epochs": next(part.configuration.epochs for part in plan.parts if part.label == label),
+            "epochs": by_label[label].configuration.epochs,
             "reason": each and each.record.status["reason"],
         })
-    return {"running": running(plan), "networks": networks, "log": log(plan)}
+    return {"running": running(plan), "begun": (_place(plan) / _PLAN).is_file(), "networks": networks,
+            "log": log(plan)}
+
+
+def _load(plan: Plan) -> None:
+    """Read each of its data sets once, so that what cannot be read is met before anything is trained."""
+    from kdengine import data
+
+    for name, size in {(part.configuration.data, part.configuration.image_size) for part in plan.parts}:
+        data.load(name, image_size=size)
+
+
+def _sharing(plan: Plan, runs: set[str]) -> dict[str, list[str]]:
+    """For which other recipes runs are in training now too, by run."""
+    titles: dict[str, list[str]] = {run: [] for run in runs}
+    for other in _running_besides(_place(plan)):
+        for each in sweeps.look(other.parts, other.seeds).values():
+            if each and each.record.id in runs:
+                titles[each.record.id].append(f"{other.recipe.title} ({other.scale})")
+    return titles
+
+
+def _running_besides(place: Path) -> Iterator[Plan]:
+    """The plans that are run now, but for the one of that place."""
+    for path in sorted((runs_root() / _FOLDER).glob(f"*/{_PLAN}")):
+        if path.parent != place:
+            with suppress(KDError):  # another user's, or of a recipe that is no more
+                if processes.held(path.parent / _LOCK):
+                    written: _Written = files.decode(files.content(path) or b"", _Written)
+                    yield plan(written["recipe"], written["scale"], written["seeds"], **written["changes"])
 
 
 def _place(plan: Plan) -> Path:
     """Where a plan's lock, stop and log lie: beside the runs, one folder for each plan."""
     digest = hashlib.sha256(plan.identity.encode()).hexdigest()[:12]
-    return runs_root() / ".recipes" / f"{plan.recipe.name}-{digest}"
+    return runs_root() / _FOLDER / f"{plan.recipe.name}-{digest}"
 
 
 def _take_lock(plan: Plan) -> processes.Lock:
@@ -173,9 +226,12 @@ def _take_lock(plan: Plan) -> processes.Lock:
     with files.writing(place):
         place.mkdir(parents=True, exist_ok=True)
         lock = processes.take(place / _LOCK, _LOCK_PATIENCE_S)
-    if lock is None:
-        raise KDError(f"{plan.recipe.name} is being run like this already, by another process. Wait for it, or stop "
-                      "it on the Recipes page.")
+        if lock is None:
+            raise KDError(f"{plan.recipe.name} is being run like this already, by another process. Wait for it, or "
+                          "stop it on the Recipes page.")
+        written: _Written = {"recipe": plan.recipe.name, "scale": plan.scale, "seeds": plan.seeds,
+                             "changes": dict(plan.changes)}
+        files.write_json(place / _PLAN, written)
     return lock
 
 

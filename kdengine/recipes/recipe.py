@@ -82,6 +82,29 @@ class Plan:
         return part.seeds(self.seeds)
 
     @property
+    def networks(self) -> list[dict[str, Any]]:
+        """Its parts as plain data: label, network, method, teacher and start (labels, or None)."""
+        return [{"label": part.label, "network": part.configuration.student, "method": part.configuration.method,
+                 "teacher": part.teacher or part.configuration.teacher, "start": part.start} for part in self.parts]
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """What it trains with, by those names in CHANGES that a value can be set for: several where it compares them.
+
+        Settings and labels are the first student's. A hyperparameter that no method has is left out, and of the two
+        kinds of labels the one that data of another task have.
+        """
+        first = next(part.configuration for part in self.parts if part.taught)
+        labels = "labelled_images" if self.recipe.headline == "mIoU" else "labels_per_class"
+        teachers: list[str | None] = [part.configuration.student for part in self.parts if not part.seeded]
+        values: dict[str, list[Any]] = {name: [getattr(first, name)] for name in (*SETTINGS, labels)}
+        values |= {"teacher": list(dict.fromkeys(teachers or [first.teacher])), "student": [first.student]}
+        for name in HYPERPARAMETERS:
+            each = [value for part in self.parts if (value := _hyperparameter(part, name)) is not None]
+            values |= {name: list(dict.fromkeys(each))} if each else {}
+        return values
+
+    @property
     def arguments(self) -> list[str]:
         """What runs it after `python -m kdengine`."""
         changes = [word for name, value in self.changes.items()
@@ -310,8 +333,9 @@ class Recipe:
     question: what it answers, in a sentence. parts(scale): the networks, teachers before their students.
     columns: further columns of its table by key; measure(record) gives their values for one run. contrasts(outcome):
     the pairs of labels its question is about, to be held against each other. ranks: whether the highest of its test
-    accuracies may be named: not where it tunes. judges(outcome, label): whether that network is to be judged against
-    the independent student.
+    accuracies may be named: not where it tunes. leads: whether the first of its own figures answers its question, and
+    not the test accuracies. judges(outcome, label): whether that network is to be judged against the independent
+    student.
     figures(outcome): charts by caption. remarks(outcome): sentences computed from its numbers. gallery: whether it
     ends with pictures of what its networks do, see `gallery`. headline: what it compares networks by, `accuracy` or
     `mIoU`. printed: tables of lab sheets to be held against; apart: in what these are known to differ from what is
@@ -328,6 +352,7 @@ class Recipe:
     remarks: Callable[[Outcome], list[str]] = _no_remarks
     contrasts: Callable[[Outcome], list[tuple[str, str]]] = _no_contrasts
     ranks: bool = True
+    leads: bool = False
     judges: Callable[[Outcome, str], bool] = _every
     gallery: bool = False
     headline: str = "accuracy"

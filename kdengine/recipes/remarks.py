@@ -15,11 +15,26 @@ from kdengine.runs.sweeps import Part
 
 def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """The sentences: what is better or worse first, then what must be known to read it."""
-    taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
-    distilled = [row for row in table if row["label"] in taught]
+    distilled = _distilled(outcome, table)
     return [*_open(outcome), *_judged(distilled), *_contrasts(outcome), *_best(outcome, distilled),
             *_labels(outcome), *_teachers(outcome, table), *_no_baseline(outcome, distilled),
             *outcome.plan.recipe.remarks(outcome)]
+
+
+def answer(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
+    """Those of the remarks that answer the recipe's question, the first of them what is still missing.
+
+    Its own comparisons and sentences, or else who came first; then what may be said of the methods.
+    """
+    distilled = _distilled(outcome, table)
+    own = [*_contrasts(outcome), *outcome.plan.recipe.remarks(outcome)] or _best(outcome, distilled)
+    return [*_open(outcome), *own, *_judged(distilled)]
+
+
+def _distilled(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of students with a method."""
+    taught = {part.label for part in outcome.parts if part.taught and part.configuration.method != "none"}
+    return [row for row in table if row["label"] in taught]
 
 
 def _judged(distilled: Sequence[dict[str, Any]]) -> list[str]:

@@ -24,23 +24,23 @@ def list_recipes() -> list[dict[str, Any]]:
 def recipe_results(plan: Plan) -> dict[str, Any]:
     """What of a recipe is finished: `table`, rows of texts under their titles, `reading`, `remarks`, ...
 
-    rest: the columns that the table has no room for. no_gain: rows that say why students gained nothing. figures:
-    Altair charts by caption. gallery: heat maps, or masks, as HTML, empty where there are none; gallery_title and
-    gallery_caption say what it shows.
+    rest: the columns that the table has no room for. answer: those of the remarks that answer its question. no_gain:
+    rows that say why students gained nothing. figures: Altair charts by caption, the main one first. gallery: heat
+    maps, or masks, as HTML, empty where there are none; gallery_title and gallery_caption say what it shows.
     """
     outcome = plans.so_far(plan)
     return _texts_and_charts(outcome, comparison.rows(outcome))
 
 
 def earlier_results(recipe: str) -> list[dict[str, Any]]:
-    """What lab reports in `results/` say of a recipe, by folder: as `recipe_results`, and more.
+    """What lab reports in `results/` say of a recipe, as `recipe_results`, and more.
 
     name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
-    sheets print, may be empty), apart (in what these differ), html (the report). Folders that cannot be read are left
-    to `kdengine results verify`.
+    sheets print, may be empty), apart (in what these differ), html (the report). Those of most seeds, which can say
+    most, come first. Folders that cannot be read are left to `kdengine results verify`.
     """
     reports = []
-    for folder, outcome, table in _archives():
+    for folder, outcome, table in sorted(_archives(), key=lambda each: -each[1].plan.seeds):
         plan = outcome.plan
         if plan.recipe.name != recipe or not outcome.records:
             continue
@@ -86,14 +86,15 @@ def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict
     recipe = outcome.plan.recipe
     titles, cells = comparison.main(recipe, table)
     rest = comparison.rest(recipe)
-    named = comparison.titles(recipe)
+    named, drawn = comparison.titles(recipe), report.figures(outcome, table)
     return {
         "table": _by_title(titles, cells),
         "rest": _by_title([named[key] for key in rest], comparison.texts(recipe, table, rest)),
         "reading": comparison.READING,
+        "answer": remarks.answer(outcome, table),
         "remarks": remarks.remarks(outcome, table),
         "no_gain": _by_title(sections.NO_GAIN, sections.no_gain(outcome)),
-        "figures": report.figures(outcome, table),
+        "figures": recipe.figures(outcome) | drawn if recipe.leads else drawn,
         "gallery": gallery.html(outcome.looks, gallery.colors(outcome)) if outcome.looks else "",
         "gallery_title": gallery.TITLES[recipe.headline],
         "gallery_caption": gallery.caption(outcome),

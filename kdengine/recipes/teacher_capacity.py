@@ -61,5 +61,6 @@ TEACHER_CAPACITY = Recipe(
     question="Does a larger teacher make a better student, or can the gap between them be too wide?",
     parts=_parts,
     figures=capacity,
+    leads=True,
     contrasts=_contrasts,
 )

@@ -94,6 +94,7 @@ TEMPERATURE_ALPHA = Recipe(
     question="Which temperature and which share of the teacher serve the student best?",
     parts=_parts,
     figures=_figures,
+    leads=True,
     remarks=_remarks,
     ranks=False,
     judges=_judges,

@@ -71,7 +71,7 @@ Ids = dict[tuple[str, int], str]
 
 def run(
     parts: Sequence[Part], seeds: int = 1, on_change: Callable[[int, int], None] = lambda done, of: None,
-    keep_going: Callable[[], bool] = lambda: True,
+    keep_going: Callable[[], bool] = lambda: True, needed: Callable[[set[str]], set[str]] = lambda runs: set(),
 ) -> Ids:
     """Train every part that is not finished, and return the finished runs.
 
@@ -79,7 +79,7 @@ def run(
     training slots. Interrupted runs are resumed; what had been stopped or had failed before is taken up once more. A
     part that fails meanwhile, or that somebody stops, is left out, and so is what leans on it. on_change(done, of)
     is called when a run has finished. keep_going() is asked about once a second; once it is False, and on Ctrl-C, what
-    is training stops at its last complete epoch.
+    is training stops at its last complete epoch, but for those that needed(runs) keeps for somebody else.
     """
     wanted = _wanted(parts, seeds)
     again = {each.record.id for each in _look(wanted).values() if each.state in (STOPPED, FAILED)}
@@ -96,12 +96,12 @@ def run(
                 reported = len(done)
                 on_change(reported, len(wanted))
             if not going:
-                _stop(runs)
+                _stop(runs, needed)
             if not busy:
                 return done
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        _stop(_look(wanted))
+        _stop(_look(wanted), needed)
         raise
 
 
@@ -189,8 +189,11 @@ def _key(configuration: Configuration) -> Hashable:
     return tuple(fields.items())
 
 
-def _stop(runs: dict[tuple[str, int], ObservedRun]) -> None:
+def _stop(runs: dict[tuple[str, int], ObservedRun], needed: Callable[[set[str]], set[str]]) -> None:
+    kept = needed({each.record.id for each in runs.values()})
     for each in runs.values():
+        if each.record.id in kept:
+            continue
         for run in (each.record.id, each.record.configuration.initial):  # it may be waiting for its first stage
             if run is not None:
                 with suppress(KDError):  # it is not active, or has ended just now

@@ -102,9 +102,39 @@ def test_a_recipe_is_started_followed_and_stopped_from_the_page(page):
     page.goto("/recipes")
     settle(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text(re.compile("0 of 4 networks trained · Teacher"))).to_be_visible(timeout=120_000)
+    told = page.get_by_text(re.compile("^0 of 4 networks trained. Now the teacher; then"))
+    expect(told).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_role("button", name="Continue", exact=True)).to_be_visible(timeout=120_000)
+    assert page.locator('[data-testid="stException"]').count() == 0
+
+
+def test_a_recipe_is_run_with_other_settings_and_told(page):
+    page.goto("/recipes")
+    settle(page)
+    expect(page.get_by_role("heading", name=re.compile("^Measured earlier, November 2026, on "))).to_be_visible()
+    page.get_by_role("link", name="Run it yourself").click()
+    page.get_by_text("Change the settings").click()
+    for name, value in {"Epochs": "1", "Share of the images, %": "20", "Temperature T": "2"}.items():
+        field = page.get_by_role("spinbutton", name=name)
+        field.fill(value)
+        field.press("Enter")
+        settle(page)
+    words = ("python -m kdengine recipe response_vs_feature --scale quick --seeds 1 --share 0.2 --epochs 1 "
+             "--temperature 2.0")
+    expect(page.get_by_test_id("stCode").filter(has_text=words)).to_be_visible()
+    expect(page).to_have_url(re.compile("response_vs_feature.temperature=2"))
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text(re.compile("^1 of 4 networks trained. Now 3 students side by side"))).to_be_visible(
+        timeout=180_000)
+    expect(page.get_by_text("All 4 networks are trained.")).to_be_visible(timeout=180_000)
+    settle(page)
+    expect(page.get_by_role("heading", name="What came out here")).to_be_visible()
+    assert page.get_by_text(re.compile("^Validation accuracy while training")).count() == 2  # earlier, and here
+    assert page.get_by_role("heading", name="Table", exact=True).count() == 2
+    page.reload()
+    settle(page)
+    expect(page.get_by_text("All 4 networks are trained.")).to_be_visible()
     assert page.locator('[data-testid="stException"]').count() == 0
 
 

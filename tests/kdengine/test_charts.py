@@ -17,6 +17,14 @@ def test_the_axis_of_epochs_ends_where_the_runs_will(curves):
         assert "domain" not in layer["encoding"]["x"].get("scale", {})
 
 
+def test_a_chart_is_the_taller_the_more_rows_its_legend_has():
+    def height(count, name="a long name of a student {}"):
+        return charts.accuracy_curves({name.format(each): [row(1)] for each in range(count)}).to_dict()["height"]
+
+    assert [height(count) for count in (0, 1, 2, 3, 7)] == [320, 320, 320, 344, 440]
+    assert [height(count, "short {}") for count in (4, 5, 7)] == [320, 344, 368]  # two in a row
+
+
 HISTORIES = {"kd": [row(1), row(2)]}
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6, "elsewhere": 0.25}
 CHARTS = {

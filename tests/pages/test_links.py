@@ -28,6 +28,7 @@ STATES = {
     "segmentation": ("segmentation", {}),
     "segmentation heat": ("segmentation", {"show": "Heat maps"}),
     "recipes": ("recipes", {}),
+    "recipes with masks": ("recipes", {"recipe": "Segmentation"}),
     "own sweep": ("recipes", {"run": "A sweep of your own"}),
     "results": ("results", {}),
     **{f"learn {step}": ("learn", {"step": str(step)}) for step in range(1, 9)},

@@ -33,6 +33,30 @@ def test_a_row_says_what_the_report_says(method, folder, label):
     assert (row["Data"], row["Setting"].endswith("3 seeds")) == ("digits", True)
 
 
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_earlier_results_open_with_an_answer_and_those_that_say_most(name):
+    reports = recipes.earlier_results(name)
+    assert bool(reports) == (name != "few_labels")
+    seeds = [json.loads((reports_root() / each["name"] / "records.json").read_text())["seeds"] for each in reports]
+    assert seeds == sorted(seeds, reverse=True)
+    for each in reports:
+        assert each["answer"] and set(each["answer"]) <= set(each["remarks"])
+        pictures = list((reports_root() / each["name"]).glob("*.jpg"))
+        assert [each["picture"]] == (pictures or [None])
+
+
+def test_the_figure_that_answers_comes_first():
+    first = {name: next(iter(each["figures"])) for name in recipes.RECIPES
+             for each in recipes.earlier_results(name)[:1]}
+    assert first["temperature_alpha"].startswith("Validation accuracy over T and alpha")
+    assert first["teacher_capacity"].startswith("Accuracy of teacher and student against the teacher's size")
+    assert first["missing_class"].startswith("Accuracy on the class that no student saw")
+    assert {each.partition(",")[0] for name, each in first.items() if name in (
+        "response_vs_feature", "six_methods", "what_can_be_matched")} == {"Test accuracy"}
+    six, = (each for each in recipes.earlier_results("six_methods") if each["name"] == "six_methods-digits")
+    assert len(six["figures"]) == 4  # none is there twice
+
+
 def test_masks_are_told_by_their_miou():
     rows = [each for each in recipes.measured("combined") if each["From"] == "segmentation_kd-shapes"]
     assert rows and [each["Test score"] for each in rows] == [

@@ -232,6 +232,66 @@ def test_a_plan_that_cannot_be_is_told(asked, sentence):
     assert sentence in str(caught.value)
 
 
+def test_what_a_plan_trains_with_is_told_by_what_may_be_changed():
+    assert recipes.plan("six_methods").values == {
+        "data": ["digits"], "share": [1.0], "image_size": [None], "epochs": [20], "batch_size": [64],
+        "optimizer": ["sgd"], "learning_rate": [0.05], "labels_per_class": [10], "teacher": ["resnet20"],
+        "student": ["resnet8"], "temperature": [4.0]}
+    masks = recipes.plan("segmentation_kd", labelled_images=16, kl_weight=5.0).values
+    assert (masks["labelled_images"], masks["kl_weight"], masks["temperature"]) == ([16], [5.0], [4.0])
+    assert "labels_per_class" not in masks
+    assert recipes.plan("few_labels", "lab").values["teacher"] == ["efficientnet_lite2"]
+
+
+def test_what_a_recipe_compares_has_several_values():
+    several = {name: {key for key, each in recipes.plan(name).values.items() if len(each) > 1} for name in RECIPES}
+    assert {name: each for name, each in several.items() if each} == {
+        "temperature_alpha": {"temperature"}, "missing_class": {"temperature"}, "teacher_capacity": {"teacher"},
+        "eleven_models": {"teacher"}}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_value_that_is_one_can_be_set_and_the_others_cannot(name):
+    own = recipes.plan(name)
+    for key, each in own.values.items():
+        if len(each) > 1:
+            with pytest.raises(KDError, match="leaves nothing to compare"):
+                recipes.plan(name, **{key: each[0]})
+        elif each[0] is not None:
+            assert recipes.plan(name, **{key: each[0]}).values == own.values
+
+
+def test_equal_changes_in_another_order_are_one_plan():
+    one, other = (recipes.plan("six_methods", **changes)
+                  for changes in ({"epochs": 3, "data": "shapes"}, {"data": "shapes", "epochs": 3}))
+    assert one.command == other.command
+    assert one.arguments[-4:] == ["--data", "shapes", "--epochs", "3"]
+
+
+@pytest.mark.parametrize(("name", "changes", "sentence"), [
+    ("six_methods", {"labels_per_class": 10**6}, "labels_per_class is 1000000"),
+    ("six_methods", {"data": "shapes_segmentation"}, "resnet20 is for classification"),
+    ("six_methods", {"student": "resnet9"}, "Unknown network 'resnet9'"),
+    ("six_methods", {"student": "fpn_tiny"}, "fpn_tiny"),
+    ("six_methods", {"data": "folder:nowhere"}, "nowhere"),
+])
+def test_what_cannot_be_trained_is_known_within_a_moment(monkeypatch, name, changes, sentence):
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("it opens pictures"))
+    recipes.check(recipes.plan(name))
+    with pytest.raises(KDError) as caught:
+        recipes.check(recipes.plan(name, **changes))
+    assert sentence in str(caught.value)
+
+
+def test_a_teacher_that_is_there_and_knows_other_classes_is_refused(monkeypatch):
+    """It would be met once the students are started."""
+    with pytest.raises(KDError, match="shapes-teacher"):
+        recipes.check(recipes.plan("few_labels", "lab", data="digits", image_size=32, teacher="shapes-teacher",
+                                   student="resnet8"))
+    recipes.check(recipes.plan("few_labels", "lab", data="digits", image_size=32, teacher="digits-teacher",
+                               student="resnet8"))
+
+
 def test_one_teacher_cannot_stand_for_several():
     with pytest.raises(KDError, match="teacher_capacity compares the teachers resnet14, resnet20, resnet32, resnet8"):
         recipes.plan("teacher_capacity", teacher="resnet20")
@@ -487,6 +547,17 @@ def test_the_missing_class_over_the_temperature_is_a_mean_over_the_seeds():
     assert row["missing_corrected_interval"] == (0.0, 1.0)  # t of one degree of freedom, cut where a share ends
 
 
+def test_what_of_the_missing_class_is_recognized_is_told_of_the_best_soft_targets_and_of_hard_labels():
+    plan = recipes.plan("missing_class")
+    measured = {"Hard labels": (0.0, 0.5), "Soft targets, T 4": (0.25, 0.75), "Soft targets, T 8": (0.5, 0.625)}
+    records = {(label, 0): finished(by_label(plan)[label], label, never_saw_a_three(8), TARGET) for label in measured}
+    outcome = Outcome(plan, records, measured={
+        (label, 0): {"missing": each[0], "missing_corrected": each[1]} for label, each in measured.items()})
+    assert MISSING_CLASS.remarks(outcome)[0] == (
+        "Of the test images of 'class 3', which no student's training images hold, Soft targets, T 4 names 25.00% as "
+        "trained, and 75.00% with its bias corrected; Hard labels: 0.00%, 50.00%.")
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_only_students_lack_the_class_and_soft_targets_read_no_label(scale):
     for part in MISSING_CLASS.parts(scale):
@@ -527,6 +598,16 @@ def test_six_methods_are_ranked_by_their_distance_to_the_teacher():
     figure, = SIX_METHODS.figures(outcome).values()
     assert drawn_from(figure) == [{"label": label, "value": value + 0.5} for label, value in distance.items()]
     assert figure.to_dict()["layer"][0]["encoding"]["y"]["sort"] == "x"  # the closest first
+
+
+def test_the_students_of_either_teacher_are_told_by_how_often_they_keep_their_answer():
+    plan = recipes.plan("colour_invariance")
+    kept = {"KD, plain teacher": 0.5, "KD, colour-tuned teacher": 0.75, "CRD, plain teacher": 0.25}
+    records = {(label, 0): finished(by_label(plan)[label], label, scene.answers(60)) for label in kept}
+    outcome = Outcome(plan, records, measured={(label, 0): {"same_answer": each} for label, each in kept.items()})
+    assert COLOUR_INVARIANCE.remarks(outcome) == [  # of CRD there is but one
+        "KD: the student of the color-tuned teacher keeps its answer on 75.00% of the images when their colors change, "
+        "that of the plain one on 50.00%."]
 
 
 def test_colours_are_measured_on_the_same_images_with_other_colours():

@@ -6,6 +6,7 @@ from scipy import stats
 
 from kdengine.measures import uncertainty
 from kdengine.recipes import comparison
+from kdengine.recipes.remarks import answer
 from kdengine.recipes.remarks import remarks as remarks_of
 from tests.kdengine.recipes.scene import METHODS, THREE, changes, made, student_s, wilson
 
@@ -150,3 +151,31 @@ def test_nothing_of_methods_without_a_method():
 def test_remarks_of_the_recipe_come_last():
     told = remarks({"Teacher": [90], "KD": [60]}, remarks=lambda outcome: ["And one more."])
     assert told[-1] == "And one more."
+
+
+def answered(outcome):
+    return answer(outcome, comparison.rows(outcome))
+
+
+def test_the_answer_is_the_recipe_s_own_comparison_and_what_may_be_said_of_the_methods():
+    labels_of = {label: each for label, each in METHODS.items() if label in THREE}
+    outcome = made(THREE, labels_of, contrasts=lambda outcome: [("KD", "CRD")],
+                   remarks=lambda outcome: ["And one more."])
+    told = answered(outcome)
+    assert set(told) < set(remarks_of(outcome, comparison.rows(outcome)))
+    assert told[0].startswith("KD against CRD: +15.67 points of test accuracy")
+    assert told[1] == "And one more."
+    assert [each.split(" than ")[0] for each in told[2:]] == ["Better", "Worse"]
+
+
+def test_where_a_recipe_compares_no_pair_the_answer_is_who_came_first():
+    labels_of = {label: METHODS[label] for label in ("Independent", "KD", "CRD")}
+    told = answered(made({"Teacher": [90], "Independent": [60], "KD": [65], "CRD": [70]}, labels_of))
+    assert [each.partition(", ")[0] for each in told] == [
+        "Highest mean accuracy among the students with a method: CRD", "Closest to its teacher: KD",
+        "1 seed cannot say that a method is better: that takes 3 or more."]
+
+
+def test_an_answer_says_first_that_networks_are_missing():
+    assert answered(made({"Teacher": [90]}, METHODS, seeds=1)) == [
+        "So far: 4 networks are still to be trained; no method is judged before."]

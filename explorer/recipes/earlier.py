@@ -1,0 +1,45 @@
+"""What was measured earlier: the reports of an experiment that come with the program."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+import kdengine
+from explorer.recipes import results
+from explorer.wording import as_text
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the report …")
+def earlier_results(name: str) -> list[dict]:
+    """The reports of a recipe. A resource: charts need not be copied."""
+    return kdengine.recipes.earlier_results(name)
+
+
+def show(name: str) -> None:
+    """The report, one of them where there are several: its answer first, then all that lies behind it."""
+    reports = {each["setting"]: each for each in earlier_results(name)}
+    if not reports:
+        st.info("Nobody has measured this yet: no report of it comes with the program. Run it yourself, here below.")
+        return
+    setting = next(iter(reports))
+    place = st.container()
+    if len(reports) > 1:
+        setting = st.selectbox("Report", list(reports), key=f"report {name}", bind="query-params",
+                               persist_state="session")
+    else:
+        st.markdown(f"**{as_text(setting)}**")
+    report = reports[setting]
+    when = time.strftime("%B %Y", time.gmtime(report["created"]))
+    place.header(f"Measured earlier, {when}, on {as_text(report['device'])}", anchor=False)
+    results.open_with_answer(report)
+    if report["printed"]:
+        st.subheader("As lab sheets print it", anchor=False)
+        st.dataframe(report["printed"], hide_index=True, width="stretch")
+        st.caption(report["apart"])
+    results.show_details(report)
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    left.download_button("Download this report", report["html"], f"{report['name']}.html", "text/html",
+                         key=f"earlier-{report['name']}", width="stretch")
+    right.code(report["command"], language=None, wrap_lines=True)

@@ -17,15 +17,15 @@ ANCHOR = "what-came-out"
 
 
 @st.cache_resource(max_entries=16, show_spinner="Measuring and drawing …")
-def results_of(command: str, runs: tuple[str, ...], _plan: Plan) -> dict:
+def results_of(identity: str, runs: tuple[str, ...], _plan: Plan) -> dict:
     """What a plan shows, once for the same finished runs. A resource: charts need not be copied."""
-    del command, runs
+    del identity, runs
     return kdengine.recipes.recipe_results(_plan)
 
 
 def show(plan: Plan, runs: tuple[str, ...]) -> None:
     """What was trained here. runs: those that have finished."""
-    results = results_of(plan.command, runs, plan)
+    results = results_of(plan.identity, runs, plan)
     st.header("What came out here", anchor=ANCHOR)
     open_with_answer(results)
     show_details(results)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
-    from kdengine.recipes.gallery import Look
+    from kdengine.recipes.look import Look
 
 RECORDS, ANSWERS, LOOKS = "records.json", "answers.npz", "looks.json"
 _MOST_BYTES = 64 * 2**20
@@ -170,7 +170,7 @@ def read(folder: Path) -> tuple[Outcome, list[dict[str, Any]], list[dict[str, An
         folder, {**others, **{record.id: record for record in networks.values()}},
         {record.id: each["history"] for record, each in zip(networks.values(), content["runs"], strict=True)})
     measured = {(each["label"], each["seed"]): each["measured"] for each in content["runs"]}
-    outcome = Outcome(plan, networks, source=behind, measured=measured, kept_looks=_looks(folder))
+    outcome = Outcome(plan, networks, source=behind, measured=measured, looks=_looks(folder))
     return outcome, content["table"], content["contrasts"]
 
 
@@ -203,7 +203,7 @@ def printed(folder: Path) -> list[dict[str, str]]:
 
 def _looks(folder: Path) -> list[list[Look]]:
     """The pictures that a folder holds; none where it has none."""
-    from kdengine.recipes.gallery import Look, LookData
+    from kdengine.recipes.look import Look, LookData
 
     content = files.content(folder / LOOKS, _MOST_BYTES)
     if content is None:

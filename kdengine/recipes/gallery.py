@@ -5,18 +5,14 @@ Of networks that classify it shows where they look; of those that segment, what 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from io import BytesIO
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from kdengine.colors import INDEPENDENT, RIGHT, WRONG, class_colors, ink
-from kdengine.errors import KDError
-from kdengine.files import Text
 from kdengine.losses import IGNORE
 from kdengine.measures import uncertainty
+from kdengine.recipes.look import Look, png
 from kdengine.recipes.recipe import Outcome
 from kdengine.runs import verdicts
 from kdengine.runs.records import Record
@@ -44,44 +40,9 @@ _MASK = 0.7
 """How much of a mask covers its picture."""
 
 
-class LookData(TypedDict):
-    """A look as it is stored. png: its picture, base64."""
-
-    name: Text
-    answer: Text
-    right: bool | None
-    png: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """A cell: a network's name, what it answers, whether that is right (None for the picture itself)."""
-
-    name: str
-    answer: str
-    right: bool | None
-    picture: Image
-
-    def as_data(self) -> LookData:
-        """As it is stored."""
-        return {"name": self.name, "answer": self.answer, "right": self.right, "png": _png(self.picture)}
-
-    @classmethod
-    def from_data(cls, stored: LookData) -> Look:
-        """As it was stored. Raises KDError for what is no picture."""
-        from kdengine.data import pictures
-
-        try:
-            content = base64.b64decode(stored["png"], validate=True)
-        except ValueError as error:
-            raise KDError(f"the picture of {stored['name']} is no base64") from error
-        picture = pictures.read_picture(content, name=stored["name"])
-        return cls(stored["name"], stored["answer"], stored["right"], picture)
-
-
-def caption(outcome: Outcome) -> str:
+def caption(outcome: Outcome, rows: Sequence[Sequence[Look]]) -> str:
     """What a recipe's pictures show. Reports of earlier versions have no mistakes below their masks."""
-    below = any(look.picture.height > look.picture.width for row in outcome.looks for look in row)
+    below = any(look.picture.height > look.picture.width for row in rows for look in row)
     return CAPTIONS[outcome.plan.recipe.headline] + (" Below each mask: its mistakes, in red." if below else "")
 
 
@@ -90,11 +51,16 @@ def file(outcome: Outcome) -> str:
     return f"{TITLES[outcome.plan.recipe.headline].lower().replace(' ', '-')}.jpg"
 
 
-def looks(outcome: Outcome, side: int = _SIDE) -> list[list[Look]]:
+def looks(outcome: Outcome, side: int = _SIDE) -> Sequence[Sequence[Look]]:
     """A row a picture, in pictures of `side` pixels: the original, then what each network makes of it.
 
-    Of the first seed. Empty while fewer than two networks have finished.
+    Of the first seed; as they were kept, where they were. Empty where the recipe shows none, and while fewer than two
+    networks have finished.
     """
+    if outcome.looks is not None:
+        return outcome.looks
+    if not outcome.plan.recipe.gallery:
+        return []
     from kdengine import data
 
     records = {part.label: trained[0] for part in outcome.parts if (trained := outcome.of(part.label))}
@@ -260,7 +226,7 @@ def _sign(pen: ImageDraw.ImageDraw, left: float, top: float, size: float, color:
 
 
 def _cell(look: Look) -> str:
-    source = _png(look.picture)
+    source = png(look.picture)
     name, answer = escape(look.name), escape(look.answer)
     if look.right is None:
         caption = f"{name}<br>{answer}"
@@ -271,9 +237,3 @@ def _cell(look: Look) -> str:
             f'<img src="data:image/png;base64,{source}" width="{_SIDE}" alt="{name}: {answer}">'
             f"<div>{caption}</div></div>")
 
-
-def _png(picture: Image) -> str:
-    """A picture as PNG, base64."""
-    file = BytesIO()
-    picture.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()

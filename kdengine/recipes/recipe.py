@@ -19,17 +19,14 @@ from kdengine.runs.sweeps import Part
 if TYPE_CHECKING:
     from altair.typing import ChartType
 
-    from kdengine.recipes.gallery import Look
+    from kdengine.recipes.look import Look
 
 SCALES = {
     "quick": "minutes on two CPU cores: small networks, few epochs",
     "lab": "what a lab sheet asks for: 40 epochs; needs a GPU",
     "paper": "as long as published comparisons train: 240 epochs, learning rate x 0.1 at 150, 180 and 210",
 }
-SCHEDULE: dict[str, dict[str, Any]] = {
-    "lab": {"epochs": 40},
-    "paper": {"epochs": 240, "schedule": "step"},
-}
+SCHEDULE: dict[str, dict[str, Any]] = {"lab": {"epochs": 40}, "paper": {"epochs": 240, "schedule": "step"}}
 """Settings of the two long scales that every recipe shares."""
 SETTINGS = ("data", "share", "image_size", "epochs", "batch_size", "optimizer", "learning_rate")
 """The fields of every network's configuration that a plan may change."""
@@ -220,8 +217,8 @@ class Outcome:
     """What of a plan has been trained so far: the finished record of each part by (label, seed).
 
     failures: why parts have failed, by (label, seed). source: where what lies behind the records is. measured: the
-    recipe's own columns, by (label, seed), where they were kept; None measures them. kept_looks: `looks`, where they
-    were kept; None makes them.
+    recipe's own columns, by (label, seed), where they were kept; None measures them. looks: the pictures of
+    its gallery, where they were kept; None makes them.
     """
 
     plan: Plan
@@ -229,7 +226,7 @@ class Outcome:
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
     source: Source = results
     measured: Mapping[tuple[str, int], dict[str, float]] | None = None
-    kept_looks: Sequence[Sequence[Look]] | None = None
+    looks: Sequence[Sequence[Look]] | None = None
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -248,15 +245,6 @@ class Outcome:
         if self.measured is not None:
             return self.measured
         return {key: self.plan.recipe.measure(record) for key, record in self.records.items()}
-
-    @functools.cached_property
-    def looks(self) -> Sequence[Sequence[Look]]:
-        """What its networks do with some test pictures, a row a picture; empty where the recipe shows none."""
-        from kdengine.recipes import gallery
-
-        if self.kept_looks is not None:
-            return self.kept_looks
-        return gallery.looks(self) if self.plan.recipe.gallery else []
 
     def everything(self) -> Mapping[str, Record]:
         """All results there are now, by name, these among them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,14 @@ def write(outcome: Outcome, folder: Path) -> Path:
     What it was made from: see `archive`. Returns the HTML file. Raises KDError where nothing is trained yet, or where
     the disk refuses.
     """
+    printed = gallery.looks(outcome, PRINTED_SIDE)
+    outcome = dataclasses.replace(outcome, measured=outcome.measures, looks=gallery.looks(outcome))  # once is enough
     content = list(blocks(outcome))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         page = _write_pages(outcome, content, folder)
-        if outcome.looks:
-            printed = gallery.sheet(gallery.looks(outcome, PRINTED_SIDE))
-            printed.save(folder / gallery.file(outcome), quality=90, dpi=(300, 300))
+        if printed:
+            gallery.sheet(printed).save(folder / gallery.file(outcome), quality=90, dpi=(300, 300))
         archive.write(outcome, comparison.rows(outcome), folder)
     return page
 
@@ -171,9 +173,9 @@ def _results(outcome: Outcome, table: Sequence[dict[str, Any]]) -> Iterator[Bloc
         yield Table(titles, printed)
         yield Text(recipe.apart)
     yield from (Figure(caption, chart) for caption, chart in drawn.items())
-    if outcome.looks:
+    if looks := gallery.looks(outcome):
         yield Heading(gallery.TITLES[recipe.headline])
-        yield Pictures(gallery.html(outcome.looks, gallery.colors(outcome)), gallery.caption(outcome),
+        yield Pictures(gallery.html(looks, gallery.colors(outcome)), gallery.caption(outcome, looks),
                        gallery.file(outcome))
 
 

@@ -86,7 +86,7 @@ def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict
     recipe = outcome.plan.recipe
     titles, cells = comparison.main(recipe, table)
     rest = comparison.rest(recipe)
-    named, drawn = comparison.titles(recipe), report.figures(outcome, table)
+    named, drawn, looks = comparison.titles(recipe), report.figures(outcome, table), gallery.looks(outcome)
     return {
         "table": _by_title(titles, cells),
         "rest": _by_title([named[key] for key in rest], comparison.texts(recipe, table, rest)),
@@ -95,9 +95,9 @@ def _texts_and_charts(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict
         "remarks": remarks.remarks(outcome, table),
         "no_gain": _by_title(sections.NO_GAIN, sections.no_gain(outcome)),
         "figures": recipe.figures(outcome) | drawn if recipe.leads else drawn,
-        "gallery": gallery.html(outcome.looks, gallery.colors(outcome)) if outcome.looks else "",
+        "gallery": gallery.html(looks, gallery.colors(outcome)) if looks else "",
         "gallery_title": gallery.TITLES[recipe.headline],
-        "gallery_caption": gallery.caption(outcome),
+        "gallery_caption": gallery.caption(outcome, looks),
     }
 
 

@@ -21,8 +21,8 @@ def test_a_chart_is_the_taller_the_more_rows_its_legend_has():
     def height(count, name="a long name of a student {}"):
         return charts.accuracy_curves({name.format(each): [row(1)] for each in range(count)}).to_dict()["height"]
 
-    assert [height(count) for count in (0, 1, 2, 3, 7)] == [320, 320, 320, 344, 440]
-    assert [height(count, "short {}") for count in (4, 5, 7)] == [320, 344, 368]  # two in a row
+    assert [height(count) for count in (0, 1, 2, 3, 7)] == [320, 320, 320, 320, 400]
+    assert [height(count, "short {}") for count in (4, 5, 7)] == [320, 320, 340]  # two in a row
 
 
 HISTORIES = {"kd": [row(1), row(2)]}
@@ -35,13 +35,15 @@ CHARTS = {
     "terms": (charts.term_curves(HISTORIES),
               "Terms of the training loss over the epochs. kd: cross entropy 0.5000 after epoch 2."),
     "accuracies": (charts.accuracies([{"label": "A", "accuracy": 0.5, "interval": (0.4, 0.6)},
-                                      {"label": "B", "accuracy": 0.25, "interval": None}]),
+                                      {"label": "B", "accuracy": 0.25, "interval": None}],
+                                     {"A": "#000000", "B": "#ffffff"}),
                    "Test accuracy, with 95% interval. A: 50.0% (40.0% to 60.0%); B: 25.0%."),
     "scatter": (charts.scatter([{"label": "A", "x": 1.25, "low": 1.0, "high": 2.0, "y": 0.5, "note": ""},
                                 {"label": "B", "x": 9.0, "low": None, "high": None, "y": 0.25, "note": "busy"}],
                                "ms / image", "Test accuracy"),
                 "Test accuracy against ms / image. A: 50.0% at 1.25; B: 25.0% at 9, busy."),
-    "ranking": (charts.ranking({"A": 2.0, "B": 1.0}, "Distance"), "Distance. B: 1.0000; A: 2.0000."),
+    "ranking": (charts.ranking({"A": 2.0, "B": 1.0}, {"A": "#000000", "B": "#ffffff"}, "Distance"),
+                "Distance. B: 1.0000; A: 2.0000."),
     "grid": (charts.grid([{"x": 4.0, "y": 0.9, "validation": 0.5, "test": 0.4, "chosen": True}], "temperature",
                          "alpha"),
              "Validation accuracy over temperature and alpha. temperature 4, alpha 0.9: 50.0%, chosen."),

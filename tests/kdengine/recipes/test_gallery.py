@@ -13,6 +13,7 @@ from kdengine.colors import RIGHT, WRONG, ink
 from kdengine.data import pictures
 from kdengine.explain import comparison, heat_maps
 from kdengine.recipes import gallery
+from kdengine.recipes.look import Look
 from kdengine.recipes.recipe import Plan
 from kdengine.runs import checkpoints, store
 from kdengine.runs.records import STUDENT
@@ -73,9 +74,8 @@ def test_one_network_alone_is_no_comparison():
 
 def test_the_table_carries_its_pictures_and_tells_right_from_wrong_by_sign_and_colour():
     picture = Image.new("RGB", (3, 2), "teal")
-    look = gallery.Look
-    drawn = gallery.html([[look("Picture", "a<b", None, picture), look("A & B", "ship", True, picture),
-                           look("C", "cat", False, picture)]])
+    drawn = gallery.html([[Look("Picture", "a<b", None, picture), Look("A & B", "ship", True, picture),
+                           Look("C", "cat", False, picture)]])
     assert f'<span style="color:{ink(RIGHT)}">A &amp; B<br>✓ ship</span>' in drawn
     assert f'<span style="color:{ink(WRONG)}">C<br>✗ cat</span>' in drawn
     assert "a&lt;b" in drawn and "a<b" not in drawn
@@ -86,8 +86,8 @@ def test_the_table_carries_its_pictures_and_tells_right_from_wrong_by_sign_and_c
 
 def test_the_sheet_to_print_has_every_picture_and_signs_beside_the_colours():
     teal, navy = Image.new("RGB", (90, 90), "teal"), Image.new("RGB", (90, 90), "navy")
-    rows = [[gallery.Look("Picture", "ship", None, teal), gallery.Look("A", "ship", True, navy),
-             gallery.Look("B with a long name that has no room", "cat", False, navy)]] * 2
+    rows = [[Look("Picture", "ship", None, teal), Look("A", "ship", True, navy),
+             Look("B with a long name that has no room", "cat", False, navy)]] * 2
     drawn = gallery.sheet(rows)
     assert drawn.size == (9 + 3 * 99, 9 + 2 * (90 + 30 + 9))
     columns = [drawn.crop((9 + place * 99, 9, 99 + place * 99, 138)) for place in range(3)]

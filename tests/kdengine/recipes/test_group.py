@@ -28,7 +28,7 @@ def test_a_group_s_report_names_its_students_and_lacks_nothing(waiting):
     report = kdengine.recipes.group_report(ids)
     right = store.read(ids[2]).result["test"]["top1"]
     row, *_ = re.findall(r"\| Logit matching, T 8, alpha 0\.5 \|.*", report["markdown"])
-    assert f"| {right:.2%} |" in row
+    assert f"| {right:.2%} (" in row
     assert "open until all is trained" not in report["markdown"]
     assert "<h1>Students side by side</h1>" in report["html"]
 

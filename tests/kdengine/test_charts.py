@@ -92,3 +92,13 @@ def test_a_short_run_grows_on_axes_that_stand_still(count):
     points = {(each["run"], each["epoch"], each["accuracy"]) for each in drawn["data"]["values"]}
     assert points == {(title, row["epoch"], row[key]) for row in rows
                       for key, title in (("right", "Right"), ("wrong", "With the mistake"))}
+
+
+@pytest.mark.parametrize("chosen", [("a", "b"), ("b", "b"), ("b", "a"), None])
+def test_the_chosen_cell_alone_is_outlined(chosen):
+    drawn = charts.confusion([[3, 1], [0, 2]], ["a", "b"], chosen).to_dict()
+    *_, outline = drawn["layer"]
+    assert outline["transform"] == [{"filter": "datum.chosen"}] and outline["mark"]["filled"] is False
+    values = [each for part in (drawn, *drawn["layer"]) for each in part.get("data", {}).get("values", [])]
+    outlined = {(each["truth"], each["answer"]) for each in values if each["chosen"]}
+    assert outlined == {chosen} - {None, ("b", "a")}  # a cell without images is not drawn

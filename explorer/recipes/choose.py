@@ -159,8 +159,8 @@ def _another(label: str, own: Plan, usual: str, name: str, options: dict[str, st
 def _number(own: Plan, name: str, usual: float | None) -> float | None:
     """A number that opens as the scale has it; None where that is not changed."""
     label, low, high, more = NUMBERS[name]
-    percent = name == "share" and usual is not None
-    shown = round(100 * usual) if percent and usual is not None else usual
+    percent = name == "share"
+    shown = round(100 * usual) if percent and usual else usual
     value = forms.linked_number(label, low, high, shown, f"{own.recipe.name}.{name}", width=_WIDTH, **more)
     if value == shown:
         return None

@@ -19,20 +19,18 @@ def earlier_results(name: str) -> list[dict]:
 
 def show(name: str) -> None:
     """The report, one of them where there are several: its answer first, then all that lies behind it."""
-    reports = {each["setting"]: each for each in earlier_results(name)}
+    reports = {each["name"]: each for each in earlier_results(name)}
     if not reports:
         st.info("Nobody has measured this yet: no report of it comes with the program. Run it yourself, here below.")
         return
-    setting = next(iter(reports))
-    place = st.container()
+    heading, chosen = st.container(), next(iter(reports))
     if len(reports) > 1:
-        setting = st.selectbox("Report", list(reports), key=f"report {name}", bind="query-params",
-                               persist_state="session")
-    else:
-        st.markdown(f"**{as_text(setting)}**")
-    report = reports[setting]
+        chosen = st.selectbox("Report", list(reports), key=f"report {name}", bind="query-params",
+                              persist_state="session")
+    report = reports[chosen]
     when = time.strftime("%B %Y", time.gmtime(report["created"]))
-    place.header(f"Measured earlier, {when}, on {as_text(report['device'])}", anchor=False)
+    heading.header(f"Measured earlier, {when}, on {as_text(report['device'])}", anchor=False)
+    st.markdown(f"**{as_text(report['setting'])}**")
     results.open_with_answer(report)
     if report["printed"]:
         st.subheader("As lab sheets print it", anchor=False)

@@ -106,16 +106,16 @@ def _recognized(outcome: Outcome, name: str) -> list[str]:
     if not soft:
         return []
     best = max(soft, key=lambda label: means[label][1])
-    hard = "".join(f"; {label}: {values[0]:.2%}, {values[1]:.2%}" for label, values in means.items()
+    hard = "".join(f"; {label}: {values[0]:.2%} and {values[1]:.2%}" for label, values in means.items()
                    if label not in soft)
     return [f"Of the test images of {name!r}, which no student's training images hold, {best} names "
-            f"{means[best][0]:.2%} as trained, and {means[best][1]:.2%} with its bias corrected{hard}."]
+            f"{means[best][0]:.2%} as trained and {means[best][1]:.2%} with its bias corrected{hard}."]
 
 
 MISSING_CLASS = Recipe(
     name="missing_class",
     title="The class it never saw",
-    question="Can a student recognise a class that its training images lack, from the teacher's soft targets alone?",
+    question="Can a student recognize a class that its training images lack, from the teacher's soft targets alone?",
     parts=_parts,
     columns={
         "missing": Column("On the missing class", count=_of_the_class),

@@ -555,7 +555,7 @@ def test_what_of_the_missing_class_is_recognized_is_told_of_the_best_soft_target
         (label, 0): {"missing": each[0], "missing_corrected": each[1]} for label, each in measured.items()})
     assert MISSING_CLASS.remarks(outcome)[0] == (
         "Of the test images of 'class 3', which no student's training images hold, Soft targets, T 4 names 25.00% as "
-        "trained, and 75.00% with its bias corrected; Hard labels: 0.00%, 50.00%.")
+        "trained and 75.00% with its bias corrected; Hard labels: 0.00% and 50.00%.")
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 PRINTED_SIDE = 300
 """Pixels of a heat map in print: an inch at 300 dots an inch."""
-_MOST_RANKED = 20
-"""Bars; a whole grid has a figure of its own."""
 
 
 def write(outcome: Outcome, folder: Path) -> Path:
@@ -127,7 +125,7 @@ def figures(outcome: Outcome, table: Sequence[dict[str, Any]]) -> dict[str, Char
     drawn: dict[str, ChartType] = {f"Test {recipe.headline}, with 95% intervals over {' or '.join(overs)}.":
                                    charts.accuracies(table, colors, recipe.headline)}
     apart = {row["label"]: row["kl_to_teacher"] for row in table if row["kl_to_teacher"] is not None}
-    if 1 < len(apart) <= _MOST_RANKED:
+    if recipe.ranks and len(apart) > 1:
         drawn["KL(teacher || student) on the test images, nats; the closest first."] = (
             charts.ranking(apart, colors, "KL to teacher"))
     drawn |= recipe.figures(outcome)

@@ -113,7 +113,7 @@ def test_the_text_stands_in_the_link_and_a_file_takes_its_place(launched):
 def test_finished_runs_are_offered_as_a_file_on_distill_and_results(nobody):
     ids = train(EXAMPLE, 3)
     distill = opened("distill", view="Your own runs", group=ids[1])
-    assert downloads(distill) == ["Download as a sweep file"]
+    assert downloads(distill) == ["Download as a sweep file", "Download HTML", "Download Markdown"]
     written = recipes.read_sweep(recipes.write_sweep(ids, kdengine.__version__))
     assert [part.configuration for part in written.parts] == [store.read(run).configuration for run in ids]
 

@@ -35,7 +35,7 @@ def always(answer):
 def outcome(answers):
     """A teacher and two students on the real test digits, each of which always answers one class."""
     test = data.load("digits").test
-    plan = Plan(scene.recipe({"One": ("none", {}), "Two": ("kd", {})}))
+    plan = Plan(scene.recipe({"One": ("none", {}), "Two": ("kd", {})}, gallery=True))
     records = {}
     for part, answer in zip(plan.parts, answers, strict=True):
         logits = np.zeros((len(test), 10), dtype=np.float32)

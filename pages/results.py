@@ -26,7 +26,6 @@ if measured:
         st.subheader("What it costs")
         answer.show_scatter(rows)
     with wrong:
-        st.subheader("What is taken for what")
         errors.show(rows, answer.titles(rows))
     st.subheader("Every run, every column")
     everything.show([row for row in kdengine.runs.results_table() if row["data"] == chosen])

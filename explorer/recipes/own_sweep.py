@@ -106,6 +106,6 @@ def _describe(plan: Plan) -> None:
     count = sum(len(plan.seeds_of(part)) for part in plan.parts)
     st.markdown(f"It trains **{count} network{'s' if count > 1 else ''}**: {as_text(plan.setting)}.")
     st.dataframe(
-        [{"Network": part.label, "Architecture": part.configuration.student, "Method": part.configuration.method,
-          "Teacher": part.teacher or part.configuration.teacher} for part in plan.parts],
+        [{"Network": each["label"], "Architecture": each["network"], "Method": each["method"],
+          "Teacher": each["teacher"]} for each in plan.networks],
         hide_index=True, width="stretch", placeholder="–", alt="The networks that it trains")

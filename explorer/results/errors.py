@@ -25,12 +25,13 @@ CELL = "cell"
 def show(rows: Sequence[Summary], called: Mapping[str, str]) -> None:
     """Choose a network; see which classes it takes for which, and, at a click on a cell, the images.
 
-    called: the rows' titles, by their first names.
+    called: the rows' titles, by their first names. Nothing where none of them classifies.
     """
     ascending = sorted((row for row in rows if row.headline == "accuracy"), key=lambda row: row.score)
     names = {name: f"{called[row.names[0]]} · {name}" for row in ascending for name in row.names}  # most to see first
     if not names:
         return
+    st.subheader("What is taken for what")
     chosen = st.selectbox("Network", list(names), key="confused", bind="query-params", persist_state="session",
                           format_func=names.__getitem__)
     found = kdengine.runs.confusion(chosen)

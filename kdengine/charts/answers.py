@@ -39,9 +39,9 @@ def changes(rows: Sequence[dict[str, Any]], headline: str = "accuracy") -> alt.L
                           alt.Tooltip("verdict:N", title="Verdict")]),
         alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=2, size=14, color=STUDENT, aria=False).encode(
             x="change:Q", y=y),
-        base.mark_text(align="left", dy=-26, fontWeight="bold").encode(x=alt.value(0), text="label:N"),
-        base.mark_text(align="left", dy=-9).encode(x=alt.value(0), text="verdict:N"),
-    ]).properties(height=alt.Step(74))
+        base.mark_text(align="left", dy=-32, fontWeight="bold").encode(x=alt.value(0), text="label:N"),
+        base.mark_text(align="left", dy=-15).encode(x=alt.value(0), text="verdict:N"),
+    ]).properties(height=alt.Step(80))
     return told(drawn, f"Change of test {headline} against the independent student, in percentage points", [
         f"{row['label']}: {row['change']:+.2f}" + (
             "" if row["low"] is None else f" ({row['low']:+.2f} to {row['high']:+.2f})") + (

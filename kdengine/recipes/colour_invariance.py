@@ -8,8 +8,9 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from kdengine.colors import INDEPENDENT
+from kdengine.recipes.columns import Column, test_images
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

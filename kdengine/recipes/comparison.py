@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from kdengine.measures import uncertainty
-from kdengine.recipes.recipe import Outcome, Recipe, Source, test_images
+from kdengine.recipes.columns import test_images
+from kdengine.recipes.recipe import Outcome, Recipe, Source
 from kdengine.runs import costs, results, verdicts
 from kdengine.runs.records import Record, headline
 from kdengine.runs.verdicts import Pairs, Verdict

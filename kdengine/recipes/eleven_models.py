@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from kdengine.colors import INDEPENDENT
 from kdengine.recipes import colour_invariance, six_methods, teacher_capacity
+from kdengine.recipes.columns import Printed
 from kdengine.recipes.parts import crd, students, teacher
-from kdengine.recipes.recipe import SCHEDULE, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Recipe
 from kdengine.runs.sweeps import Part
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from altair.typing import ChartType
 
 from kdengine.charts import against
 from kdengine.errors import KDError
+from kdengine.recipes.columns import Column, test_images
 from kdengine.recipes.parts import students, teacher
-from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs import results
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kdengine.configuration import Configuration
 from kdengine.errors import KDError, unknown_name
+from kdengine.recipes.columns import Column, Printed
 from kdengine.runs import results, sweeps
 from kdengine.runs.records import Record, headline
 from kdengine.runs.sweeps import Part
@@ -80,9 +81,15 @@ class Plan:
 
     @property
     def networks(self) -> list[dict[str, Any]]:
-        """Its parts as plain data: label, network, method, teacher and start (labels, or None)."""
+        """Its parts as plain data: label, network, method, teacher and start (labels, or None).
+
+        No teacher where the method does not listen to one.
+        """
+        from kdengine import methods
+
         return [{"label": part.label, "network": part.configuration.student, "method": part.configuration.method,
-                 "teacher": part.teacher or part.configuration.teacher, "start": part.start} for part in self.parts]
+                 "teacher": (part.teacher or part.configuration.teacher) if methods.find(
+                     part.configuration.method).needs_teacher else None, "start": part.start} for part in self.parts]
 
     @property
     def values(self) -> dict[str, list[Any]]:
@@ -282,36 +289,6 @@ def _no_contrasts(outcome: Outcome) -> list[tuple[str, str]]:
 
 def _every(outcome: Outcome, label: str) -> bool:
     return True
-
-
-@dataclass(frozen=True)
-class Column:
-    """A further column of a recipe's table: its title, and how a value in it reads.
-
-    count(record, measured): of how many test images the value is a share; None where it is no share, and has no
-    interval. measured: what the recipe measured of that record.
-    """
-
-    title: str
-    text: Callable[[float], str] = "{:.2%}".format
-    count: Callable[[Record, Mapping[str, float]], int] | None = None
-
-
-@dataclass(frozen=True)
-class Printed:
-    """What a lab sheet prints for an experiment on a data set: shares in [0, 1], by label and column.
-
-    Sheets print single runs, none with an interval.
-    """
-
-    sheet: str
-    data: str
-    values: Mapping[str, Mapping[str, float]]
-
-
-def test_images(record: Record, measured: Mapping[str, float] | None = None) -> int:
-    """How many images a run was tested on: the count of a column that speaks of all of them."""
-    return record.result["test"]["n"]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kdengine.colors import INDEPENDENT
+from kdengine.recipes.columns import Printed
 from kdengine.recipes.parts import race
-from kdengine.recipes.recipe import SCHEDULE, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Recipe
 from kdengine.runs.sweeps import Part
 
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -11,7 +11,8 @@ from typing import Any
 from kdengine import methods
 from kdengine.configuration import Configuration
 from kdengine.measures import uncertainty
-from kdengine.recipes.recipe import Outcome, test_images
+from kdengine.recipes.columns import test_images
+from kdengine.recipes.recipe import Outcome
 from kdengine.runs import costs, diagnosis, first_stages, verdicts
 from kdengine.runs.diagnosis import Diagnosis
 from kdengine.runs.records import Record

@@ -10,8 +10,9 @@ from altair.typing import ChartType
 
 from kdengine.charts import class_ious, learning_rates, total_losses
 from kdengine.colors import INDEPENDENT
+from kdengine.recipes.columns import Printed
 from kdengine.recipes.parts import race
-from kdengine.recipes.recipe import SCHEDULE, Outcome, Printed, Recipe
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

@@ -14,7 +14,7 @@ from kdengine import paths, recipes
 from kdengine.data import fashion_mnist
 from kdengine.paths import data_root, runs_root
 from kdengine.recipes import archive, report
-from kdengine.recipes.recipe import Printed
+from kdengine.recipes.columns import Printed
 from kdengine.runs import control, processes, store
 from kdengine.runs.records import FAILED, HISTORY, PROGRESS, RUNNING, STUDENT
 from tests.kdengine.made import row

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from kdengine.recipes import comparison
-from kdengine.recipes.recipe import Column, Recipe
+from kdengine.recipes.columns import Column
+from kdengine.recipes.recipe import Recipe
 from kdengine.runs import store
 from kdengine.runs.records import PREDICTIONS
 from tests.kdengine.recipes.scene import METHODS, THREE, changes, made, student_s, wilson

@@ -13,7 +13,7 @@ from kdengine.colors import STUDENTS, TEACHER
 from kdengine.errors import KDError
 from kdengine.methods import METHODS
 from kdengine.recipes import comparison, document, report, sections
-from kdengine.recipes.recipe import Column
+from kdengine.recipes.columns import Column
 from kdengine.recipes.remarks import remarks
 from tests.kdengine.recipes.scene import COUNT, PACKAGES, drawn_from, made
 

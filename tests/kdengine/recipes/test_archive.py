@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from kdengine import paths, recipes
@@ -14,6 +16,7 @@ from kdengine.errors import KDError
 from kdengine.measures import evaluation
 from kdengine.paths import reports_root
 from kdengine.recipes import archive, comparison, report
+from kdengine.recipes.look import Look
 from kdengine.recipes.recipe import Outcome
 from kdengine.recipes.remarks import remarks
 from kdengine.runs import results, store
@@ -194,3 +197,36 @@ def test_what_the_project_ships_is_as_written():
     assert {folder.name: archive.verify(folder).wrong for folder in verified} == {each.name: [] for each in verified}
     assert len(verified) >= 6
     assert [folder.name for folder in archive.folders() if f"`{folder.name}`" not in told] == []
+
+
+def test_the_pictures_are_kept_as_they_were(one_seed, tmp_path):
+    color = Image.new("RGB", (24, 24), "#4269d0")
+    looks = [[Look("Picture", "a <b>", None, color), Look("KD", "7", False, color)]]
+    report.write(dataclasses.replace(one_seed, looks=looks), tmp_path)
+    again = archive.read(tmp_path)[0]
+    assert [[(each.name, each.answer, each.right, each.picture.tobytes()) for each in row] for row in again.looks] == [
+        [("Picture", "a <b>", None, color.tobytes()), ("KD", "7", False, color.tobytes())]]
+    page = (tmp_path / report.PAGE).read_text()
+    assert "a &lt;b&gt;" in page and page == report.html(again)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("[[{}]]", "missing required field `name`"),
+    ('[[{"name": "A", "answer": "", "right": null, "png": "?"}]]', "the picture of A is no base64"),
+    ('[[{"name": "A", "answer": "", "right": null, "png": "AAAA"}]]', "A"),
+])
+def test_pictures_that_cannot_be_read_are_told(one_seed, tmp_path, content, said):
+    report.write(one_seed, tmp_path)
+    (tmp_path / archive.LOOKS).write_text(content)
+    with pytest.raises(KDError, match=f"looks.json cannot be read: .*{re.escape(said)}"):
+        archive.read(tmp_path)
+
+
+def test_pages_are_written_again_from_their_own_files(one_seed, tmp_path):
+    page = report.write(one_seed, tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    page.write_text("old")
+    (folder / "figure-9.png").write_bytes(b"a chart that is no more")
+    shutil.rmtree(paths.runs_root())
+    assert report.rewrite(folder) == page
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -45,10 +45,13 @@ def open_with_answer(results: dict[str, Any]) -> None:
 def show_details(results: dict[str, Any]) -> None:
     """Table, observations, why nothing was gained, the other figures, and pictures."""
     st.subheader("Table", anchor=False)
-    st.dataframe(results["table"], hide_index=True, width="stretch", alt="The networks and what they scored")
+    named = {"Network": st.column_config.Column(pinned=True)}
+    st.dataframe(results["table"], hide_index=True, width="stretch", column_config=named,
+                 alt="The networks and what they scored")
     st.caption(results["reading"])
     with st.expander("All other numbers"):
-        st.dataframe(results["rest"], hide_index=True, width="stretch", alt="What else was measured of the networks")
+        st.dataframe(results["rest"], hide_index=True, width="stretch", column_config=named,
+                     alt="What else was measured of the networks")
     st.subheader("Observations", anchor=False)
     st.markdown("\n".join(f"- {as_text(each)}" for each in results["remarks"]))
     if results["no_gain"]:

@@ -37,7 +37,7 @@ def _title(row: Summary, among: Sequence[Summary]) -> str:
     if len({each.network for each in students}) > 1:
         parts.append(row.network)
     if len({each.labels for each in students}) > 1:
-        parts.append(f"{row.labels:,} labels")
+        parts.append(f"{row.labels:,} {'masks' if row.headline == 'mIoU' else 'labels'}")
     if len({each.epochs for each in students}) > 1:
         parts.append(f"{row.epochs} epochs")
     return " · ".join(parts)
@@ -67,7 +67,7 @@ def show_changes(rows: Sequence[Summary]) -> None:
 
 def show_table(rows: Sequence[Summary]) -> list[Summary]:
     """One row a method in a setting, its seeds averaged; returns the rows that are ticked."""
-    headline = rows[0].headline[0].upper() + rows[0].headline[1:]
+    headline = "Accuracy" if rows[0].headline == "accuracy" else rows[0].headline
     ordered, called = sorted(rows, key=lambda row: -row.score), titles(rows)
     names = [row.names[0] for row in ordered]
     key = "answer " + " ".join(names)

@@ -172,6 +172,6 @@ def class_ious(
                         legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=240) if legend else None),
         tooltip=[alt.Tooltip("network:N", title="Network"), alt.Tooltip("class:N", title="Class"),
                  alt.Tooltip("iou:Q", title="IoU", format=".1%")],
-    ).properties(height=HEIGHT * 2 // 3, padding={"left": 14})
+    ).properties(height=HEIGHT, padding={"left": 14})
     return told(drawn, "Test IoU of each class", [
         f"{value['class']}, {value['network']}: {value['iou']:.1%}" for value in values])

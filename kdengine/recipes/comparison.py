@@ -143,7 +143,10 @@ def _with_interval(recipe: Recipe, row: dict[str, Any], column: str) -> str:
     interval = {"accuracy": "interval", "change": "change_interval"}.get(column)
     text = f"{100 * row['change']:+.2f} pts" if column == "change" and row["change"] is not None else as_text(
         recipe, row, column)
-    return text if interval is None or row[interval] is None else f"{text} ({as_text(recipe, row, interval)})"
+    if interval is None or row[interval] is None:
+        return text
+    between = " to ".join(f"{100 * bound:+.1f}" if column == "change" else f"{bound:.1%}" for bound in row[interval])
+    return f"{text} ({between})"
 
 
 def printed(outcome: Outcome, table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -26,7 +26,9 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { margin-bottom: 0; line-height: 1.2; } h2 { margin-top: 2.2rem; } h3 { margin-bottom: 0; }
 table { border-collapse: collapse; font-size: .8rem; width: 100%; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid #d9dce3; text-align: left; vertical-align: top; }
-figure { margin: 1.5rem 0; } figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
+body { counter-reset: figure; } figure { margin: 1.5rem 0; counter-increment: figure; }
+figcaption::before { content: "Figure " counter(figure) ". "; }
+figcaption { color: #596275; font-size: .9rem; } svg { max-width: 100%; height: auto; }
 math { display: block; margin: .8rem 0; overflow-x: auto; overflow-y: hidden; }
 pre { background: #f4f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .note { color: #596275; font-size: .9rem; }
@@ -34,7 +36,7 @@ pre { background: #f4f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 @media print {
   body { font-size: 10.5pt; margin: 0; padding: 0; max-width: none; } table { font-size: 8pt; display: table; }
   th, td { padding: .2rem .3rem; } svg { max-height: 85mm; } h2 { margin-top: 1.4rem; }
-  h2, h3 { break-after: avoid; } figure, tr, .look { break-inside: avoid; }
+  h2, h3, h3 + p { break-after: avoid; } figure, table, tr, .look { break-inside: avoid; }
 }
 """
 _WIDTH = 640

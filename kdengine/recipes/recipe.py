@@ -144,7 +144,8 @@ class Plan:
             " to ".join(filter(None, [_named(teachers) or first.teacher, _named(taught)])),
             first.data + (f" at {first.image_size} px" if first.image_size else ""),
             "all training images" if first.share == 1 else f"{first.share:.3g} of the training images",
-            labels, epochs, seeds])
+            labels, epochs, *(f"{name.replace('_', ' ')} {self.changes[name]:g}"
+                              for name in self._changed_hyperparameters), seeds])
 
     @property
     def _changed_hyperparameters(self) -> list[str]:

@@ -24,11 +24,11 @@ def remarks(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
 def answer(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
     """Those of the remarks that answer the recipe's question, the first of them what is still missing.
 
-    Its own comparisons and sentences, or else who came first; then what may be said of the methods.
+    What may be said of the methods; then its own comparisons and sentences, or else who came first.
     """
     distilled = _distilled(outcome, table)
     own = [*_contrasts(outcome), *outcome.plan.recipe.remarks(outcome)] or _best(outcome, distilled)
-    return [*_open(outcome), *own, *_judged(distilled)]
+    return [*_open(outcome), *_judged(distilled), *own]
 
 
 def _distilled(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -46,10 +46,11 @@ def _judged(distilled: Sequence[dict[str, Any]]) -> list[str]:
         sentences.append(f"No student is above the independent one: {best} comes closest, {100 * changes[best]:+.2f} "
                          "points.")
     for word in ("better", "worse"):
-        named = [row["label"] for row in distilled if str(row["verdict"]).startswith(word)]
+        named = [f"{row['label']} {100 * row['change']:+.1f} points" for row in distilled
+                 if str(row["verdict"]).startswith(word)]
         if named:
-            sentences.append(f"{word.capitalize()} than the independent student (paired by seed, Holm-adjusted "
-                             f"p < {uncertainty.ALPHA:.2g}; all under the same teacher): {', '.join(named)}.")
+            sentences.append(f"{word.capitalize()} than the independent student: {', '.join(named)} (paired by seed, "
+                             f"Holm-adjusted p < {uncertainty.ALPHA:.2g}; all under the same teacher).")
     few = min((row["seeds"] for row in distilled), default=uncertainty.SEEDS_FOR_A_METHOD)
     if few < uncertainty.SEEDS_FOR_A_METHOD:
         sentences.append(f"{few} seed{'s' if few > 1 else ''} cannot say that a method is better: that takes "
@@ -65,7 +66,7 @@ def _best(outcome: Outcome, distilled: Sequence[dict[str, Any]]) -> list[str]:
     closest = min(distilled, key=lambda row: row["kl_to_teacher"])
     return [f"Highest mean {recipe.headline} among the students with a method: {best['label']}, "
             f"{best['accuracy']:.2%} ({as_text(recipe, best, 'interval')}).",
-            f"Closest to its teacher: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats."]
+            f"Closest to its teacher among them: {closest['label']}, KL {closest['kl_to_teacher']:.4f} nats."]
 
 
 def _open(outcome: Outcome) -> list[str]:
@@ -119,7 +120,7 @@ def _teachers(outcome: Outcome, table: Sequence[dict[str, Any]]) -> list[str]:
 
 def _contrasts(outcome: Outcome) -> list[str]:
     judged = contrasts(outcome)
-    alone = ", the recipe's own question: one comparison, so nothing to adjust for"
+    alone = ", one comparison alone"
     return [f"{each['first']} against {each['second']}: {100 * each['change']:+.2f} points of test "
             f"{outcome.plan.recipe.headline}{_between(each['interval'])}; {each['verdict']}"
             f"{alone if len(judged) == 1 and not outcome.missing else ''}." for each in judged]

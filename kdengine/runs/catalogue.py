@@ -13,6 +13,7 @@ from typing import Any
 
 from kdengine import trust
 from kdengine.errors import KDError
+from kdengine.runs import checkpoints
 from kdengine.runs.checkpoints import describe, has_record
 from kdengine.runs.records import FINISHED, headline, is_first_stage
 from kdengine.runs.references import TEACHER_OF, imagenet_teacher, locate
@@ -209,8 +210,11 @@ def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
     """
     if imagenet := imagenet_teacher(name, about):
         return imagenet
-    reference = (about.get("teacher") or {}).get("reference")
+    teacher = about.get("teacher") or {}
+    reference = teacher.get("reference")
     path = reference and locate(reference)
+    if reference and not path:  # a run that is gone: it may have been kept, with the very same weights
+        return next((kept for kept, each in checkpoints.shipped().items() if each["digest"] == teacher.get("digest")), None)
     try:
         return reference if path and fit_to_show(describe(path)) else None
     except KDError:  # damaged since

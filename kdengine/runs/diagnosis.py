@@ -34,6 +34,8 @@ _CERTAIN = 0.05
 """Of the highest entropy there is: a teacher below has little to tell besides the label."""
 _LEFT = 0.75
 """Of a term of the first epoch: where more is left at the end, the student has hardly matched it."""
+_FARTHER = 1.05
+"""Times the independent student's divergence: what is above is farther from the teacher, not only as far."""
 _FEW_EPOCHS = 4
 _ONE_SIDED = 1.645
 """Standard errors that a rise must have to be more than chance, at 95%."""
@@ -52,13 +54,14 @@ class Finding:
 class Diagnosis:
     """Why students that are equal but for the seed have gained nothing.
 
-    change: of the headline, the mean over the seeds, against their independent students. gained: whether it is above
-    0 and more than chance; then there are no findings. findings: in the order of CAUSES.
+    change: of the headline, the mean over the seeds, against their independent students. gained, lost: whether it is
+    above or below 0 and more than chance; where it is gained there are no findings. findings: in the order of CAUSES.
     """
 
     headline: str
     change: float
     gained: bool
+    lost: bool
     findings: tuple[Finding, ...]
 
     @property
@@ -69,6 +72,9 @@ class Diagnosis:
             return f"{change}: more than chance."
         if not self.findings:
             return f"{change}. None of the usual causes was measured here."
+        if self.lost:
+            return (f"{change}: a loss, more than chance. What was measured says why little can be gained; what is "
+                    "lost may have other causes too.")
         return f"{change}. What was measured that bears on it:"
 
 
@@ -119,9 +125,10 @@ def diagnose(
         return None
     verdict, = verdicts.of_settings([pairs], among, predictions)
     case = _Case(pairs, among, history, predictions, verdict)
-    gained = verdict.change > 0 and not _by_chance(verdict)
+    beyond = not _by_chance(verdict)
+    gained, lost = beyond and verdict.change > 0, beyond and verdict.change < 0
     findings = () if gained else tuple(finding for look in _LOOKS for finding in look(case))
-    return Diagnosis(case.headline, verdict.change, gained, findings)
+    return Diagnosis(case.headline, verdict.change, gained, lost, findings)
 
 
 def _listens(record: Record) -> bool:
@@ -172,9 +179,11 @@ def _unmatched(case: _Case) -> Iterator[Finding]:
             return
     ours, theirs = _mean_kl(case.records), _mean_kl(case.alone)
     if ours is not None and theirs is not None and ours >= theirs:
+        where = "farther from" if ours > _FARTHER * theirs else "no closer to"
         yield Finding("unmatched", f"KL to the teacher on the test images is {ours:.3f} nats, the independent "
-                      f"student's {theirs:.3f}: the method brought the student no closer to its teacher.",
-                      "Give the teacher's part of the loss more weight, train longer, or take a larger student.")
+                      f"student's {theirs:.3f}: the method brought the student {where} its teacher.",
+                      "Try another T or another weight of the teacher's part of the loss, train longer, or take a "
+                      "larger student.")
 
 
 def _setting(case: _Case) -> Iterator[Finding]:

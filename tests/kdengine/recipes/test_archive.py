@@ -223,7 +223,8 @@ def test_pictures_that_cannot_be_read_are_told(one_seed, tmp_path, content, said
 
 
 def test_pages_are_written_again_from_their_own_files(one_seed, tmp_path):
-    page = report.write(one_seed, tmp_path)
+    folder = tmp_path / "report"
+    page = report.write(one_seed, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     page.write_text("old")
     (folder / "figure-9.png").write_bytes(b"a chart that is no more")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KINDS = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]
 TEST_IMAGE, OWN_PICTURE = "Test image", "Your own"
+AUTOMATIC = "automatic"
+"""The layer that each network would choose for itself."""
 MOST_STUDENTS = 4
 NO_MAPS = "It puts out no feature maps, so there is no heat map."
 SCALED = "Yellow: matters most. Each map has its own scale: compare where, not how much."
@@ -44,7 +46,7 @@ def layer_names(stages: Sequence[tuple[str, ...]]) -> list[str]:
     nonempty = [each for each in stages if each]
     depths = range(1, 1 + min(map(len, nonempty), default=0))
     names = [" / ".join(dict.fromkeys(each[-depth] for each in nonempty)) for depth in depths]
-    return ["automatic", *(f"{name} (deepest)" for name in names[:1]), *names[1:]]
+    return [AUTOMATIC, *(f"{name} (deepest)" for name in names[:1]), *names[1:]]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
@@ -131,7 +133,7 @@ def openable(references: Sequence[str], names: Mapping[str, str]) -> list[str]:
 def within(last: int, key: str) -> None:
     """Bring the test image's number under `key` back to `last` where it lies beyond."""
     if st.session_state.get(key, 0) > last:
-        _go(key, last)
+        go(key, last)
 
 
 def other_images(
@@ -147,7 +149,7 @@ def other_images(
                disabled=disabled, help=help)
 
 
-def _go(key: str, index: int) -> None:
+def go(key: str, index: int) -> None:
     """To a test image, on the page and in its link."""
     st.session_state[key] = index
     st.query_params[key] = str(index)
@@ -155,7 +157,7 @@ def _go(key: str, index: int) -> None:
 
 def _go_anywhere(key: str, last: int) -> None:
     step = random.randint(1, last)
-    _go(key, (st.session_state[key] + step) % (last + 1))
+    go(key, (st.session_state[key] + step) % (last + 1))
 
 
 def _go_to_dispute(key: str, disputed: Callable[[], list[int]], none: str) -> None:
@@ -169,4 +171,4 @@ def _go_to_dispute(key: str, disputed: Callable[[], list[int]], none: str) -> No
         st.toast(none)
         return
     later = [each for each in disagreements if each > st.session_state[key]]
-    _go(key, (later or disagreements)[0])
+    go(key, (later or disagreements)[0])

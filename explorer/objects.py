@@ -30,9 +30,9 @@ def table(results: Results, measure: str) -> list[dict[str, str]]:
     rows = []
     for network, methods in results.items():
         rows.append({"": as_text(network)} | {method: _sure(each[measure]) for method, each in methods.items()})
-        others = {method: _percent(each[measure]["elsewhere"]) for method, each in methods.items()}
+        others = {method: percent(each[measure]["elsewhere"]) for method, each in methods.items()}
         rows.append({"": ELSEWHERE} | others)
-    return [*rows, {"": NOTHING} | {method: _percent(each["area"]) for method, each in methods.items()}]
+    return [*rows, {"": NOTHING} | {method: percent(each["area"]) for method, each in methods.items()}]
 
 
 def reading(results: Results) -> str:
@@ -78,7 +78,7 @@ def _alike(results: Results) -> str:
         # Rounded: one formula computed in another order differs by the last digits of a float.
         numbers = tuple((tuple(each["hits"]), round(each["inside"]["mean"], 4)) for each in by_network)
         groups.setdefault(numbers, []).append(method)
-    phrases = [_listed(each) for each in groups.values() if len(each) > 1]
+    phrases = [listed(each) for each in groups.values() if len(each) > 1]
     return f"**Equal in every number**, one formula here: {'; '.join(phrases)}." if phrases else ""
 
 
@@ -91,10 +91,10 @@ def _alone(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int]:
 def _which(chosen: Sequence[str], methods: Mapping[str, Any]) -> str:
     if not chosen:
         return "no method"
-    return "every method" if len(chosen) == len(methods) else _listed(chosen)
+    return "every method" if len(chosen) == len(methods) else listed(chosen)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
@@ -103,10 +103,10 @@ def _listed(names: Sequence[str]) -> str:
 def _sure(share: Mapping[str, float]) -> str:
     """A share and its interval, which a narrow column does not break."""
     low, high = (f"{100 * share[end]:.0f}" for end in ("low", "high"))
-    return f"{_percent(share['mean'])}\N{NO-BREAK SPACE}({low}–\N{WORD JOINER}{high})"
+    return f"{percent(share['mean'])}\N{NO-BREAK SPACE}({low}–\N{WORD JOINER}{high})"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Whole percent; what is not all is never written as 100%, and what is not nothing never as 0%."""
     if 0.995 <= share < 1:
         return ">99%"

@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 import kdengine
-from explorer import choosing, compare_picture, comparison, families, forms, objects, pinned
+from explorer import choosing, compare_picture, comparison, families, fidelity, forms, objects, pinned
 from explorer.choosing import (
     SCALED,
     heat_map_methods,
@@ -173,6 +173,7 @@ def show(family: families.Family, references: list[str], picture: Picture) -> No
     if picture.example:
         data, _ = picture.example
         show_objects(family, references, data)
+    show_fidelity(family, references, picture, method, own[0])
 
 
 def show_misses(family: families.Family, references: list[str]) -> None:
@@ -282,6 +283,34 @@ def show_objects(family: families.Family, references: list[str], data: kdengine.
             "get without following their object; objects lie in the middle more often than at the edge, and so may "
             "heat. Dashed: the mean area of the boxes, what a map that prefers nothing gets. A box is not a mask: its "
             "corners hold background. A map on the object is no proof that the network decides by it.")
+
+
+def show_fidelity(
+    family: families.Family, references: list[str], picture: Picture, method: str, target: int
+) -> None:
+    """How much the students' maps are like the teacher's over many test images, where these are on this machine.
+
+    target: the class that the teacher names for the picture.
+    """
+    with_maps = [each for each in references if open_network(each).stages]
+    data = fidelity.test_images(family, references)
+    if data is None or len(with_maps) < 2 or with_maps[0] != references[0]:
+        return
+    section = st.expander("**Over the whole test set: do they look where the teacher looks?** Measured on many test "
+                          "images, which takes some seconds", key="fidelity", bind="query-params")
+    if not section.open:
+        return
+    names = forms.told_apart({each: family.networks[each].name for each in with_maps})
+    teacher, *students = (mapped(each, picture.key, target, method, None, picture.image)["heat"] for each in with_maps)
+    alike = [kdengine.explain.compare_heat_maps(heat, teacher) for heat in students]
+    with section:
+        fidelity.show(names, data, method, alike, picture.example[1] if picture.example else None, look_at)
+
+
+def look_at(index: int) -> None:
+    """To a test image, with the maps that are measured over the whole test set."""
+    st.session_state.update({"source": choosing.TEST_IMAGE, "target": FIRST, "layer": choosing.AUTOMATIC})
+    choosing.go("image", index)
 
 
 def invite(family: families.Family) -> None:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from kdengine.cli.printing import print_table
 from kdengine.errors import KDError
 from kdengine.measures.uncertainty import CONFIDENCE, Interval, p_text
-from kdengine.runs.fidelity import CHECKED_IMAGES, MOST_IMAGES, HeatFidelity, heat_fidelity
+from kdengine.runs.fidelity import CHECKED_IMAGES, MEASURES, MOST_IMAGES, HeatFidelity, heat_fidelity
 
 if TYPE_CHECKING:
     from kdengine.data import DataSet
     from kdengine.explain.fidelity import Change, Likeness
     from kdengine.explain.map_checks import Area, MapChecks
-
-MEASURES = {"correlation": "rank correlation", "cosine": "cosine", "overlap": "overlap of the top 20%"}
 
 
 def add_heat_fidelity(evaluate: argparse.ArgumentParser) -> None:

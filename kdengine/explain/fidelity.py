@@ -43,6 +43,15 @@ class Likeness:
     means: dict[str, Interval]
     blank: int
 
+    def least(self, measure: str, count: int) -> list[int]:
+        """The places of the images whose maps are least alike, least first; of equals the earlier one first."""
+        values = self.values[measure]
+        return sorted(range(len(values)), key=values.__getitem__)[:count]
+
+    def share_below(self, measure: str, value: float) -> float:
+        """The share of the images, in [0, 1], whose maps are less alike than `value`."""
+        return float((numpy.array(self.values[measure]) < value).mean())
+
 
 @dataclass(frozen=True)
 class Change:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from kdengine.explain.fidelity import Fidelity
     from kdengine.explain.map_checks import MapChecks
 
+MEASURES = {"correlation": "rank correlation", "cosine": "cosine", "overlap": "overlap of the top 20%"}
+"""What the measures of likeness are called, in display order."""
 MOST_IMAGES = 1_000
 CHECKED_IMAGES = 100
 """For how many of the images the maps themselves are checked: that takes 30 times as many forwards."""
@@ -24,7 +26,7 @@ class HeatFidelity:
 
     student, teacher: the references asked for. independent, retrained: those of the student's independent twin and of
     the teacher trained with another seed; None where there is none. checks: of the student's and of the teacher's maps,
-    by `student` and `teacher`, on the first CHECKED_IMAGES.
+    by `student` and `teacher`, on the first CHECKED_IMAGES; empty where they were not asked for.
     """
 
     student: str
@@ -36,12 +38,13 @@ class HeatFidelity:
 
 
 def heat_fidelity(
-    student: str, teacher: str, data: DataSet, *, method: str = "gradcam", count: int = MOST_IMAGES, device: str = "cpu"
+    student: str, teacher: str, data: DataSet, *, method: str = "gradcam", count: int = MOST_IMAGES,
+    device: str = "cpu", with_checks: bool = True,
 ) -> HeatFidelity:
     """Measure it on the first `count` test images of a data set, 2 to 1,000; on all where it has fewer.
 
-    student, teacher: references, see `references.open_reference`. device: torch's name of it. Raises KDError for
-    another count, and as `explain.fidelity.fidelity`.
+    student, teacher: references, see `references.open_reference`. device: torch's name of it. with_checks:
+    whether the maps themselves are checked too. Raises KDError for another count, and as `explain.fidelity.fidelity`.
     """
     from kdengine.devices import one_thread
     from kdengine.explain import fidelity, map_checks
@@ -59,7 +62,7 @@ def heat_fidelity(
             independent=opened[independent] if independent else None,
             retrained=opened[retrained] if retrained else None)
         checks = {role: map_checks.check_maps(opened[name], images[:CHECKED_IMAGES], method=method)
-                  for role, name in (("student", student), ("teacher", teacher))}
+                  for role, name in (("student", student), ("teacher", teacher)) if with_checks}
     return HeatFidelity(student, teacher, independent, retrained, measured, checks)
 
 

@@ -18,6 +18,7 @@ PROJECTOR, ENLARGED, PHONE = (1366, 768), (1093, 614), (390, 844)
 STATES = {title: f"/{title.lower()}" for title in pages.PAGES} | {
     "Start": "/",
     "Compare": f"/compare?family={quote_plus('Handwritten digits (shipped)')}&image=3",
+    "Fidelity": f"/compare?family={quote_plus('Handwritten digits (shipped)')}&fidelity=true&alike+images=100",
     "Segmentation": f"/segmentation?mask+family={quote_plus('Shapes, pixel by pixel (shipped)')}&mask+image=3",
     "Errors": f"/segmentation?mask+family={quote_plus('Shapes, pixel by pixel (shipped)')}&mask+image=3&show=Errors",
     "Example": "/temperature?of=Example",

@@ -27,6 +27,8 @@ def test_a_chart_is_the_taller_the_more_rows_its_legend_has():
 
 HISTORIES = {"kd": [row(1), row(2)]}
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6, "elsewhere": 0.25}
+LIKENESS = {"name": "A", "color": "#e8710a", "values": [0.8, 0.2], "mean": 0.5, "low": 0.4, "high": 0.6, "picture": 0.7,
+            "controls": {"center": (0.9, 0.85, 0.95), "untrained": (0.1, 0.05, 0.15)}}
 CHARTS = {
     "accuracy": (charts.accuracy_curves(HISTORIES, teacher=0.975),
                  "Validation accuracy over the epochs. Teacher: 97.5%; kd: 50.0% after epoch 2."),
@@ -58,6 +60,9 @@ CHARTS = {
                   "Accuracy against temperature. A at temperature 4: 50.0%."),
     "objects": (charts.on_objects([{"network": "A", "method": "Grad-CAM"} | INTERVAL], 0.3, "Heat"),
                 "Heat. A, Grad-CAM: 50.0% (40.0% to 60.0%), in the other boxes 25.0%."),
+    "likeness": (charts.likeness([LIKENESS], "cosine with the teacher's map"),
+                 "Cosine with the teacher's map. A: 0.500 (0.400 to 0.600), image by image from 0.200 to 0.800, center "
+                 "0.900, untrained 0.100, the picture above 0.700."),
     "classes": (charts.class_ious({"A": [0.5, None]}, ["cat", "dog"]), "Test IoU of each class. cat, A: 50.0%."),
 }
 
@@ -102,3 +107,40 @@ def test_the_chosen_cell_alone_is_outlined(chosen):
     values = [each for part in (drawn, *drawn["layer"]) for each in part.get("data", {}).get("values", [])]
     outlined = {(each["truth"], each["answer"]) for each in values if each["chosen"]}
     assert outlined == {chosen} - {None, ("b", "a")}  # a cell without images is not drawn
+
+
+def likeness_layers(picture=None):
+    other = LIKENESS | {"name": "B", "color": "#6b7280", "values": [0.6, 0.4], "picture": 0.3}
+    drawn = charts.likeness([LIKENESS, other], "cosine with the teacher's map", picture).to_dict()
+    return {place: layer | {"rows": layer["data"]["values"]} for place, layer in enumerate(drawn["layer"])}
+
+
+def test_every_image_is_a_dot_that_can_be_chosen_in_the_band_of_its_student():
+    layers = likeness_layers()
+    dots, means = layers[0], layers[1]["rows"]
+    assert [(row["name"], row["image"], row["value"]) for row in dots["rows"]] == [
+        ("A", 0, 0.8), ("A", 1, 0.2), ("B", 0, 0.6), ("B", 1, 0.4)]
+    bands = {row["name"]: (row["y"], row["bottom"]) for row in means}
+    assert bands["A"][1] < bands["B"][0]
+    assert all(bands[dot["name"]][0] < dot["y"] < bands[dot["name"]][1] for dot in dots["rows"])
+    assert dots["encoding"]["color"]["scale"] == {"domain": ["A", "B"], "range": ["#e8710a", "#6b7280"]}
+    assert [(row["value"], row["low"], row["high"]) for row in means] == [(0.5, 0.4, 0.6)] * 2
+
+
+def test_controls_lie_below_their_students_dots_and_their_names_where_there_is_room():
+    layers = likeness_layers()
+    controls = layers[3]["rows"]
+    assert [(row["name"], row["value"], row["low"], row["high"], row["room"]) for row in controls] == [
+        ("center", 0.9, 0.85, 0.95, "left"), ("untrained", 0.1, 0.05, 0.15, "right")] * 2
+    heights = [row["y"] for row in controls]
+    first, second = layers[1]["rows"]
+    assert first["bottom"] < heights[0] < heights[1] < second["y"] < second["bottom"] < heights[2] < heights[3]
+
+
+def test_the_picture_on_the_page_lies_on_its_dot_or_amid_the_band():
+    dots = {(row["name"], row["image"]): row["y"] for row in likeness_layers()[0]["rows"]}
+    on, amid = ({row["name"]: (row["value"], row["y"]) for row in likeness_layers(picture)[7]["rows"]}
+                for picture in (1, None))
+    assert on == {"A": (0.7, dots["A", 1]), "B": (0.3, dots["B", 1])}
+    bands = {row["name"]: (row["y"] + row["bottom"]) / 2 for row in likeness_layers()[1]["rows"]}
+    assert amid == {"A": (0.7, bands["A"]), "B": (0.3, bands["B"])}

@@ -23,6 +23,7 @@ STATES = {
     "a picture": ("temperature", {"of": "Picture"}),
     "methods": ("methods", {}),
     "compare": ("compare", {}),
+    "compare over many images": ("compare", {"fidelity": "true", "alike images": "100"}),
     "compare one class": ("compare", {"target": "a class you choose"}),
     "compare photographs": ("compare", {"family": "Photograph (ImageNet)"}),
     "segmentation": ("segmentation", {}),

@@ -240,3 +240,11 @@ def test_the_result_is_plain_data(measured):
     data_of_it = dataclasses.asdict(measured)
     assert len(data_of_it["student"]["values"]["overlap"]) == COUNT
     assert isinstance(data_of_it["gains"]["center"]["cosine"]["interval"]["low"], float)
+
+
+def test_the_least_alike_come_first_and_a_likeness_has_its_place_among_the_others():
+    values = [0.5, -0.2, 0.9, -0.2, 0.0]
+    alike = fidelity.Likeness({"cosine": values}, {}, 0)
+    assert alike.least("cosine", 3) == [1, 3, 4]
+    assert alike.least("cosine", 9) == [1, 3, 4, 0, 2]
+    assert [alike.share_below("cosine", value) for value in (-0.2, -0.1, 0.5, 2.0)] == [0.0, 0.4, 0.6, 1.0]

@@ -76,6 +76,9 @@ def test_it_is_measured_on_the_first_test_images_with_all_that_stands_beside(mon
     assert measured.checks == {
         role: map_checks.check_maps(network, images[:3], method="hirescam")
         for role, network in zip(("student", "teacher"), opened, strict=False)}
+    alone = kdengine.runs.heat_fidelity("digits-resnet8-kd", teacher, digits, method="hirescam", count=5,
+                                        with_checks=False)
+    assert alone == dataclasses.replace(measured, checks={})
 
 
 @pytest.mark.parametrize("count", [-1, 1, 1_001])

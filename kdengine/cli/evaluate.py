@@ -63,6 +63,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         measured |= {f"heat_{key}": value for key, value in _heat(network, data_set, arguments.heat).items()}
     latency = measured.pop("latency")
     measured |= {f"latency_{key}": value for key, value in latency.items()}
+    if not arguments.json and "iou" in measured:
+        measured |= {f"iou of {name}": iou for name, iou in zip(data_set.classes, measured.pop("iou"), strict=True)}
     if arguments.json:
         print_json(measured | ({"heat_fidelity": dataclasses.asdict(alike)} if alike else {}))
     else:

@@ -214,7 +214,8 @@ def teacher_of(name: str, about: Mapping[str, Any]) -> str | None:
     reference = teacher.get("reference")
     path = reference and locate(reference)
     if reference and not path:  # a run that is gone: it may have been kept, with the very same weights
-        return next((kept for kept, each in checkpoints.shipped().items() if each["digest"] == teacher.get("digest")), None)
+        digest = teacher.get("digest")
+        return next((kept for kept, each in checkpoints.shipped().items() if each["digest"] == digest), None)
     try:
         return reference if path and fit_to_show(describe(path)) else None
     except KDError:  # damaged since

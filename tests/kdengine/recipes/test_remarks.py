@@ -127,8 +127,8 @@ def test_from_three_seeds_on_methods_are_named_better_or_worse():
     assert told[:2] == [
         "Better than the independent student: KD +11.0 points (paired by seed, Holm-adjusted p < 0.05; all under the "
         "same teacher).",
-        "Worse than the independent student: CRD -4.7 points (paired by seed, Holm-adjusted p < 0.05; all under the same "
-        "teacher).",
+        "Worse than the independent student: CRD -4.7 points (paired by seed, Holm-adjusted p < 0.05; all under the "
+        "same teacher).",
     ]
     assert not any("cannot say" in each for each in told)
 

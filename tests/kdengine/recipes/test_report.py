@@ -71,8 +71,8 @@ def test_markdown_holds_the_table_as_it_is(outcome):
     shown = [cells(line) for line in lines[start + 2:start + 2 + len(RIGHT)]]
     assert [row[0] for row in shown] == list(RIGHT)
     (low, high), (less, more) = table[2]["interval"], table[2]["change_interval"]
-    assert shown[2] == ["KD", f"75.00% ({low:.2%} to {high:.2%}, over 100 images)",
-                        f"+15.00 pts ({100 * less:+.2f} to {100 * more:+.2f})", "differ (p = 0.033)", "0.1250",
+    assert shown[2] == ["KD", f"75.00% ({low:.1%} to {high:.1%})",
+                        f"+15.00 pts ({100 * less:+.1f} to {100 * more:+.1f})", "differ (p = 0.033)", "0.1250",
                         "resnet8", "78,042", "1.25 (1.20 to 1.50)"]
     start = lines.index("## All other numbers") + 2
     assert cells(lines[start]) == ["Network", "Seeds", "Test loss", "Change", "Agreement"]

@@ -25,11 +25,19 @@ WORDS = {
     "Epoch": "Once through all training images.",
     "Feature": "What a stage of a network finds at each place of the image, one number a channel.",
     "Heat map": "Which places of the image speak for a class, as Grad-CAM and its kin compute it.",
+    "Holm": "A correction for comparing several things at once: each must then be the clearer to count as a "
+            "difference.",
+    "Independent student": "The small network trained on the labels alone, with all else equal: what a teacher's help "
+                           "is measured against.",
+    "IoU": "Of a class in a mask: the pixels where answer and truth agree, as a share of those that either of them "
+           "names. mIoU is the mean over the classes.",
     "KL": "Kullback-Leibler divergence: how far the student's answer is from the teacher's, in nats; 0 where they are "
           "equal. It is not the same the other way round.",
     "Logit": "What a network puts out for a class before softmax: any number, larger for what it finds likelier.",
+    "McNemar": "A test of two networks on the same images: does one read more of those that only one of them reads?",
     "Nat": "The unit of entropy, cross-entropy and KL with the natural logarithm; 1 nat is 1.44 bits.",
     "One-hot": "A label as numbers: 1 for its class, 0 for every other.",
+    "Paired t": "A test over seeds: does a method gain in every seed by more than it varies from seed to seed?",
     "p-value": "How often chance alone would make a difference as large as this one, or a larger. Below 0.05 it is "
                "called a difference.",
     "Seed": "The number that the first weights and the order of the images follow. Another seed is another run of the "
@@ -44,7 +52,8 @@ WORDS = {
 
 
 FORMS = {"Temperature T": "temperatures?", "KL": "KL", "alpha": "alpha", "Entropy": "entropy", "Softmax": "softmax",
-         "Cross-entropy": "cross-entropy", "Validation images": "validation images?"}
+         "Cross-entropy": "cross-entropy", "Validation images": "validation images?", "IoU": "m?IoU",
+         "Holm": "Holm(?:-adjusted)?", "Paired t": "paired t(?:-test)?"}
 """How a word stands in a text, as a regular expression, where it is not the word itself or with an s."""
 
 _SPELLED = [{"word": word, "meaning": meaning, "forms": FORMS.get(word, f"{word}s?")}

@@ -10,6 +10,8 @@ heading, choice = st.columns([1, 3], vertical_alignment="bottom")
 heading.title("Recipes")
 own = own_sweep.chosen(choice)
 way = st.empty()
+if not own:
+    way.caption(f"[Run it yourself](#{choose.ANCHOR})")  # at once: what comes in later would push the rest down
 if own:
     plan = own_sweep.choose()
 else:
@@ -25,6 +27,5 @@ if plan is not None:
             results.show(plan, runs)
     except kdengine.KDError as error:
         show_error(error)
-if not own:
-    way.caption(f"[Run it yourself](#{choose.ANCHOR})"
-                + (f" · [what came out here](#{results.ANCHOR})" if runs else ""))
+if runs and not own:
+    way.caption(f"[Run it yourself](#{choose.ANCHOR}) · [what came out here](#{results.ANCHOR})")

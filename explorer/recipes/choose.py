@@ -20,7 +20,8 @@ ANCHOR = "run-it-yourself"
 COMPARED = {"teacher": "the teacher", "temperature": "T"}
 """What a recipe may compare, as a sentence calls it."""
 NUMBERS: dict[str, tuple[str, float, float, dict[str, Any]]] = {
-    "epochs": ("Epochs", 1, 1000, {"help": "Of every network."}),
+    "epochs": ("Epochs, the teacher's too", 1, 1000, {
+        "help": "Of every network. A teacher of few epochs knows little, and has little to teach."}),
     "share": ("Share of the images, %", 1, 100, {"help": "Part of the training images used, the same of each class."}),
     "batch_size": ("Batch size", 2, 4096, {}),
     "learning_rate": ("Learning rate", 1e-6, 10.0, {"step": 0.01, "format": "%g"}),

@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 import kdengine
+from explorer import report as lab_report
 from explorer.recipes import results
 from explorer.wording import as_text
 
@@ -37,7 +38,6 @@ def show(name: str) -> None:
         st.dataframe(report["printed"], hide_index=True, width="stretch")
         st.caption(report["apart"])
     results.show_details(report)
-    left, right = st.columns([1, 3], vertical_alignment="center")
-    left.download_button("Download this report", report["html"], f"{report['name']}.html", "text/html",
-                         key=f"earlier-{report['name']}", width="stretch")
-    right.code(report["command"], language=None, wrap_lines=True)
+    lab_report.offer(chosen, lambda author, discussion: kdengine.recipes.archived_report(chosen, author, discussion))
+    st.caption("It was made by")
+    st.code(report["command"], language=None, wrap_lines=True)

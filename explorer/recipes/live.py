@@ -13,7 +13,7 @@ from explorer.wording import as_text, error_text
 from kdengine import KDError
 from kdengine.charts import accuracy_curves
 from kdengine.colors import STUDENTS
-from kdengine.runs.records import ACTIVE, FAILED, FINISHED, headline
+from kdengine.runs.records import ACTIVE, FAILED, FINISHED, STOPPED, headline
 
 if TYPE_CHECKING:
     from kdengine.recipes import Plan
@@ -96,7 +96,9 @@ def _told(watched: dict[str, Any], done: int, training: Sequence[dict[str, Any]]
     if training:
         return f"**{done} of {count} networks trained.** Stopping: {_named(training)} ends with this epoch."
     if watched["begun"]:
-        return f"**{done} of {count} networks trained.**"
+        stopped = any(each["state"] == STOPPED for each in watched["networks"])
+        return f"**{done} of {count} networks trained.**" + (
+            " Stopped. The last complete epoch of each is kept; Continue goes on from there." if stopped else "")
     return f"Not started. {done} of {count} networks are there already." if done else "Nothing trained yet."
 
 

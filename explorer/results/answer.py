@@ -39,7 +39,7 @@ def _title(row: Summary, among: Sequence[Summary]) -> str:
     if len({each.labels for each in students}) > 1:
         parts.append(f"{row.labels:,} {'masks' if row.headline == 'mIoU' else 'labels'}")
     if len({each.epochs for each in students}) > 1:
-        parts.append(f"{row.epochs} epochs")
+        parts.append(f"{row.epochs} epoch{'s' if row.epochs > 1 else ''}")
     return " · ".join(parts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from kdengine.charts.look import GRAY, HEIGHT, told
-from kdengine.colors import STUDENT, STUDENTS, TEACHER, student_colors
+from kdengine.colors import STUDENT, TEACHER, student_colors
 
 
 def accuracies(
@@ -78,10 +78,11 @@ def against(points: Sequence[dict[str, Any]], name: str, title: str) -> alt.Char
 
     name: of the setting. title: what the scores are. A step of the axis is a value, whatever lies between them.
     """
+    names = list(dict.fromkeys(point["series"] for point in points))
     drawn = alt.Chart(alt.Data(values=list(points))).mark_line(point=True).encode(
         x=alt.X("x:O", title=name.capitalize(), axis=alt.Axis(labelAngle=0)),
         y=alt.Y("score:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
-        color=alt.Color("series:N", scale=alt.Scale(range=list(STUDENTS)),
+        color=alt.Color("series:N", scale=alt.Scale(domain=names, range=student_colors(names)),
                         legend=alt.Legend(title=None, orient="bottom")),
         tooltip=[alt.Tooltip("x:O", title=name.capitalize()), alt.Tooltip("series:N", title="Series"),
                  alt.Tooltip("score:Q", title=title, format=".2%")],

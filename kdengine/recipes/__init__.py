@@ -17,6 +17,7 @@ from kdengine.recipes.plans import (
 )
 from kdengine.recipes.recipe import CHANGES, SCALES, Outcome, Plan, Recipe
 from kdengine.recipes.shown import (
+    archived_report,
     earlier_results,
     group_report,
     list_recipes,
@@ -26,7 +27,7 @@ from kdengine.recipes.shown import (
 )
 
 __all__ = [
-    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "check", "describe", "earlier_results", "group_report",
-    "list_recipes", "log", "measured", "plan", "progress", "read_sweep", "recipe", "recipe_report", "recipe_results",
-    "run", "running", "so_far", "start", "stop", "write_sweep",
+    "CHANGES", "RECIPES", "SCALES", "Outcome", "Plan", "Recipe", "archived_report", "check", "describe",
+    "earlier_results", "group_report", "list_recipes", "log", "measured", "plan", "progress", "read_sweep",
+    "recipe", "recipe_report", "recipe_results", "run", "running", "so_far", "start", "stop", "write_sweep",
 ]

@@ -51,7 +51,9 @@ def diagnoses(outcome: Outcome) -> dict[str, Diagnosis]:
 
 def no_gain(outcome: Outcome) -> list[list[str]]:
     """The table of `diagnoses`, a row a finding; titles in NO_GAIN."""
-    cells = []
+    cells = [[part.label, "–", "No teacher takes part in it.", "–"] for part in outcome.parts if part.taught
+             and part.configuration.method != "none" and outcome.of(part.label)
+             and not methods.find(part.configuration.method).needs_teacher]
     for label, each in diagnoses(outcome).items():
         change = f"{label}, {100 * each.change:+.2f} points"
         cells += [[change, diagnosis.CAUSES[finding.cause], finding.measured, finding.advice]
@@ -118,8 +120,8 @@ def limits(outcome: Outcome) -> list[str]:
     if configuration.share < 1:
         sentences.append(f"Only {configuration.share:.0%} of the training images were used.")
     if configuration.epochs < _PUBLISHED_EPOCHS:
-        sentences.append(f"{configuration.epochs} epochs; published comparisons train for about {_PUBLISHED_EPOCHS}, "
-                         "and rank methods after those.")
+        sentences.append(f"Published comparisons train for about {_PUBLISHED_EPOCHS} epochs, and rank methods after "
+                         f"those; here it was {configuration.epochs}.")
     return [*sentences, "One data set and these networks: others may give another answer."]
 
 
@@ -171,7 +173,8 @@ def _settings(part: Part) -> Iterator[str]:
     if config.views:
         yield f"views {config.views}"
     first = first_stages.first_epochs(config) if chosen.first_stage else 0
-    yield f"{config.epochs} epochs" + (f" after {first} of its first stage" if first else "")
+    epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
+    yield f"{epochs} after {first} of its first stage" if first else epochs
     yield from (f"batch {config.batch_size}", f"{config.optimizer} {config.learning_rate:g}",
                 f"momentum {config.momentum:g}", config.schedule, f"weight decay {config.weight_decay:g}")
 

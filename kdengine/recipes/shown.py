@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdengine.errors import KDError
+from kdengine.errors import KDError, unknown_name
 from kdengine.recipes import archive, comparison, gallery, group, plans, remarks, report, sections
 from kdengine.recipes.recipe import Outcome, Plan
 from kdengine.runs import checkpoints, results
@@ -36,8 +36,8 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
     """What lab reports in `results/` say of a recipe, as `recipe_results`, and more.
 
     name, setting (what was trained on what), command, device, created (seconds since 1970), printed (rows of what lab
-    sheets print, may be empty), apart (in what these differ), html (the report). Those of most seeds, which can say
-    most, come first. Folders that cannot be read are left to `kdengine results verify`.
+    sheets print, may be empty), apart (in what these differ). Those of most seeds, which can say most, come first.
+    Folders that cannot be read are left to `kdengine results verify`.
     """
     reports = []
     for folder, outcome, table in sorted(_archives(), key=lambda each: -each[1].plan.seeds):
@@ -50,7 +50,6 @@ def earlier_results(recipe: str) -> list[dict[str, Any]]:
             "name": folder.name, "setting": plan.setting, "command": plan.command, "created": newest.created,
             "device": newest.environment["device_name"], "apart": plan.recipe.apart,
             "printed": _by_title(titles, printed),
-            "html": (folder / report.PAGE).read_text(encoding="utf-8"),
         })
     return reports
 
@@ -70,6 +69,14 @@ def recipe_report(plan: Plan, author: str = "", discussion: str = "") -> dict[st
     author, discussion: what a person adds; paragraphs stand apart by an empty line.
     """
     return _report(plans.so_far(plan), author, discussion)
+
+
+def archived_report(name: str, author: str = "", discussion: str = "") -> dict[str, str]:
+    """The lab report of a folder in `results/`, as `recipe_report`. Raises KDError where there is none to be read."""
+    folders = {folder.name: folder for folder in archive.folders()}
+    if name not in folders:
+        raise unknown_name("report", name, folders)
+    return _report(archive.read(folders[name])[0], author, discussion)
 
 
 def group_report(ids: Sequence[str], author: str = "", discussion: str = "") -> dict[str, str]:

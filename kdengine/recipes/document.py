@@ -35,7 +35,7 @@ pre { background: #f4f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap:
 @media (max-width: 40rem) { table { display: block; overflow-x: auto; } }
 @media print {
   body { font-size: 10.5pt; margin: 0; padding: 0; max-width: none; } table { font-size: 8pt; display: table; }
-  th, td { padding: .2rem .3rem; } svg { max-height: 85mm; } h2 { margin-top: 1.4rem; }
+  th, td { padding: .2rem .3rem; } svg { max-height: 105mm; } h2 { margin-top: 1.4rem; }
   h2, h3, h3 + p { break-after: avoid; } figure, table, tr, .look { break-inside: avoid; }
   .look { gap: 2mm !important; } .look > div { width: 20mm !important; font-size: 7pt; } .look img { width: 20mm; }
 }

@@ -188,7 +188,7 @@ def html(rows: Sequence[Sequence[Look]], colors: Mapping[str, str] | None = None
     """
     body = "".join(f'<div class="look" style="display:flex;flex-wrap:wrap;gap:.5rem;margin-bottom:1rem">'
                    f"{''.join(map(_cell, row))}</div>" for row in rows)
-    meant = "".join(f'<span style="white-space:nowrap;margin-right:.9rem"><span style="color:{color}">&#9632;</span> '
+    meant = " ".join(f'<span style="white-space:nowrap;margin-right:.9rem"><span style="color:{color}">&#9632;</span> '
                     f"{escape(name)}</span>" for name, color in (colors or {}).items())
     return f'<div style="font-size:.8rem">{body}</div>' + (f'<p style="font-size:.8rem">{meant}</p>' if meant else "")
 

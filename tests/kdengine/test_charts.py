@@ -58,6 +58,8 @@ CHARTS = {
                   "Accuracy against temperature. A at temperature 4: 50.0%."),
     "objects": (charts.on_objects([{"network": "A", "method": "Grad-CAM"} | INTERVAL], 0.3, "Heat"),
                 "Heat. A, Grad-CAM: 50.0% (40.0% to 60.0%), in the other boxes 25.0%."),
+    "controls": (charts.beside_controls([{"label": "A"} | INTERVAL], {"a bump": 0.375}, "Likeness"),
+                 "Likeness. A: 0.500 (0.400 to 0.600), elsewhere 0.250; a bump: 0.375."),
     "classes": (charts.class_ious({"A": [0.5, None]}, ["cat", "dog"]), "Test IoU of each class. cat, A: 50.0%."),
 }
 
@@ -72,6 +74,22 @@ def test_a_chart_says_its_numbers_in_words_and_its_text_can_be_read(name):
             config["legend"]["titleFontSize"], config["text"]["fontSize"]} == {14}
     assert {config[part][f"{kind}Color"] for part in ("axis", "legend") for kind in ("label", "title")} == {
         "currentColor"}
+
+
+def fields_of(drawn, values=()):
+    """Each layer's fields, and the names that its rows have."""
+    values = drawn.get("data", {}).get("values", values)
+    if "layer" in drawn:
+        return [each for layer in drawn["layer"] for each in fields_of(layer, values)]
+    fields = [each["field"] for channel in drawn.get("encoding", {}).values()
+              for each in (channel if isinstance(channel, list) else [channel]) if "field" in each]
+    return [(fields, set().union(*values))]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_draws_what_its_rows_have(name):
+    for fields, names in fields_of(CHARTS[name][0].to_dict()):
+        assert not names or set(fields) <= names
 
 
 @pytest.mark.parametrize(("names", "pixels"), [

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 IMAGES = 300
 """The first test images, so many, whose heat maps are compared: a student takes seconds."""
 _METHOD = "gradcam"
-_MEASURES = ("correlation", "overlap")
+_MEASURES = {"correlation": ("Rank correlation with the teacher's heat maps", "{:.3f}".format),
+             "overlap": ("Overlap of the hottest fifths", "{:.1%}".format)}
 _BOUNDS = {"correlation": (-1.0, 1.0), "inside": (0.0, 1.0)}
 _EXPLANATIONS = "Explanations"
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -36,9 +37,9 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 COLUMNS = {
-    "correlation": Column("Heat maps: rank correlation with the teacher's", "{:.3f}".format),
+    "correlation": Column(*_MEASURES["correlation"]),
     "another_image_correlation": Column("With its map of another image", "{:.3f}".format),
-    "overlap": Column("Overlap of the hottest fifths", "{:.1%}".format),
+    "overlap": Column(*_MEASURES["overlap"]),
 }
 """Some of what `measure` measures of a student; a teacher has none of these."""
 
@@ -140,10 +141,10 @@ def _sure(outcome: Outcome, label: str, name: str) -> Interval:
     return Interval(sure.mean, max(lowest, sure.low), min(highest, sure.high))
 
 
-def _controls(outcome: Outcome) -> dict[str, float]:
-    """The rank correlations of those controls that have no student's maps, nor its seed."""
+def _controls(outcome: Outcome, measure: str) -> dict[str, float]:
+    """What those controls reach that are the same for every student."""
     first = _students(outcome)[0]
-    return {title: _mean(outcome, first, f"{name}_correlation") for name, title in (
+    return {title: _mean(outcome, first, f"{name}_{measure}") for name, title in (
         ("center", "a bump in the center of the image"), ("untrained", "an untrained student"))}
 
 
@@ -152,11 +153,11 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
     if not students:
         return {}
     rows = [{"label": label} | _point(outcome, label, "correlation", "another_image_correlation") for label in students]
-    lines = {name.capitalize(): value for name, value in _controls(outcome).items()}
+    lines = {name.capitalize(): value for name, value in _controls(outcome, "correlation").items()}
     drawn: dict[str, ChartType] = {
         "Rank correlation of the heat maps with the teacher's. The 95% intervals are over the seeds, of one seed over "
         "the images. A tick: the same maps against the teacher's of another image.":
-        charts.beside_controls(rows, lines, "Rank correlation with the teacher's heat maps")}
+        charts.beside_controls(rows, lines, _MEASURES["correlation"][0])}
     networks = [part.label for part in outcome.parts if outcome.of(part.label)]
     if _knows_objects(outcome):
         rows = [{"network": label, "method": "Grad-CAM"} | _point(outcome, label, "inside", "elsewhere")
@@ -180,26 +181,25 @@ def _remarks(outcome: Outcome) -> list[str]:
     students = _students(outcome)
     if not students:
         return []
-    return [*_likeness(outcome, students), *_judged(outcome, students), *_objects(outcome),
-            *_how(outcome, students)]
+    likeness = [_likeness(outcome, students, measure) for measure in _MEASURES]
+    return [*likeness, *_judged(outcome, students), *_objects(outcome), *_how(outcome, students)]
 
 
-def _likeness(outcome: Outcome, students: list[str]) -> list[str]:
+def _likeness(outcome: Outcome, students: list[str], measure: str) -> str:
     """How much the maps are alike, and which of them are above every control."""
-    reached = {label: _mean(outcome, label, "correlation") for label in students}
-    elsewhere = {label: _mean(outcome, label, "another_image_correlation") for label in students}
+    title, text = _MEASURES[measure]
+    reached, elsewhere = ({label: _mean(outcome, label, name) for label in students}
+                          for name in (measure, f"another_image_{measure}"))
     ranked = sorted(students, key=reached.__getitem__, reverse=True)
-    controls = _controls(outcome)
+    controls = _controls(outcome, measure)
     above = [label for label in ranked if reached[label] > max(*controls.values(), elsewhere[label])]
-    told = ", ".join(f"{value:.3f} for {name}" for name, value in controls.items())
-    conclusion = f"Above all three: {', '.join(above)}." if above else (
-        "No student is above all three, so this does not show that any looks where its teacher looks.")
-    return [
-        "Rank correlation with the teacher's heat maps, the highest first: "
-        f"{', '.join(f'{label} {reached[label]:.3f}' for label in ranked)}.",
-        f"The same for maps that cannot know where the teacher looks: {told}, {min(elsewhere.values()):.3f} to "
-        f"{max(elsewhere.values()):.3f} for the students' maps of another image. {conclusion}",
-    ]
+    told = ", ".join(f"{text(value)} for {name}" for name, value in controls.items())
+    return (
+        f"{title}, the highest first: {', '.join(f'{label} {text(reached[label])}' for label in ranked)}. Maps that "
+        f"cannot know where the teacher looks reach this: {told}, {text(min(elsewhere.values()))} to "
+        f"{text(max(elsewhere.values()))} for the students' maps of another image. "
+        + (f"Above all three: {', '.join(above)}." if above else
+           "No student is above all three, so this does not show that any looks where its teacher looks."))
 
 
 def _judged(outcome: Outcome, students: list[str]) -> list[str]:
@@ -240,9 +240,10 @@ def _objects(outcome: Outcome) -> list[str]:
 
 def _how(outcome: Outcome, students: list[str]) -> list[str]:
     count = min(IMAGES, test_images(outcome.of(students[0])[0]))
-    blank = max(_mean(outcome, label, "blank") for label in students)
-    sentences = [f"Heat maps are Grad-CAM of the class that the teacher names, on the first {count:,} test images. An "
-                 f"image with a blank map counts as 0: at most {blank:.1%} of them."]
+    sentences = [f"Heat maps are Grad-CAM of the class that the teacher names, on the first {count:,} test images."]
+    blank = [f"{label} {share:.1%}" for label in students if (share := _mean(outcome, label, "blank"))]
+    if blank:
+        sentences.append(f"Images where a map is blank count as 0: {', '.join(blank)}.")
     if _EXPLANATIONS in students:
         sentences.append(f"{_EXPLANATIONS} is trained to make maps of this kind alike, on the training images; no "
                          "other method sees a heat map.")

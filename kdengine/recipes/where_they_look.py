@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdengine import charts
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 IMAGES = 300
 """The first test images, so many, whose heat maps are compared: a student takes seconds."""
 _METHOD = "gradcam"
-_MEASURES = {"correlation": ("Rank correlation with the teacher's heat maps", "{:.3f}".format),
-             "overlap": ("Overlap of the hottest fifths", "{:.1%}".format)}
+_MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "correlation": ("Rank correlation with the teacher's heat maps", "{:.3f}".format),
+    "overlap": ("Overlap with the teacher's hottest fifths", "{:.1%}".format),
+}
+_CONTROLS = {"center": "a bump in the center", "untrained": "an untrained student"}
+"""Those that are the same for every student."""
 _BOUNDS = {"correlation": (-1.0, 1.0), "inside": (0.0, 1.0)}
 _EXPLANATIONS = "Explanations"
 _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -37,9 +41,9 @@ _PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 COLUMNS = {
-    "correlation": Column(*_MEASURES["correlation"]),
-    "another_image_correlation": Column("With its map of another image", "{:.3f}".format),
-    "overlap": Column(*_MEASURES["overlap"]),
+    "correlation": Column("Heat-map correlation", "{:.3f}".format),
+    "another_image_correlation": Column("Of another image", "{:.3f}".format),
+    "overlap": Column("Heat-map overlap"),
 }
 """Some of what `measure` measures of a student; a teacher has none of these."""
 
@@ -142,10 +146,8 @@ def _sure(outcome: Outcome, label: str, name: str) -> Interval:
 
 
 def _controls(outcome: Outcome, measure: str) -> dict[str, float]:
-    """What those controls reach that are the same for every student."""
     first = _students(outcome)[0]
-    return {title: _mean(outcome, first, f"{name}_{measure}") for name, title in (
-        ("center", "a bump in the center of the image"), ("untrained", "an untrained student"))}
+    return {title: _mean(outcome, first, f"{name}_{measure}") for name, title in _CONTROLS.items()}
 
 
 def _figures(outcome: Outcome) -> dict[str, ChartType]:
@@ -157,7 +159,7 @@ def _figures(outcome: Outcome) -> dict[str, ChartType]:
     drawn: dict[str, ChartType] = {
         "Rank correlation of the heat maps with the teacher's. The 95% intervals are over the seeds, of one seed over "
         "the images. A tick: the same maps against the teacher's of another image.":
-        charts.beside_controls(rows, lines, _MEASURES["correlation"][0])}
+        charts.beside_controls(rows, lines, "Rank correlation")}
     networks = [part.label for part in outcome.parts if outcome.of(part.label)]
     if _knows_objects(outcome):
         rows = [{"network": label, "method": "Grad-CAM"} | _point(outcome, label, "inside", "elsewhere")
@@ -186,20 +188,21 @@ def _remarks(outcome: Outcome) -> list[str]:
 
 
 def _likeness(outcome: Outcome, students: list[str], measure: str) -> str:
-    """How much the maps are alike, and which of them are above every control."""
+    """Which students' maps are above every control in a measure, and what all of them reach."""
     title, text = _MEASURES[measure]
     reached, elsewhere = ({label: _mean(outcome, label, name) for label in students}
                           for name in (measure, f"another_image_{measure}"))
-    ranked = sorted(students, key=reached.__getitem__, reverse=True)
     controls = _controls(outcome, measure)
-    above = [label for label in ranked if reached[label] > max(*controls.values(), elsewhere[label])]
-    told = ", ".join(f"{text(value)} for {name}" for name, value in controls.items())
-    return (
-        f"{title}, the highest first: {', '.join(f'{label} {text(reached[label])}' for label in ranked)}. Maps that "
-        f"cannot know where the teacher looks reach this: {told}, {text(min(elsewhere.values()))} to "
-        f"{text(max(elsewhere.values()))} for the students' maps of another image. "
-        + (f"Above all three: {', '.join(above)}." if above else
-           "No student is above all three, so this does not show that any looks where its teacher looks."))
+    above: list[str] = []
+    others: list[str] = []
+    for label in sorted(students, key=reached.__getitem__, reverse=True):
+        side = above if reached[label] > max(*controls.values(), elsewhere[label]) else others
+        side.append(f"{label} {text(reached[label])}")
+    told = ", ".join(f"{name} {text(value)}" for name, value in controls.items())
+    return (f"{title}: above every control {', '.join(above) or 'is no student'}. "
+            + (f"The others: {', '.join(others)}. " if others else "")
+            + f"The controls: {told}, the students' maps of another image {text(min(elsewhere.values()))} to "
+              f"{text(max(elsewhere.values()))}.")
 
 
 def _judged(outcome: Outcome, students: list[str]) -> list[str]:
@@ -214,7 +217,8 @@ def _judged(outcome: Outcome, students: list[str]) -> list[str]:
         if label != INDEPENDENT and len(both) >= uncertainty.SEEDS_FOR_A_METHOD:
             pairs[label] = [seeds[seed] for seed in both], [alone[seed] for seed in both]
     if not pairs:
-        return [f"Which method makes the heat maps alike takes {uncertainty.SEEDS_FOR_A_METHOD} seeds or more to say."]
+        return [f"It takes {uncertainty.SEEDS_FOR_A_METHOD} seeds or more to say which method makes the heat maps "
+                "alike."]
     adjusted = dict(zip(pairs, uncertainty.holm([uncertainty.paired_t(*pair) for pair in pairs.values()]), strict=True))
     sides: dict[str, list[str]] = {"More like the teacher's than": [], "Less like the teacher's than": [],
                                    "Not told apart from": []}
@@ -246,13 +250,13 @@ def _how(outcome: Outcome, students: list[str]) -> list[str]:
         sentences.append(f"Images where a map is blank count as 0: {', '.join(blank)}.")
     if _EXPLANATIONS in students:
         sentences.append(f"{_EXPLANATIONS} is trained to make maps of this kind alike, on the training images; no "
-                         "other method sees a heat map.")
+                         "other method here is trained on them.")
     return sentences
 
 
 WHERE_THEY_LOOK = Recipe(
     name="where_they_look",
-    title="Where they look",
+    title="Where students look",
     question="Does a student look where its teacher looks, and which method makes it?",
     parts=_parts,
     columns=COLUMNS,

@@ -152,6 +152,40 @@ def on_objects(rows: Sequence[dict[str, Any]], area: float, title: str) -> alt.L
         f"in the other boxes {row['elsewhere']:.1%}" for row in rows])
 
 
+def beside_controls(
+    rows: Sequence[dict[str, Any]], controls: Mapping[str, float], title: str
+) -> alt.LayerChart:
+    """What students reach, a point each with its 95% interval, and what others reach who cannot know it.
+
+    Rows: label, mean, low, high, and elsewhere, a tick: what the student reaches on what is not its own. controls:
+    what is the same for all students, by name: lines. title: what is reached.
+    """
+    labels = [row["label"] for row in rows]
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, labelOverlap=False)),
+        color=_own(dict(zip(labels, student_colors(labels), strict=True))),
+        tooltip=[alt.Tooltip("label:N", title="Network"), alt.Tooltip("mean:Q", title="Mean", format=".3f"),
+                 alt.Tooltip("low:Q", title="95% from", format=".3f"), alt.Tooltip("high:Q", title="to", format=".3f"),
+                 alt.Tooltip("elsewhere:Q", title="Elsewhere", format=".3f")])
+    lines = alt.Chart(alt.Data(values=[{"control": name, "value": value} for name, value in controls.items()]))
+    drawn = alt.LayerChart(layer=[
+        lines.mark_rule(color=GRAY, strokeWidth=2).encode(
+            x="value:Q",
+            strokeDash=alt.StrokeDash("control:N", sort=None, scale=alt.Scale(domain=list(controls)),
+                                      legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300,
+                                                        symbolStrokeColor=GRAY)),
+            tooltip=[alt.Tooltip("control:N", title="Control"), alt.Tooltip("value:Q", title="Mean", format=".3f")]),
+        base.mark_rule(strokeWidth=2).encode(  # pixels beside the outermost line: it is no frame
+            x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False, padding=12)), x2="high:Q"),
+        base.mark_point(filled=True, size=90, opacity=1).encode(x="mean:Q"),
+        base.mark_tick(thickness=2, size=14, opacity=1).encode(x="elsewhere:Q"),
+    ]).properties(height=alt.Step(32))
+    return told(drawn, title, [
+        *(f"{row['label']}: {row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f}), elsewhere "
+          f"{row['elsewhere']:.3f}" for row in rows),
+        *(f"{name}: {value:.3f}" for name, value in controls.items())])
+
+
 def class_ious(
     networks: Mapping[str, Sequence[float | None]], classes: Sequence[str], *, legend: bool = False
 ) -> alt.Chart:

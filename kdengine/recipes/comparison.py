@@ -65,9 +65,9 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
         row = _row(part.label, records, outcome.source)
         measured = [outcome.measures[part.label, record.configuration.seed] for record in records]
         for key, column in recipe.columns.items():
-            values = [each[key] for each in measured]
-            row[key] = statistics.fmean(values)
-            if column.count:
+            values = [each[key] for each in measured if key in each]
+            row[key] = statistics.fmean(values) if values else None
+            if values and column.count:
                 sure = _sure(values, column.count(records[0], measured[0])).within_a_share()
                 row[f"{key}_interval"] = sure.low, sure.high
         if pairs := [(record.id, twins[record.id]) for record in records if record.id in twins]:

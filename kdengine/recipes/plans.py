@@ -23,6 +23,7 @@ from kdengine.recipes.six_methods import SIX_METHODS
 from kdengine.recipes.teacher_capacity import TEACHER_CAPACITY
 from kdengine.recipes.temperature_alpha import TEMPERATURE_ALPHA
 from kdengine.recipes.what_can_be_matched import WHAT_CAN_BE_MATCHED
+from kdengine.recipes.where_they_look import WHERE_THEY_LOOK
 from kdengine.runs import processes, sweeps
 from kdengine.runs.records import ACTIVE, FAILED, FINISHED
 
@@ -37,7 +38,7 @@ RECIPES: dict[str, Recipe] = {
     each.name: each
     for each in (
         RESPONSE_VS_FEATURE, TEMPERATURE_ALPHA, SIX_METHODS, COLOUR_INVARIANCE, TEACHER_CAPACITY, WHAT_CAN_BE_MATCHED,
-        MISSING_CLASS, FEW_LABELS, ELEVEN_MODELS, SEGMENTATION_KD,
+        WHERE_THEY_LOOK, MISSING_CLASS, FEW_LABELS, ELEVEN_MODELS, SEGMENTATION_KD,
     )
 }
 

@@ -63,6 +63,8 @@ CHARTS = {
     "likeness": (charts.likeness([LIKENESS], "cosine with the teacher's map"),
                  "Cosine with the teacher's map. A: 0.500 (0.400 to 0.600), image by image from 0.200 to 0.800, center "
                  "0.900, untrained 0.100, the picture above 0.700."),
+    "controls": (charts.beside_controls([{"label": "A"} | INTERVAL], {"a bump": 0.375}, "Likeness"),
+                 "Likeness. A: 0.500 (0.400 to 0.600), elsewhere 0.250; a bump: 0.375."),
     "classes": (charts.class_ious({"A": [0.5, None]}, ["cat", "dog"]), "Test IoU of each class. cat, A: 50.0%."),
 }
 
@@ -77,6 +79,22 @@ def test_a_chart_says_its_numbers_in_words_and_its_text_can_be_read(name):
             config["legend"]["titleFontSize"], config["text"]["fontSize"]} == {14}
     assert {config[part][f"{kind}Color"] for part in ("axis", "legend") for kind in ("label", "title")} == {
         "currentColor"}
+
+
+def fields_of(drawn, values=()):
+    """Each layer's fields, and the names that its rows have."""
+    values = drawn.get("data", {}).get("values", values)
+    if "layer" in drawn:
+        return [each for layer in drawn["layer"] for each in fields_of(layer, values)]
+    fields = [each["field"] for channel in drawn.get("encoding", {}).values()
+              for each in (channel if isinstance(channel, list) else [channel]) if "field" in each]
+    return [(fields, set().union(*values))]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_draws_what_its_rows_have(name):
+    for fields, names in fields_of(CHARTS[name][0].to_dict()):
+        assert not names or set(fields) <= names
 
 
 @pytest.mark.parametrize(("names", "pixels"), [

@@ -50,6 +50,7 @@ def test_the_figure_that_answers_comes_first():
     assert first["temperature_alpha"].startswith("Validation accuracy over T and alpha")
     assert first["teacher_capacity"].startswith("Accuracy of teacher and student against the teacher's size")
     assert first["missing_class"].startswith("Accuracy on the class that no student saw")
+    assert first["where_they_look"].startswith("Rank correlation of the heat maps with the teacher's")
     assert {each.partition(",")[0] for name, each in first.items() if name in (
         "response_vs_feature", "six_methods", "what_can_be_matched")} == {"Test accuracy"}
     six, = (each for each in recipes.earlier_results("six_methods") if each["name"] == "six_methods-digits")

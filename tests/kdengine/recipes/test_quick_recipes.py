@@ -46,7 +46,8 @@ def test_a_quick_recipe_is_trained_told_and_reported(name, tmp_path):
     for row, part in zip(rows, recipe.parts("quick"), strict=True):
         low, high = row["interval"]
         assert 0 <= low <= row["accuracy"] <= high <= 1
-        assert all(row[column] is not None for column in recipe.columns)
+        if part.taught or name != "where_they_look":  # which holds students against their teacher
+            assert all(row[column] is not None for column in recipe.columns)
         if part.teacher:
             assert row["kl_to_teacher"] >= 0
             assert 0 <= row["agreement"] <= 1

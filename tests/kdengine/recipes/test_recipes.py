@@ -202,7 +202,7 @@ def test_the_scales_train_as_long_as_they_say(name, scale):
 
 def test_a_recipe_goes_by_its_name():
     assert [each.name for each in RECIPES.values()] == list(RECIPES)
-    assert len(RECIPES) == 10
+    assert len(RECIPES) == 11
     with pytest.raises(KDError, match=r"Unknown recipe 'six_method'. Did you mean 'six_methods'\?"):
         recipes.recipe("six_method")
 

@@ -11,8 +11,9 @@ from kdengine import charts
 from kdengine.colors import INDEPENDENT
 from kdengine.measures import uncertainty
 from kdengine.measures.uncertainty import Interval
+from kdengine.recipes.columns import Column, test_images
 from kdengine.recipes.parts import crd, race
-from kdengine.recipes.recipe import SCHEDULE, Column, Outcome, Recipe, test_images
+from kdengine.recipes.recipe import SCHEDULE, Outcome, Recipe
 from kdengine.runs.records import Record
 from kdengine.runs.sweeps import Part
 

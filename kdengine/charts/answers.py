@@ -59,7 +59,7 @@ def scatter(rows: Sequence[dict[str, Any]], across: str, upward: str, *, logarit
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("y:Q", title=upward, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)))
     drawn = alt.LayerChart(layer=[
-        base.mark_rule(strokeWidth=2, color=GRAY).encode(x=x.copy(), x2="high:Q").transform_filter(
+        base.mark_rule(strokeWidth=2, color=GRAY, aria=False).encode(x=x.copy(), x2="high:Q").transform_filter(
             "isValid(datum.low)").transform_calculate(x="datum.low"),
         base.mark_point(size=110, color=STUDENT, opacity=0.8).encode(
             x=x, fill=alt.condition("datum.note", alt.value("transparent"), alt.value(STUDENT)),

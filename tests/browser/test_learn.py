@@ -77,6 +77,7 @@ def test_progress_is_in_the_link_and_words_are_on_every_page(page):
     settle(page)
     for title in pages.PAGES:
         page.get_by_role("link", name=title, exact=True).first.click()
+        expect(page).to_have_title(re.compile(title))  # else the page that one leaves is the one that has settled
         settle(page)
         page.get_by_role("button", name="Words").click()
         expect(page.get_by_test_id("stPopoverBody").get_by_text("Kullback-Leibler divergence")).to_be_visible()

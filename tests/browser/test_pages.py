@@ -115,7 +115,7 @@ def test_a_recipe_is_run_with_other_settings_and_told(page):
     expect(page.get_by_role("heading", name=re.compile("^Measured earlier, November 2026, on "))).to_be_visible()
     page.get_by_role("link", name="Run it yourself").click()
     page.get_by_text("Change the settings").click()
-    for name, value in {"Epochs": "1", "Share of the images, %": "20", "Temperature T": "2"}.items():
+    for name, value in {"Epochs, the teacher's too": "1", "Share of the images, %": "20", "Temperature T": "2"}.items():
         field = page.get_by_role("spinbutton", name=name)
         field.fill(value)
         field.press("Enter")
@@ -130,7 +130,7 @@ def test_a_recipe_is_run_with_other_settings_and_told(page):
     expect(page.get_by_text("All 4 networks are trained.")).to_be_visible(timeout=180_000)
     settle(page)
     expect(page.get_by_role("heading", name="What came out here")).to_be_visible()
-    assert page.get_by_text(re.compile("^Validation accuracy while training")).count() == 2  # earlier, and here
+    assert page.get_by_text(re.compile("^Validation accuracy of the students while training")).count() == 2  # earlier, and here
     assert page.get_by_role("heading", name="Table", exact=True).count() == 2
     page.reload()
     settle(page)

@@ -120,4 +120,4 @@ def compare_heat_maps(student: Sequence[Sequence[float]], teacher: Sequence[Sequ
 
     from kdengine.explain import comparison
 
-    return comparison.compare_maps(torch.tensor(student), torch.tensor(teacher))
+    return comparison.compare_maps(*(torch.tensor(each, dtype=torch.float32) for each in (student, teacher)))

@@ -130,7 +130,8 @@ def test_a_recipe_is_run_with_other_settings_and_told(page):
     expect(page.get_by_text("All 4 networks are trained.")).to_be_visible(timeout=180_000)
     settle(page)
     expect(page.get_by_role("heading", name="What came out here")).to_be_visible()
-    assert page.get_by_text(re.compile("^Validation accuracy of the students while training")).count() == 2  # earlier, and here
+    curves = page.get_by_text(re.compile("^Validation accuracy of the students while training"))
+    assert curves.count() == 2  # earlier, and here
     assert page.get_by_role("heading", name="Table", exact=True).count() == 2
     page.reload()
     settle(page)

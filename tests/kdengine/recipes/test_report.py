@@ -311,3 +311,11 @@ def test_a_network_has_one_color_in_all_charts(outcome):
             if scale:
                 assert {name: wanted[name] for name in scale["domain"]} == dict(
                     zip(scale["domain"], scale["range"], strict=True))
+
+
+def test_students_are_ranked_by_their_distance_to_the_teacher(outcome):
+    figure = report.figures(outcome, comparison.rows(outcome))[
+        "KL(teacher || student) on the test images, nats; the closest first."]
+    assert drawn_from(figure) == [{"label": "Independent", "value": 0.5}, {"label": "KD", "value": 0.125},
+                                  {"label": "DKD", "value": 0.25}]
+    assert figure.to_dict()["layer"][0]["encoding"]["y"]["sort"] == ["KD", "DKD", "Independent"]

@@ -30,17 +30,21 @@ def told_apart(titles: Mapping[str, str]) -> dict[str, str]:
     return {option: f"{title} · {option}" if times[title] > 1 else title for option, title in titles.items()}
 
 
-def linked_number(label: str, low: float, high: float, default: float | None, key: str, **more: Any) -> Any:
+def linked_number(
+    label: str, low: float, high: float, default: float | None, key: str, *, follows: bool = False, **more: Any
+) -> Any:
     """A number field whose value is in the link under `key`; what is no number in range there gives `default`.
 
     Whole numbers where the bounds are. A default of None is an empty field; one that is emptied again is not in the
-    link. Streamlit's own `bind="query-params"` fails on ?key=1e999.
+    link. follows: whether what is not in the link changes with the default, or stays as it is. Streamlit's own
+    `bind="query-params"` fails on ?key=1e999.
     """
-    return _linked(st.number_input, label, low, high, default, key, **more)
+    return _linked(st.number_input, label, low, high, default, key, follows=follows, **more)
 
 
 def _linked(
-    widget: Callable[..., Any], label: str, low: float, high: float, default: float | None, key: str, **more: Any
+    widget: Callable[..., Any], label: str, low: float, high: float, default: float | None, key: str,
+    *, follows: bool = False, **more: Any,
 ) -> Any:
     def keep() -> None:
         value = st.session_state[key]
@@ -50,15 +54,15 @@ def _linked(
             st.query_params.pop(key, None)
         else:
             st.query_params[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
-        st.session_state[seen] = st.query_params.get(key, ""), default
+        st.session_state[seen] = st.query_params.get(key, ""), followed
 
-    seen, text = f"{key} in the link", st.query_params.get(key, "")
-    # The link has another one than at the last run: the browser's Back has brought an older one. Or the default is
-    # another, of another scale, and what is not in the link follows it.
-    if key not in st.session_state or (text, default) != st.session_state.get(seen, (text, default)):
+    seen, text, followed = f"{key} in the link", st.query_params.get(key, ""), default if follows else None
+    # The link has another one than at the last run: the browser's Back has brought an older one. Or the default that
+    # it follows is another.
+    if key not in st.session_state or (text, followed) != st.session_state.get(seen, (text, followed)):
         linked = _number(text, isinstance(low, int))
         st.session_state[key] = linked if linked is not None and low <= linked <= high else default
-    st.session_state[seen] = text, default
+    st.session_state[seen] = text, followed
     empty = {"value": None} if default is None else {}
     return widget(label, low, high, key=key, on_change=keep, **empty, **more)
 

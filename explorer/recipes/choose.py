@@ -162,7 +162,8 @@ def _number(own: Plan, name: str, usual: float | None) -> float | None:
     label, low, high, more = NUMBERS[name]
     percent = name == "share"
     shown = round(100 * usual) if percent and usual else usual
-    value = forms.linked_number(label, low, high, shown, f"{own.recipe.name}.{name}", width=_WIDTH, **more)
+    value = forms.linked_number(label, low, high, shown, f"{own.recipe.name}.{name}", follows=True,
+                                width=_WIDTH, **more)
     if value == shown:
         return None
     return value / 100 if percent else value
